@@ -1,0 +1,5 @@
+"""diffect: a laboratory for anomaly detection with diffusion models."""
+
+from importlib.metadata import version
+
+__version__ = version("diffect")
