@@ -1,0 +1,1 @@
+"""From records to a paper's parts: tables and figures; torch-free."""

@@ -1,0 +1,1 @@
+"""What runs leave behind, and the way to numbers: records, W&B logs, tables, statistics; torch-free."""

@@ -1,0 +1,250 @@
+"""The record of one run: what it holds, how it is written and read back, and its per-image scores as CSV."""
+
+import contextlib
+import csv
+import io
+import json
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+FORMAT = 1
+RECORD = "record.json"
+SCORES = "scores.csv"
+PANEL = "panel.png"
+STATUSES = ("running", "finished", "failed")
+
+# Order of the keys in the file: what a reader looks for first, and the bulk last.
+_KEYS = (
+    *(
+        "format",
+        "status",
+        "error",
+        "signature",
+        "study",
+        "seed",
+        "choices",
+        "categories",
+        "metrics",
+        "intervals",
+    ),
+    *(
+        "training",
+        "audit",
+        "splits",
+        "protocol",
+        "seconds",
+        "versions",
+        "device",
+        "commit",
+        "wandb",
+        "created",
+    ),
+    *("config", "schedule", "scores", "replicates"),
+)
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One figure of merit: its name in records, its title in tables, and which end is good (None: neither)."""
+
+    name: str
+    title: str
+    higher_is_better: bool | None
+
+
+# In table order. The conformal pair has no good end by itself: the FPR should equal the promised rate, not lie
+# far below it, and a TPR is worth something only at a kept promise.
+METRICS = (
+    Metric("image_auroc", "image AUROC", True),
+    Metric("image_ap", "image AP", True),
+    Metric("image_f1_max", "image F1-max", True),
+    Metric("image_tpr_at_5fpr", "TPR at 5% FPR", True),
+    Metric("pixel_auroc", "pixel AUROC", True),
+    Metric("pixel_ap", "pixel AP", True),
+    Metric("pixel_f1_max", "pixel F1-max", True),
+    Metric("pixel_aupro_30", "AUPRO 30%", True),
+    Metric("pixel_aupro_5", "AUPRO 5%", True),
+    Metric("conformal_fpr", "conformal FPR", None),
+    Metric("conformal_tpr", "conformal TPR", None),
+    Metric("latency_ms", "latency ms", False),
+)
+
+
+def write(folder: Path, record: Record) -> Path:
+    """Write `folder`/record.json, whole or not at all, and return its path.
+
+    The text is strict JSON: NaN and infinities become null, floats are written by `repr`, keys in a fixed order,
+    so equal records are equal bytes. Raises ValueError where the record breaks the schema or the folder cannot
+    be written.
+    """
+    path = Path(folder) / RECORD
+    text = dumps(record, str(path))
+    write_atomic(path, text)
+    return path
+
+
+def read(path: Path) -> Record:
+    """Read the record in the file `path`; ValueError naming the path where there is none or it is corrupt."""
+    try:
+        text = Path(path).read_bytes().decode("utf-8")
+    except OSError as error:
+        raise ValueError(f"cannot read the record {path}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise ValueError(f"the record {path} is corrupt: it is not UTF-8 text") from error
+    return loads(text, str(path))
+
+
+def finished(folder: Path, signature: str) -> Record | None:
+    """The record of the finished run `signature` in `folder`, or None where that run is still to be done.
+
+    Raises ValueError where the record is corrupt, or is another run's finished work, never to be overwritten.
+    """
+    path = Path(folder) / RECORD
+    if not path.is_file():
+        return None
+    record = read(path)
+    if record["status"] != "finished":
+        return None
+    if record["signature"] != signature:
+        raise ValueError(
+            f"{path} is the finished run {record['signature']}, not {signature}: set hydra.run.dir to another"
+            " folder (the default names it by the run), or delete that one"
+        )
+    return record
+
+
+def write_scores(folder: Path, record: Record) -> Path:
+    """Write `folder`/scores.csv: one row per test image, ordered by category and name, scores by `repr`."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(("name", "category", "defect", "anomalous", "score"))
+    for category, rows in sorted(record.get("scores", {}).items()):
+        for row in sorted(rows, key=lambda row: str(row["name"])):
+            score = _plain(row["score"], f"scores.{category}")
+            text = "" if score is None else repr(score)
+            anomalous = "true" if row["anomalous"] else "false"
+            writer.writerow((row["name"], category, row["defect"], anomalous, text))
+    path = Path(folder) / SCORES
+    write_atomic(path, buffer.getvalue())
+    return path
+
+
+def write_atomic(path: Path, data: str | bytes) -> None:
+    """Write `data` to `path` under a temporary name, then rename; a failure leaves nothing, as ValueError."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            file.write(data.encode("utf-8") if isinstance(data, str) else data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ValueError(
+            f"cannot write {path}: {reason}; free some space, or choose another folder"
+        ) from error
+    finally:
+        # After a success nothing is left to remove; after a failure the first error is the one worth telling.
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def dumps(record: Record, where: str = "the record") -> str:
+    """The record as canonical JSON text; dictionaries are indented, lists of numbers stay on one line."""
+    plain = _plain(record, "")
+    _check(plain, where)
+    known = {key: plain[key] for key in _KEYS if key in plain}
+    rest = {key: plain[key] for key in sorted(plain) if key not in known}
+    lines = ",\n".join(f" {json.dumps(key)}: {_pretty(value, 1)}" for key, value in {**known, **rest}.items())
+    return "{\n" + lines + "\n}\n"
+
+
+def loads(text: str, where: str = "the record") -> Record:
+    """The record in the JSON `text`; ValueError naming `where` for text that is no record of this format."""
+    try:
+        record = json.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"the record {where} is corrupt: {error}") from error
+    _check(record, where)
+    return record  # type: ignore[no-any-return]
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"it holds {name}, which is no JSON number")
+
+
+def _pretty(value: Any, depth: int) -> str:
+    nested = isinstance(value, (dict, list)) and any(isinstance(item, (dict, list)) for item in _items(value))
+    if not value or (isinstance(value, list) and not nested) or depth > 8:
+        return json.dumps(value, allow_nan=False, sort_keys=True)
+    pad = "\n" + " " * (depth + 1)
+    if isinstance(value, dict):
+        parts = [f"{json.dumps(key)}: {_pretty(value[key], depth + 1)}" for key in sorted(value)]
+        return "{" + pad + ("," + pad).join(parts) + pad[:-1] + "}"
+    if isinstance(value, list):  # one row of a table per line: scores, losses
+        rows = [json.dumps(row, allow_nan=False, sort_keys=True) for row in value]
+        return "[" + pad + ("," + pad).join(rows) + pad[:-1] + "]"
+    return json.dumps(value, allow_nan=False)
+
+
+def _items(value: Any) -> list[Any]:
+    return list(value.values()) if isinstance(value, dict) else list(value)
+
+
+def _plain(value: Any, where: str) -> Any:
+    """`value` in JSON's own types: numpy numbers and arrays made plain, what is not finite made None."""
+    if value is None or isinstance(value, (bool, str)):
+        return value
+    if isinstance(value, dict):
+        for key in value:
+            if not isinstance(key, str):
+                raise ValueError(f"the record's key {key!r} in '{where}' is no string")
+        return {str(key): _plain(item, f"{where}.{key}" if where else key) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item, where) for item in value]
+    if isinstance(value, (np.ndarray, np.generic)):
+        return _plain(value.tolist(), where)
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, Path):
+        return str(value)
+    raise ValueError(f"the record's '{where}' is a {type(value).__name__}: only JSON's types can be written")
+
+
+def _check(record: Any, where: str) -> None:
+    """Raise ValueError, naming `where` and the key, unless `record` has the shape that readers count on."""
+    if not isinstance(record, dict):
+        raise ValueError(f"{where} holds no record: expected a JSON object, found a {type(record).__name__}")
+    if record.get("format") != FORMAT:
+        raise ValueError(f"{where} has format {record.get('format')!r}: this version reads format {FORMAT}")
+    if record.get("status") not in STATUSES:
+        raise ValueError(f"{where} has status {record.get('status')!r}: allowed are {', '.join(STATUSES)}")
+    kinds: dict[str, type] = {"signature": str, "study": str, "seed": int, "choices": dict}
+    if record["status"] == "finished":
+        kinds |= {"categories": list, "metrics": dict}
+    for key in ("config", "intervals", "replicates", "scores", "training", "schedule", "audit"):
+        if record.get(key) is not None:
+            kinds[key] = dict
+    for key, kind in kinds.items():
+        if not isinstance(record.get(key), kind):
+            found = type(record[key]).__name__ if key in record else "nothing"
+            raise ValueError(
+                f"{where} is no whole record: '{key}' should be a {kind.__name__}, found {found}"
+            )
+    for category, values in (record.get("metrics") or {}).items():
+        good = isinstance(values, dict) and all(
+            value is None or (isinstance(value, (int, float)) and not isinstance(value, bool))
+            for value in values.values()
+        )
+        if not good:
+            raise ValueError(f"{where}: metrics.{category} should map names to numbers or null")
