@@ -1,0 +1,35 @@
+"""A threshold with a promised false-positive rate from held-out normal images: split conformal prediction."""
+
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from diffect.metrics.curves import Floats
+
+CONFORMAL_METRICS = ("conformal_fpr", "conformal_tpr")
+
+
+def conformal_threshold(calibration_scores: ArrayLike, rate: float = 0.05) -> float | None:
+    """The ceil((n + 1)(1 - rate))-th smallest of n normal scores, or None where n is too small for the rate.
+
+    An image is flagged if its score is larger. A normal image exchangeable with the calibration ones is
+    then flagged with probability at most `rate`, and above rate - 1 / (n + 1) without ties (Vovk et al.
+    2005; Angelopoulos & Bates 2023, equation 1). 5% needs n of at least 19. Raises ValueError for a rate
+    outside (0, 1) or scores that are not finite.
+    """
+    if not 0 < rate < 1:
+        raise ValueError(f"The conformal rate must lie between 0 and 1, not {rate}.")
+    scores = np.sort(np.asarray(calibration_scores, dtype=np.float64).ravel())  # (n,)
+    if not np.isfinite(scores).all():
+        raise ValueError("Calibration scores must be finite, and some are not: the detector is broken.")
+    # The slack absorbs the rounding of decimal rates: 0.05 * 20 must allow one miss, whatever its last bit.
+    rank = scores.size + 1 - math.floor((scores.size + 1) * rate + 1e-9)
+    return float(scores[rank - 1]) if rank <= scores.size else None
+
+
+def flagged_share(scores: ArrayLike, threshold: float, weights: ArrayLike | None = None) -> Floats:
+    """Share of images (N,) that score above the threshold, for R weightings (R, N), default one; -> (R,)."""
+    flagged = np.asarray(scores, dtype=np.float64) > threshold
+    weight = np.ones((1, flagged.size)) if weights is None else np.asarray(weights, dtype=np.float64)
+    return np.asarray(weight @ flagged / weight.sum(axis=1))

@@ -1,0 +1,142 @@
+"""All that one test set says about one detector: figures, intervals, replicates, reasons for a None."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from diffect.metrics.bootstrap import interval, resample
+from diffect.metrics.conformal import CONFORMAL_METRICS, flagged_share
+from diffect.metrics.curves import IMAGE_METRICS, Floats, image_metrics
+from diffect.metrics.pixels import PIXEL_METRICS, Bools, Maps, Pixels, pixel_metrics
+
+METRICS = (*IMAGE_METRICS, *PIXEL_METRICS, *CONFORMAL_METRICS)
+_CHUNK = 100  # replicates whose histogram curves are held at once: 100 x 2048 float64 are 1.6 MB
+
+
+@dataclass
+class Evaluation:
+    """Figures by name, in the order of METRICS; None where undefined, and then `undefined` says why.
+
+    `intervals` are 95% percentile intervals over test images; replicate r of two runs over one category
+    counts the same images.
+    """
+
+    metrics: dict[str, float | None] = field(default_factory=lambda: dict.fromkeys(METRICS))
+    intervals: dict[str, tuple[float, float] | None] = field(default_factory=lambda: dict.fromkeys(METRICS))
+    replicates: dict[str, list[float] | None] = field(default_factory=lambda: dict.fromkeys(METRICS))
+    undefined: dict[str, str] = field(default_factory=dict)
+
+    def put(self, values: dict[str, Floats], samples: dict[str, Floats]) -> None:
+        """Enter point figures (1,) and their replicates (R,), by name."""
+        for name, value in values.items():
+            self.metrics[name] = float(value[0])
+            if samples[name].size == 0:
+                continue
+            if np.isfinite(samples[name]).all():
+                self.intervals[name] = interval(samples[name])
+                self.replicates[name] = samples[name].tolist()
+            else:
+                self.undefined[name] = "no interval: some resamples hold no normal or no defective pixel"
+
+    def omit(self, names: tuple[str, ...], reason: str) -> None:
+        """Say why these figures are None."""
+        self.undefined |= dict.fromkeys(names, reason)
+
+
+@dataclass(frozen=True)
+class ScoredImages:
+    """Test images of one category: scores, anomalous, has_mask (N,); maps, masks, valid (N, H, W).
+
+    Higher is more anomalous, in any unit; `valid` is False on padding; `has_mask` says whether the mask is
+    known. Raises ValueError for shapes that disagree, NaN, infinity, or a defect marked in a normal image.
+    """
+
+    category: str
+    scores: Floats
+    anomalous: Bools
+    maps: Maps
+    masks: Bools
+    valid: Bools
+    has_mask: Bools
+
+    def __post_init__(self) -> None:
+        images, pixels = self.scores.shape, self.maps.shape
+        flat = all(array.shape == images for array in (self.anomalous, self.has_mask))
+        square = all(array.shape == pixels for array in (self.masks, self.valid))
+        if not (flat and square and len(images) == 1 and len(pixels) == 3 and images == pixels[:1]):
+            raise ValueError(
+                "Metrics take scores, anomalous, has_mask (B,), and maps, masks, valid (B, H, W),"
+                f" not {images}, {self.anomalous.shape}, {self.has_mask.shape},"
+                f" and {pixels}, {self.masks.shape}, {self.valid.shape}."
+            )
+        for name, values in (("scores", self.scores), ("maps", self.maps)):
+            broken = sum(not np.isfinite(one).all() for one in values)
+            if broken:
+                raise ValueError(
+                    f"Anomaly {name} of category '{self.category}' are NaN or infinite in {broken} of"
+                    f" {len(values)} test images: look at the training loss and the scorer's levels."
+                )
+        marked = np.count_nonzero(self.masks[~self.anomalous].any(axis=(1, 2)))
+        if marked:
+            raise ValueError(
+                f"Masks of category '{self.category}' mark defects in {marked} test images labelled normal."
+            )
+
+    def evaluate(
+        self, threshold: float | None = None, replicates: int = 1000, bins: int = 2048
+    ) -> Evaluation:
+        """All figures of METRICS; `threshold` is the conformal one, None leaves its two figures undefined.
+
+        Resamples are drawn among normal images, defective ones with a mask, and defective ones without.
+        Pixel replicates come from histograms with at most `bins` bins, pixel figures do not.
+        """
+        result = Evaluation()
+        weights = resample(self.category, np.where(self.anomalous, 1 + ~self.has_mask, 0), replicates)
+        self._images(result, weights)
+        self._pixels(result, weights, bins)
+        self._conformal(result, weights, threshold)
+        return result
+
+    def _images(self, result: Evaluation, weights: Floats) -> None:
+        if self.anomalous.all() or not self.anomalous.any():
+            kind = "normal" if self.anomalous.any() else "defective"
+            result.omit(IMAGE_METRICS, f"the test set holds no {kind} image")
+            return
+        result.put(
+            image_metrics(self.scores, self.anomalous), image_metrics(self.scores, self.anomalous, weights)
+        )
+
+    def _pixels(self, result: Evaluation, weights: Floats, bins: int) -> None:
+        pixels = Pixels.select(self.maps, self.masks, self.valid, ~self.anomalous | self.has_mask)
+        if not (pixels.defect.any() and pixels.normal.any()):
+            kind = "normal" if pixels.defect.any() else "defective"
+            result.omit(PIXEL_METRICS, f"no {kind} pixel in test images that are normal or have a mask")
+            return
+        ordered = pixels.ordered()
+        above = pixels.histograms(ordered.edges(bins))
+        exact = pixel_metrics(*ordered.curve())
+        binned = pixel_metrics(*(counts.sum(axis=0, keepdims=True) for counts in above))
+        samples = {name: np.empty(len(weights)) for name in PIXEL_METRICS}
+        for start in range(0, len(weights), _CHUNK):
+            part = weights[start : start + _CHUNK]
+            with np.errstate(
+                invalid="ignore", divide="ignore"
+            ):  # a resample without defects: `put` reports it
+                for name, values in pixel_metrics(*(part @ counts for counts in above)).items():
+                    # Bins err alike in every resample, and on the whole test set the error is known.
+                    samples[name][start : start + _CHUNK] = np.clip(values + exact[name] - binned[name], 0, 1)
+        result.put(exact, samples)
+
+    def _conformal(self, result: Evaluation, weights: Floats, threshold: float | None) -> None:
+        for name, kind, chosen in (
+            ("conformal_fpr", "normal", ~self.anomalous),
+            ("conformal_tpr", "defective", self.anomalous),
+        ):
+            if threshold is None:
+                result.omit((name,), "no threshold: too few calibration images for the promised rate")
+            elif not chosen.any():
+                result.omit((name,), f"the test set holds no {kind} image")
+            else:
+                scores = self.scores[chosen]
+                samples = flagged_share(scores, threshold, weights[:, chosen])
+                result.put({name: flagged_share(scores, threshold)}, {name: samples})
