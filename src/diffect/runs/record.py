@@ -52,15 +52,15 @@ Record = dict[str, Any]
 
 @dataclass(frozen=True)
 class Metric:
-    """One figure of merit: its name in records, its title in tables, and which end is good (None: neither)."""
+    """One figure of merit: its name in records, its title in tables, and which end is good (or None)."""
 
     name: str
     title: str
     higher_is_better: bool | None
 
 
-# In table order. The conformal pair has no good end by itself: the FPR should equal the promised rate, not lie
-# far below it, and a TPR is worth something only at a kept promise.
+# In table order. The conformal pair has no good end by itself: the FPR should equal the promised rate, not
+# lie far below it, and a TPR is worth something only at a kept promise.
 METRICS = (
     Metric("image_auroc", "image AUROC", True),
     Metric("image_ap", "image AP", True),
@@ -80,9 +80,9 @@ METRICS = (
 def write(folder: Path, record: Record) -> Path:
     """Write `folder`/record.json, whole or not at all, and return its path.
 
-    The text is strict JSON: NaN and infinities become null, floats are written by `repr`, keys in a fixed order,
-    so equal records are equal bytes. Raises ValueError where the record breaks the schema or the folder cannot
-    be written.
+    The text is strict JSON: NaN and infinities become null, floats are written by `repr`, keys in a fixed
+    order, so equal records are equal bytes. Raises ValueError where the record breaks the schema or the
+    folder cannot be written.
     """
     path = Path(folder) / RECORD
     text = dumps(record, str(path))
@@ -104,7 +104,8 @@ def read(path: Path) -> Record:
 def finished(folder: Path, signature: str) -> Record | None:
     """The record of the finished run `signature` in `folder`, or None where that run is still to be done.
 
-    Raises ValueError where the record is corrupt, or is another run's finished work, never to be overwritten.
+    Raises ValueError where the record is corrupt, or is another run's finished work, never to be
+    overwritten.
     """
     path = Path(folder) / RECORD
     if not path.is_file():
@@ -152,7 +153,8 @@ def write_atomic(path: Path, data: str | bytes) -> None:
             f"cannot write {path}: {reason}; free some space, or choose another folder"
         ) from error
     finally:
-        # After a success nothing is left to remove; after a failure the first error is the one worth telling.
+        # After a success nothing is left to remove; after a failure the first error is the one worth
+        # telling.
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
 
@@ -182,8 +184,9 @@ def _refuse_constant(name: str) -> None:
 
 
 def _pretty(value: Any, depth: int) -> str:
-    nested = isinstance(value, (dict, list)) and any(isinstance(item, (dict, list)) for item in _items(value))
-    if not value or (isinstance(value, list) and not nested) or depth > 8:
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    nested = any(isinstance(item, (dict, list)) for item in items)
+    if not value or (isinstance(value, list) and not nested):
         return json.dumps(value, allow_nan=False, sort_keys=True)
     pad = "\n" + " " * (depth + 1)
     if isinstance(value, dict):
@@ -193,10 +196,6 @@ def _pretty(value: Any, depth: int) -> str:
         rows = [json.dumps(row, allow_nan=False, sort_keys=True) for row in value]
         return "[" + pad + ("," + pad).join(rows) + pad[:-1] + "]"
     return json.dumps(value, allow_nan=False)
-
-
-def _items(value: Any) -> list[Any]:
-    return list(value.values()) if isinstance(value, dict) else list(value)
 
 
 def _plain(value: Any, where: str) -> Any:
@@ -229,9 +228,9 @@ def _check(record: Any, where: str) -> None:
         raise ValueError(f"{where} has format {record.get('format')!r}: this version reads format {FORMAT}")
     if record.get("status") not in STATUSES:
         raise ValueError(f"{where} has status {record.get('status')!r}: allowed are {', '.join(STATUSES)}")
-    kinds: dict[str, type] = {"signature": str, "study": str, "seed": int, "choices": dict}
-    if record["status"] == "finished":
-        kinds |= {"categories": list, "metrics": dict}
+    kinds: dict[str, type] = {"signature": str, "study": str}
+    if record["status"] == "finished":  # a failed run may have ended before the rest was known
+        kinds |= {"seed": int, "choices": dict, "categories": list, "metrics": dict}
     for key in ("config", "intervals", "replicates", "scores", "training", "schedule", "audit"):
         if record.get(key) is not None:
             kinds[key] = dict
