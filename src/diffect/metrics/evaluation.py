@@ -17,6 +17,8 @@ _CHUNK = 100  # replicates whose histogram curves are held at once: 100 x 2048 f
 class Evaluation:
     """Figures by name, in the order of METRICS; None where undefined, and then `undefined` says why.
 
+    A figure may be defined and its interval not, where some resamples hold nothing to count.
+
     `intervals` are 95% percentile intervals over test images; replicate r of two runs over one category
     counts the same images.
     """
@@ -27,16 +29,12 @@ class Evaluation:
     undefined: dict[str, str] = field(default_factory=dict)
 
     def put(self, values: dict[str, Floats], samples: dict[str, Floats]) -> None:
-        """Enter point figures (1,) and their replicates (R,), by name."""
+        """Enter point figures (1,) and their replicates (R,), by name; no replicates, no interval."""
         for name, value in values.items():
             self.metrics[name] = float(value[0])
-            if samples[name].size == 0:
-                continue
-            if np.isfinite(samples[name]).all():
+            if samples[name].size:
                 self.intervals[name] = interval(samples[name])
                 self.replicates[name] = samples[name].tolist()
-            else:
-                self.undefined[name] = "no interval: some resamples hold no normal or no defective pixel"
 
     def omit(self, names: tuple[str, ...], reason: str) -> None:
         """Say why these figures are None."""
@@ -116,15 +114,15 @@ class ScoredImages:
         above = pixels.histograms(ordered.edges(bins))
         exact = pixel_metrics(*ordered.curve())
         binned = pixel_metrics(*(counts.sum(axis=0, keepdims=True) for counts in above))
+        if any((weights @ counts[:, -1] == 0).any() for counts in above):
+            result.omit(PIXEL_METRICS, "no interval: some resamples hold no normal or no defective pixel")
+            weights = weights[:0]
         samples = {name: np.empty(len(weights)) for name in PIXEL_METRICS}
         for start in range(0, len(weights), _CHUNK):
             part = weights[start : start + _CHUNK]
-            with np.errstate(
-                invalid="ignore", divide="ignore"
-            ):  # a resample without defects: `put` reports it
-                for name, values in pixel_metrics(*(part @ counts for counts in above)).items():
-                    # Bins err alike in every resample, and on the whole test set the error is known.
-                    samples[name][start : start + _CHUNK] = np.clip(values + exact[name] - binned[name], 0, 1)
+            for name, values in pixel_metrics(*(part @ counts for counts in above)).items():
+                # Bins err alike in every resample, and on the whole test set the error is known.
+                samples[name][start : start + _CHUNK] = np.clip(values + exact[name] - binned[name], 0, 1)
         result.put(exact, samples)
 
     def _conformal(self, result: Evaluation, weights: Floats, threshold: float | None) -> None:

@@ -1,0 +1,60 @@
+"""The conformal threshold is the promised order statistic, and keeps its promise over resplits."""
+
+import math
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from diffect.metrics.conformal import conformal_threshold, flagged_share
+
+
+@pytest.mark.parametrize("rate", ["0.01", "0.05", "0.1", "0.2", "0.3", "0.5"])
+def test_it_is_the_order_statistic_for_every_n(rate: str) -> None:
+    rng = np.random.default_rng(0)
+    for n in range(1, 400):
+        scores = rng.permutation(n) - 100.0  # the k-th smallest is k - 101
+        rank = math.ceil((n + 1) * (1 - Fraction(rate)))
+        expected = rank - 101.0 if rank <= n else None
+        assert conformal_threshold(scores, float(rate)) == expected, n
+
+
+def test_five_percent_needs_nineteen_images() -> None:
+    assert conformal_threshold([]) is None
+    assert conformal_threshold(np.arange(18)) is None
+    assert conformal_threshold(np.arange(19)) == 18
+
+
+@pytest.mark.parametrize(("n", "rate"), [(19, 0.05), (20, 0.05), (38, 0.05), (39, 0.05), (25, 0.2)])
+def test_normal_images_are_flagged_at_the_promised_rate(n: int, rate: float) -> None:
+    """rate - 1 / (n + 1) < E[FPR] <= rate without ties, whatever the distribution; 4 standard errors."""
+    rng = np.random.default_rng(n)
+    pool = rng.standard_cauchy(n + 80)
+    fprs = []
+    for _ in range(3000):
+        split = rng.permutation(pool)
+        fprs.append(flagged_share(split[n:], conformal_threshold(split[:n], rate))[0])
+    slack = 4 * np.std(fprs) / math.sqrt(len(fprs))
+    assert rate - 1 / (n + 1) - slack < np.mean(fprs) <= rate + slack
+
+
+def test_ties_only_make_it_more_careful() -> None:
+    rng = np.random.default_rng(1)
+    fprs = []
+    for _ in range(3000):
+        split = rng.integers(0, 6, size=120)
+        fprs.append(flagged_share(split[39:], conformal_threshold(split[:39]))[0])
+    assert np.mean(fprs) <= 0.05 + 4 * np.std(fprs) / math.sqrt(len(fprs))
+    assert flagged_share(np.ones(7), conformal_threshold(np.ones(50)))[0] == 0
+
+
+@pytest.mark.parametrize("rate", [0, 1, -0.1, 5, math.nan])
+def test_a_rate_outside_its_range_is_refused(rate: float) -> None:
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        conformal_threshold(np.arange(50), rate)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_scores_must_be_finite(bad: float) -> None:
+    with pytest.raises(ValueError, match="finite"):
+        conformal_threshold([*range(50), bad])
