@@ -1,0 +1,217 @@
+"""What is kept on disk between runs: decoded images of one size, in plain .npy files that are mapped."""
+
+import hashlib
+import json
+import logging
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from diffect.data import decode
+from diffect.data.mvtec import Sample
+
+logger = logging.getLogger(__name__)
+
+FORMAT = 1  # of the image cache; raise it when decoding or resizing changes
+ROW = np.dtype(
+    [
+        ("key", "<i8"),
+        ("has_mask", "?"),
+        ("box", "<i4", (4,)),
+        ("mode", "<U8"),
+        ("stats", "<f8", (len(decode.STATISTICS),)),
+    ]
+)
+
+
+def cache_root() -> Path:
+    """The folder of all caches: $DIFFECT_CACHE, or ~/.cache/diffect."""
+    return Path(os.environ.get("DIFFECT_CACHE") or "~/.cache/diffect").expanduser()
+
+
+@dataclass(frozen=True)
+class ImageStore:
+    """Decoded and resized images of one category, one row per sample, in the samples' order.
+
+    images (N, S, S, 3) uint8 RGB; masks (N, S, S) uint8, 0 or 1; rows: a structured array (N,) of dtype
+    `ROW`. `key` names the content: it changes with any file's path, size or time, and with size and aspect.
+    """
+
+    key: str
+    images: NDArray[np.uint8]
+    masks: NDArray[np.uint8]
+    rows: NDArray[np.void]
+
+    @classmethod
+    def open(cls, samples: list[Sample], size: int, aspect: str, cache: Path) -> "ImageStore":
+        """The store of these samples, built under `cache` when it is missing or broken."""
+        if isinstance(size, bool) or not isinstance(size, int) or not 16 <= size <= 4096:
+            raise ValueError(
+                f"data.size={size} is not allowed; it must be a whole number from 16 to 4096 (pixels)"
+            )
+        if aspect not in decode.ASPECTS:
+            raise ValueError(
+                f"data.aspect={aspect} is not allowed; it must be one of {', '.join(decode.ASPECTS)}"
+            )
+        key = _key(samples, size, aspect)
+        folder = cache / "images" / f"{samples[0].category}-{key}"
+        try:
+            return cls._load(key, folder, len(samples), size)
+        except FileNotFoundError:
+            pass
+        except (ValueError, OSError) as error:
+            logger.warning("the image cache %s is broken (%s); it is built again", folder, error)
+        _build(samples, size, aspect, folder)
+        return cls._load(key, folder, len(samples), size)
+
+    @classmethod
+    def _load(cls, key: str, folder: Path, count: int, size: int) -> "ImageStore":
+        return cls(
+            key,
+            open_npy(folder / "images.npy", np.uint8, (count, size, size, 3)),
+            open_npy(folder / "masks.npy", np.uint8, (count, size, size)),
+            np.array(open_npy(folder / "rows.npy", ROW, (count,))),
+        )
+
+    @property
+    def keys(self) -> NDArray[np.int64]:
+        """Content keys (N,): the first 8 bytes of the SHA-256 over the resized pixels."""
+        return self.rows["key"]
+
+    @property
+    def has_mask(self) -> NDArray[np.bool_]:
+        """Where the mask is known (N,): normal images (all 0), and defect images with a mask file."""
+        return self.rows["has_mask"]
+
+    @property
+    def valid_boxes(self) -> NDArray[np.int32]:
+        """Top, left, height, width (N, 4) of the true image inside the padded square."""
+        return self.rows["box"]
+
+    @property
+    def modes(self) -> list[str]:
+        """Colour mode of each original file, in Pillow's names."""
+        return [str(mode) for mode in self.rows["mode"]]
+
+    @property
+    def stats(self) -> dict[str, NDArray[np.float64]]:
+        """Trivial statistics of the original files, name: (N,); see `decode.statistics`."""
+        return {name: self.rows["stats"][:, i] for i, name in enumerate(decode.STATISTICS)}
+
+
+def _key(samples: list[Sample], size: int, aspect: str) -> str:
+    entries = []
+    for sample in samples:
+        entry: list[object] = []
+        for path in (sample.path, sample.mask):
+            if path is not None:
+                stat = path.stat()
+                entry += [str(path.absolute()), stat.st_size, stat.st_mtime_ns]
+        entries.append([*entry, sample.anomalous])
+    content = json.dumps([FORMAT, size, aspect, entries])
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def _build(samples: list[Sample], size: int, aspect: str, folder: Path) -> None:
+    """Decodes every sample once, in threads; a failed build leaves nothing behind."""
+    count = len(samples)
+    rows = np.zeros(count, ROW)
+    bits = decode.grey_bits([sample.path for sample in samples if sample.split == "train"])
+    pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1))
+    try:
+        with ExitStack() as stack:
+            write_image = stack.enter_context(
+                npy_writer(folder / "images.npy", np.uint8, (count, size, size, 3))
+            )
+            write_mask = stack.enter_context(npy_writer(folder / "masks.npy", np.uint8, (count, size, size)))
+            done = pool.map(lambda sample: _decode(sample, size, aspect, bits), samples)
+            bar = progress(done, f"decoding {samples[0].category}", count)
+            for row, (image, mask, values) in enumerate(bar):
+                write_image(image)
+                write_mask(mask)
+                rows[row] = values
+    finally:
+        pool.shutdown(cancel_futures=True)
+    # Last, because a store counts as complete when all three are there.
+    with npy_writer(folder / "rows.npy", ROW, (count,)) as write:
+        write(rows)
+
+
+def _decode(
+    sample: Sample, size: int, aspect: str, bits: int
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8], tuple[object, ...]]:
+    pixels, mode = decode.read_image(sample.path, bits)
+    height, width = pixels.shape[:2]
+    mask = None if sample.mask is None else decode.read_mask(sample.mask, width, height)
+    stats = decode.statistics(pixels, sample.path.stat().st_size)
+    image, mask, box = decode.fit_square(pixels, mask, size, aspect)
+    key = int.from_bytes(hashlib.sha256(image.tobytes()).digest()[:8], "little", signed=True)
+    return image, mask, (key, sample.mask is not None or not sample.anomalous, box, mode, stats)
+
+
+def progress(items: Any, title: str, count: int) -> Any:
+    """A progress bar on stderr around `items` (count images), shown for more than 200."""
+    return tqdm(items, title, total=count, unit="image", disable=count <= 200, leave=False)
+
+
+def open_npy(path: Path, dtype: Any, shape: tuple[int | None, ...]) -> NDArray[Any]:
+    """A .npy file mapped read-only; a ValueError where dtype, shape (None: any) or size is another.
+
+    `open_memmap` reads a literal header and raw numbers: no pickle, nothing is executed.
+    """
+    array = np.lib.format.open_memmap(path, mode="r")
+    fits = len(shape) == array.ndim and all(
+        want in (None, have) for want, have in zip(shape, array.shape, strict=True)
+    )
+    if array.dtype != np.dtype(dtype) or not fits or not array.flags.c_contiguous:
+        raise ValueError(f"{path.name} holds {array.dtype} {array.shape}, not {np.dtype(dtype)} {shape}")
+    if path.stat().st_size != array.offset + array.nbytes:
+        raise ValueError(f"{path.name} has {path.stat().st_size} bytes, not {array.offset + array.nbytes}")
+    return array
+
+
+@contextmanager
+def npy_writer(path: Path, dtype: Any, shape: tuple[int, ...]) -> Iterator[Callable[[NDArray[Any]], None]]:
+    """Gives a function that appends arrays to a .npy file of known shape.
+
+    Plain writes, not a writable map: on a full disk a map kills the process, a write raises.
+    """
+    header = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape}
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+
+        def append(chunk: NDArray[Any]) -> None:
+            file.write(np.ascontiguousarray(chunk, dtype).data)
+
+        yield append
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Gives a temporary path beside `path`, renamed onto it when the block ends well, removed when not.
+
+    The name is unique, so that concurrent builders of one file never meet; the last one to finish wins.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        temporary.replace(path)
+    except OSError as error:
+        raise ValueError(
+            f"the cache file {path} cannot be written ({error.strerror or error}): free some "
+            f"space, or set data.cache or DIFFECT_CACHE to a folder that can be written"
+        ) from error
+    finally:
+        # A cache folder that is no folder at all has been reported above.
+        if path.parent.is_dir():
+            temporary.unlink(missing_ok=True)

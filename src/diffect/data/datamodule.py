@@ -1,0 +1,393 @@
+"""The Lightning DataModule: from a source to batches of features (or pixels), labels, masks and keys."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from diffect.data import audit, splits
+from diffect.data.cache import ImageStore, cache_root, logger, npy_writer, open_npy, progress
+from diffect.data.mvtec import Sample, choose_categories
+
+Extract = Callable[[Tensor], Tensor]
+Batch = dict[str, Tensor]
+
+
+class Source(Protocol):
+    """Where samples come from; see `mvtec.Folder` and `textures.Textures`."""
+
+    def categories(self) -> list[str]:
+        """All categories, sorted."""
+
+    def samples(self, category: str) -> list[Sample]:
+        """All samples of one category: train, then test."""
+
+    def fingerprint(self, category: str) -> str:
+        """A hash of what the category holds, found without decoding."""
+
+
+class DataModule(pl.LightningDataModule):
+    """One or many categories, cut into fit, selection, calibration and test.
+
+    source: what holds the images. root: its folder, for the record. category: "all", one name or a list; the
+    class label is the position in it. size, aspect: images become size x size pixels, "pad" or "stretch".
+    shots: keep this many normal training images per category. selection, calibration, calibration_min: see
+    `splits.RULE`. batches_per_epoch: training batches per epoch. cache: folder, None for `cache_root()`.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        root: str | None = None,
+        category: str | Iterable[str] = "all",
+        size: int = 256,
+        aspect: str = "pad",
+        shots: int | None = None,
+        selection: float = 0.1,
+        calibration: float = 0.1,
+        calibration_min: int = 20,
+        batch_size: int = 16,
+        eval_batch_size: int = 16,
+        batches_per_epoch: int = 50,
+        seed: int = 0,
+        workers: int = 0,
+        cache: str | None = None,
+    ) -> None:
+        super().__init__()
+        self.source, self.root = source, root
+        self.category = category if isinstance(category, str) else [str(name) for name in category]
+        self.size, self.aspect, self.shots = size, aspect, shots
+        self.selection, self.calibration, self.calibration_min = selection, calibration, calibration_min
+        self.batch_size, self.eval_batch_size, self.batches_per_epoch = (
+            batch_size,
+            eval_batch_size,
+            batches_per_epoch,
+        )
+        self.seed, self.workers = seed, workers
+        self.cache = cache_root() if cache is None else Path(cache).expanduser()
+        self.stores: list[ImageStore] = []
+        self.splits: dict[str, list[tuple[int, int]]] = {}
+        self._categories: list[str] | None = None
+        self._samples: list[list[Sample]] = []
+        self._raw: list[NDArray[np.float32]] | Extract | None = None
+
+    @property
+    def categories(self) -> list[str]:
+        """The chosen categories; a class label is a position in this list."""
+        if self._categories is None:
+            self._categories = choose_categories(self.category, self.source.categories())
+        return self._categories
+
+    def setup(self, stage: str | None = None) -> None:
+        """Scans, checks, decodes (or maps what was decoded before) and cuts the splits; once."""
+        if self.stores:
+            return
+        self._check()
+        samples = [self.source.samples(category) for category in self.categories]
+        parts: dict[str, list[tuple[int, int]]] = {"fit": [], "selection": [], "calibration": [], "test": []}
+        for index, (category, held) in enumerate(zip(self.categories, samples, strict=True)):
+            normal = [row for row, sample in enumerate(held) if sample.split == "train"]
+            pieces = splits.cut(
+                len(normal),
+                category,
+                self.seed,
+                self.shots,
+                self.selection,
+                self.calibration,
+                self.calibration_min,
+            )
+            for name, positions in pieces.items():
+                parts[name] += [(index, normal[position]) for position in positions]
+            parts["test"] += [(index, row) for row, sample in enumerate(held) if sample.split == "test"]
+        if self.batch_size > len(parts["fit"]):
+            raise ValueError(
+                f"data.batch_size={self.batch_size} is larger than the {len(parts['fit'])} images to fit on "
+                f"({', '.join(self.categories[:5])}); it must be from 1 to {len(parts['fit'])}"
+            )
+        stores = [ImageStore.open(held, self.size, self.aspect, self.cache) for held in samples]
+        self._samples, self.splits, self.stores = samples, parts, stores
+
+    def _check(self) -> None:
+        for name, low in (
+            ("batch_size", 1),
+            ("eval_batch_size", 1),
+            ("batches_per_epoch", 1),
+            ("workers", 0),
+        ):
+            if getattr(self, name) < low:
+                raise ValueError(
+                    f"data.{name}={getattr(self, name)} is not allowed; it must be {low} or more"
+                )
+
+    def attach(self, identity: str, extract: Extract) -> None:
+        """Sets what `raw` is: extract(image (B, 3, S, S) uint8) -> (B, C, h, w) float32, frozen.
+
+        With an `identity` (a name of the extractor and all its settings) the features of every image are
+        computed once, in batches of one size, and kept on disk; with "" they are computed for each batch that
+        is asked for.
+        """
+        self.setup()
+        if not identity:
+            self._raw = extract
+            return
+        self._raw = [
+            self._features(category, store, identity, extract)
+            for category, store in zip(self.categories, self.stores, strict=True)
+        ]
+
+    def _features(
+        self, category: str, store: ImageStore, identity: str, extract: Extract
+    ) -> NDArray[np.float32]:
+        key = hashlib.sha256(json.dumps([identity, store.key]).encode()).hexdigest()[:16]
+        path = self.cache / "features" / f"{category}-{key}.npy"
+        count = len(store.images)
+        try:
+            return open_npy(path, np.float32, (count, None, None, None))
+        except FileNotFoundError:
+            pass
+        except (ValueError, OSError) as error:
+            logger.warning("the feature cache %s is broken (%s); it is built again", path, error)
+        first = self._extract(store, 0, extract)
+        starts = range(0, count, self.eval_batch_size)
+        with (
+            npy_writer(path, np.float32, (count, *first.shape[1:])) as write,
+            progress(None, f"features of {category}", count) as bar,
+        ):
+            for start in starts:
+                features = first if start == 0 else self._extract(store, start, extract)
+                write(features)
+                bar.update(len(features))
+        return open_npy(path, np.float32, (count, *first.shape[1:]))
+
+    @torch.no_grad()
+    def _extract(self, store: ImageStore, start: int, extract: Extract) -> NDArray[np.float32]:
+        """Features of one batch, the last filled up: kernels may round otherwise for another batch size."""
+        rows = np.arange(start, min(start + self.eval_batch_size, len(store.images)))
+        filled = np.resize(rows, self.eval_batch_size)
+        features = extract(_images(store, filled)).float().cpu().numpy()[: len(rows)]
+        if features.ndim != 4 or len(features) != len(rows):
+            raise ValueError(f"an extractor must give (B, C, h, w) features, it gave {features.shape}")
+        return features
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """`batches_per_epoch` batches; which images they hold depends on (seed, epoch, step) alone."""
+        rows = self.splits["fit"]
+        groups = [[i for i, (c, _) in enumerate(rows) if c == index] for index in range(len(self.categories))]
+        batches = Batches(groups, self.batch_size, self.batches_per_epoch, self.seed, self._epoch)
+        return self._loader("fit", lean=True, batch_sampler=batches)
+
+    def fit_dataloader(self) -> DataLoader[Batch]:
+        """The fit set once, in order."""
+        return self._loader("fit")
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        """The selection set, in order."""
+        return self._loader("selection")
+
+    def calibration_dataloader(self) -> DataLoader[Batch]:
+        """The calibration set, in order."""
+        return self._loader("calibration")
+
+    def test_dataloader(self) -> DataLoader[Batch]:
+        """The test set, in order."""
+        return self._loader("test")
+
+    def _epoch(self) -> int:
+        return 0 if self.trainer is None else self.trainer.current_epoch
+
+    def _loader(
+        self, split: str, lean: bool = False, batch_sampler: Sampler[list[int]] | None = None
+    ) -> DataLoader[Batch]:
+        if self._raw is None:
+            raise ValueError("DataModule.attach must be called before its loaders are asked for")
+        items = Items(self.splits[split], self.stores, self._samples, self._raw, lean)
+        settings: dict[str, Any] = {
+            "num_workers": self.workers,
+            "collate_fn": _as_is,
+            "pin_memory": torch.cuda.is_available(),
+            "persistent_workers": self.workers > 0,
+        }
+        if batch_sampler is not None:
+            return DataLoader(items, batch_sampler=batch_sampler, **settings)
+        return DataLoader(items, batch_size=self.eval_batch_size, shuffle=False, **settings)
+
+    def sample(self, category_index: int, row: int) -> Sample:
+        """The sample behind (label, index) of an item."""
+        return self._samples[category_index][row]
+
+    def fingerprint(self) -> str:
+        """Hex SHA-256 over the categories' names and fingerprints; needs no `setup`, decodes nothing."""
+        held = [[category, self.source.fingerprint(category)] for category in self.categories]
+        return hashlib.sha256(json.dumps(held).encode()).hexdigest()
+
+    def audit(self) -> dict[str, dict[str, Any]]:
+        """Per category: images shared between train and test, and what trivial statistics alone achieve."""
+        self.setup()
+        held = zip(self.categories, self._samples, self.stores, strict=True)
+        return {category: audit.audit(samples, store) for category, samples, store in held}
+
+    def describe(self) -> dict[str, Any]:
+        """What the data is, for the record: the rule of the splits in words, and counts per category."""
+        self.setup()
+        return {
+            "rule": splits.RULE.format(
+                selection=self.selection, calibration=self.calibration, calibration_min=self.calibration_min
+            ),
+            "root": self.root,
+            "seed": self.seed,
+            "shots": self.shots,
+            "size": self.size,
+            "aspect": self.aspect,
+            "categories": {category: self._counts(index) for index, category in enumerate(self.categories)},
+        }
+
+    def _counts(self, index: int) -> dict[str, Any]:
+        samples, store = self._samples[index], self.stores[index]
+        counts = {name: sum(c == index for c, _ in rows) for name, rows in self.splits.items()}
+        test: dict[str, int] = {}
+        for sample in samples:
+            if sample.split == "test":
+                test[sample.defect] = test.get(sample.defect, 0) + 1
+        return {
+            "train": sum(sample.split == "train" for sample in samples),
+            **counts,
+            "defects": test,
+            "masks": sum(sample.mask is not None for sample in samples),
+            "notes": _notes(samples, store),
+        }
+
+
+class Items(Dataset[Batch]):
+    """Rows of image stores, fetched a batch at a time; `lean` leaves only raw, label and key."""
+
+    def __init__(
+        self,
+        rows: list[tuple[int, int]],
+        stores: list[ImageStore],
+        samples: list[list[Sample]],
+        raw: list[NDArray[np.float32]] | Extract,
+        lean: bool,
+    ) -> None:
+        self.rows, self.stores, self.samples, self.raw, self.lean = rows, stores, samples, raw, lean
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitems__(self, positions: list[int]) -> Batch:
+        """The batch of these positions, as `DataLoader` asks for it; nothing in it depends on its company."""
+        picked = [self.rows[position] for position in positions]
+        image = None
+        if not self.lean or callable(self.raw):
+            image = torch.cat([_images(self.stores[c], np.array([row])) for c, row in picked])
+        if callable(self.raw):
+            assert image is not None
+            with torch.no_grad():
+                raw = self.raw(image)
+        else:
+            raw = torch.from_numpy(np.stack([self.raw[c][row] for c, row in picked]))
+        batch = {
+            "raw": raw,  # (B, C, h, w)
+            "label": torch.tensor([c for c, _ in picked]),
+            "key": torch.tensor([int(self.stores[c].keys[row]) for c, row in picked]),
+        }
+        if self.lean:
+            return batch
+        assert image is not None
+        side = image.shape[-1]
+        masks = np.stack([self.stores[c].masks[row] for c, row in picked])
+        boxes = [tuple(self.stores[c].valid_boxes[row].tolist()) for c, row in picked]
+        return batch | {
+            "image": image,  # (B, 3, S, S)
+            "mask": torch.from_numpy(masks).bool(),  # (B, S, S)
+            "valid": torch.stack([_inside(side, *box) for box in boxes]),  # (B, S, S)
+            "anomalous": torch.tensor([self.samples[c][row].anomalous for c, row in picked]),
+            "has_mask": torch.tensor([bool(self.stores[c].has_mask[row]) for c, row in picked]),
+            "index": torch.tensor([row for _, row in picked]),
+        }
+
+
+class Batches(Sampler[list[int]]):
+    """Batches of positions as a pure function of (seed, epoch, step), balanced over the groups.
+
+    Slot g of an epoch (g = step * batch_size + place) takes group g mod G, and there the next position of an
+    endless series of permutations seeded by (seed, epoch, group, turn).
+    """
+
+    def __init__(
+        self, groups: list[list[int]], batch_size: int, batches: int, seed: int, epoch: Callable[[], int]
+    ) -> None:
+        self.groups, self.batch_size, self.batches, self.seed, self.epoch = (
+            groups,
+            batch_size,
+            batches,
+            seed,
+            epoch,
+        )
+
+    def __len__(self) -> int:
+        return self.batches
+
+    def __iter__(self) -> Iterator[list[int]]:
+        epoch = self.epoch()
+        return (self.at(epoch, step) for step in range(self.batches))
+
+    def at(self, epoch: int, step: int) -> list[int]:
+        """The batch of this step."""
+        batch = []
+        for slot in range(step * self.batch_size, (step + 1) * self.batch_size):
+            place, group = divmod(slot, len(self.groups))
+            turn, position = divmod(place, len(self.groups[group]))
+            batch.append(
+                self.groups[group][
+                    _permutation(self.seed, epoch, group, turn, len(self.groups[group]))[position]
+                ]
+            )
+        return batch
+
+
+@lru_cache(maxsize=256)
+def _permutation(seed: int, epoch: int, group: int, turn: int, count: int) -> list[int]:
+    order: list[int] = (
+        np.random.Generator(np.random.PCG64([seed, epoch, group, turn])).permutation(count).tolist()
+    )
+    return order
+
+
+def _images(store: ImageStore, rows: NDArray[np.int64]) -> Tensor:
+    return torch.from_numpy(store.images[rows]).permute(0, 3, 1, 2).contiguous()  # (B, 3, S, S)
+
+
+def _inside(side: int, top: int, left: int, height: int, width: int) -> Tensor:
+    valid = torch.zeros(side, side, dtype=torch.bool)
+    valid[top : top + height, left : left + width] = True
+    return valid
+
+
+def _as_is(batch: Batch) -> Batch:
+    return batch
+
+
+def _notes(samples: list[Sample], store: ImageStore) -> list[str]:
+    """What a reader of the record should know about a category."""
+    notes = []
+    defective = [row for row, sample in enumerate(samples) if sample.anomalous]
+    if not defective:
+        notes.append("no defective test images: no detection metrics")
+    if all(sample.anomalous for sample in samples if sample.split == "test"):
+        notes.append("no normal test images: no detection metrics")
+    unmasked = sum(not store.has_mask[row] for row in defective)
+    if unmasked:
+        notes.append(f"{unmasked} defective images have no mask: image metrics only")
+    empty = sum(bool(store.has_mask[row]) and not store.masks[row].any() for row in defective)
+    if empty:
+        notes.append(f"{empty} defective images have no masked pixel left at this size")
+    return notes

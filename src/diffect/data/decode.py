@@ -1,0 +1,187 @@
+"""From an image file to pixels of one size: reading, checking, resizing, measuring."""
+
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+# No EPS or PDF: Pillow would start another program to read them.
+FORMATS = ("PNG", "JPEG", "MPO", "BMP", "DIB", "TIFF", "GIF", "WEBP", "PPM")
+SENSOR_BITS = (8, 10, 12, 14, 16)
+STATISTICS = (
+    "brightness",
+    "contrast",
+    "sharpness",
+    "minimum",
+    "maximum",
+    "bytes_per_pixel",
+    "width",
+    "height",
+)
+ASPECTS = ("pad", "stretch")
+
+_UNREADABLE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+)
+
+
+def read_image(path: Path, bits: int = 16) -> tuple[NDArray[np.uint8], str]:
+    """Pixels (H, W, 3), RGB, turned as EXIF says, and the file's own colour mode.
+
+    Grey is repeated over the channels, alpha is dropped, palettes are looked up. 16-bit grey is scaled by
+    255 / (2^bits - 1): one factor for a whole category, so that brightness stays comparable between images.
+    """
+    picture = _load(path)
+    mode = picture.mode
+    if mode == "F":
+        raise ValueError(f"{path} holds floating-point pixels; save it with 8 or 16 bits per channel")
+    if not mode.startswith("I"):
+        try:
+            return np.asarray(picture.convert("RGB")), mode
+        except _UNREADABLE as error:
+            raise ValueError(_corrupt(path, error)) from error
+    top = 2**bits - 1
+    grey = np.rint(np.minimum(_deep(picture, path), top) * (255.0 / top)).astype(np.uint8)
+    return np.repeat(grey[..., None], 3, axis=2), mode
+
+
+def grey_bits(paths: list[Path]) -> int:
+    """The sensor's depth behind 16-bit grey files: the least of 8, 10, 12, 14, 16 bits that holds their
+    maximum.
+
+    A 12-bit camera that writes 16-bit files would otherwise give nearly black images. It is judged on the
+    images given (training normals); 16 where none of them is 16-bit.
+    """
+    highest = -1
+    for path in paths:
+        if is_deep(path):
+            highest = max(highest, int(_deep(_load(path), path).max()))
+    return next(bits for bits in SENSOR_BITS if highest < 2**bits) if highest >= 0 else 16
+
+
+def is_deep(path: Path) -> bool:
+    """True for a file of 16-bit grey, from its header alone; an unreadable file is left to `read_image`."""
+    try:
+        with Image.open(path, formats=FORMATS) as picture:
+            return picture.mode.startswith("I")
+    except _UNREADABLE:
+        return False
+
+
+def read_mask(path: Path, width: int, height: int) -> NDArray[np.uint8]:
+    """A mask (H, W) of 0 and 1, from a file of the image's size that holds 0 and at most one other value."""
+    picture = _load(path)
+    if picture.size != (width, height):
+        raise ValueError(
+            f"mask {path} is {picture.width} x {picture.height} pixels, its image {width} x {height}; "
+            f"they must be of one size"
+        )
+    if picture.mode.startswith(("I", "F")):
+        values: NDArray[np.generic] = np.asarray(picture)
+    else:
+        # The brightest channel, so that a mask drawn in any single colour stays two-valued.
+        values = np.asarray(picture.convert("RGB")).max(axis=2)
+    levels = np.unique(values)
+    if np.count_nonzero(levels) > 1:
+        shown = ", ".join(str(level) for level in levels[:6]) + (", ..." if len(levels) > 6 else "")
+        raise ValueError(
+            f"mask {path} is not binary: it holds {len(levels)} values ({shown}); allowed are 0 and one "
+            f"other, so threshold it and save it without loss (PNG)"
+        )
+    mask: NDArray[np.uint8] = (values != 0).astype(np.uint8)
+    return mask
+
+
+def fit_square(
+    pixels: NDArray[np.uint8], mask: NDArray[np.uint8] | None, size: int, aspect: str
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8], tuple[int, int, int, int]]:
+    """Image (S, S, 3), mask (S, S) and the box (top, left, height, width) that the true image fills.
+
+    "pad" keeps the aspect ratio: the long side becomes `size`, the image is centred and the rest filled with
+    its mirror image, marked normal in the mask. "stretch" fills the square. Images are resized bicubically
+    with antialiasing; masks take the nearest pixel, which neither grows nor shrinks regions.
+    """
+    rows, columns = pixels.shape[:2]
+    height = width = size
+    if aspect == "pad":
+        height = max(1, round(size * rows / max(rows, columns)))
+        width = max(1, round(size * columns / max(rows, columns)))
+    image = pixels
+    if (rows, columns) != (height, width):
+        image = np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC))
+        if mask is not None:
+            mask = np.asarray(Image.fromarray(mask).resize((width, height), Image.Resampling.NEAREST))
+    top, left = (size - height) // 2, (size - width) // 2
+    around = ((top, size - height - top), (left, size - width - left))
+    if height < size or width < size:
+        image = np.pad(image, (*around, (0, 0)), mode="symmetric")
+        mask = None if mask is None else np.pad(mask, around)
+    if mask is None:
+        mask = np.zeros((size, size), np.uint8)
+    return image, mask, (top, left, height, width)
+
+
+def statistics(pixels: NDArray[np.uint8], file_bytes: int) -> tuple[float, ...]:
+    """The trivial statistics of one image file, in the order of `STATISTICS`.
+
+    Over the luma Y in [0, 255]: mean, standard deviation, variance of the 4-neighbour Laplacian, minimum,
+    maximum; then bytes of the file per pixel, width and height.
+    """
+    grey = pixels @ np.array([0.299, 0.587, 0.114], np.float32)  # (H, W)
+    sharpness = 0.0
+    if min(grey.shape) > 2:
+        centre = grey[1:-1, 1:-1]
+        laplacian = grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:] - 4 * centre
+        sharpness = float(laplacian.var())
+    height, width = grey.shape
+    return (
+        float(grey.mean(dtype=np.float64)),
+        float(grey.std(dtype=np.float64)),
+        sharpness,
+        float(grey.min()),
+        float(grey.max()),
+        file_bytes / grey.size,
+        float(width),
+        float(height),
+    )
+
+
+def _load(path: Path) -> Image.Image:
+    frames = 1
+    try:
+        if path.stat().st_size == 0:
+            raise ValueError("0 bytes")
+        with Image.open(path, formats=FORMATS) as picture:
+            # A phone's MPO is a photograph with a preview behind it, every other sequence is a film.
+            frames = 1 if picture.format == "MPO" else getattr(picture, "n_frames", 1)
+            if frames == 1:
+                picture.load()
+                return ImageOps.exif_transpose(picture)
+    except _UNREADABLE as error:
+        raise ValueError(_corrupt(path, error)) from error
+    raise ValueError(f"{path} is animated or has several pages ({frames} frames); save the one that is meant")
+
+
+def _deep(picture: Image.Image, path: Path) -> NDArray[np.int64]:
+    values = np.asarray(picture).astype(np.int64)
+    if values.min() < 0 or values.max() > 65535:
+        raise ValueError(
+            f"{path} holds values {values.min()} to {values.max()}; allowed are 8 or 16 bits, 0 to 65535"
+        )
+    return values
+
+
+def _corrupt(path: Path, error: Exception) -> str:
+    reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    if isinstance(error, UnidentifiedImageError):
+        reason = "no known image format"
+    return f"{path} cannot be read as an image ({reason}): it is truncated or corrupt; replace or remove it"

@@ -1,0 +1,58 @@
+"""How the normal training images of a category are cut into fit, selection and calibration."""
+
+import hashlib
+
+import numpy as np
+
+RULE = (
+    "per category the normal training images are permuted by (seed, category name) and cut: fewer than 8 "
+    "all go to fit; otherwise selection = max(2, round({selection} n)), calibration = "
+    "max(round({calibration} n), min({calibration_min}, n // 4)), the rest is fit; the test images are read once, at the end"
+)
+
+
+def cut(
+    count: int,
+    category: str,
+    seed: int = 0,
+    shots: int | None = None,
+    selection: float = 0.1,
+    calibration: float = 0.1,
+    calibration_min: int = 20,
+) -> dict[str, list[int]]:
+    """Positions 0..count-1 cut into "fit", "selection" and "calibration", each sorted; see `RULE`.
+
+    `shots` = k keeps the first k of the permutation and cuts those by the same rule.
+    """
+    if seed < 0:
+        raise ValueError(f"data.seed={seed} is not allowed; it must be 0 or more")
+    for name, share in (("selection", selection), ("calibration", calibration)):
+        if not 0 <= share <= 0.4:
+            raise ValueError(
+                f"data.{name}={share} is not allowed; it is a share of the normal images, from 0 to 0.4"
+            )
+    if calibration_min < 0:
+        raise ValueError(f"data.calibration_min={calibration_min} is not allowed; it must be 0 or more")
+    if shots is not None and not 1 <= shots <= count:
+        raise ValueError(
+            f"data.shots={shots} is not allowed: category {category} has {count} normal training images, "
+            f"so it must be from 1 to {count}"
+        )
+    if count == 1 and shots is None:
+        raise ValueError(
+            f"category {category} has one normal training image only; at least 2 are needed "
+            f"(data.shots=1 says that one-shot is meant)"
+        )
+    salt = int.from_bytes(hashlib.sha256(category.encode()).digest()[:8], "little")
+    order = np.random.Generator(np.random.PCG64([seed, salt])).permutation(count)[:shots].tolist()
+    n = len(order)
+    held = kept = 0
+    if n >= 8:
+        kept = max(2, round(selection * n))
+        held = max(round(calibration * n), min(calibration_min, n // 4))
+    fit = n - kept - held
+    return {
+        "fit": sorted(order[:fit]),
+        "selection": sorted(order[fit : fit + kept]),
+        "calibration": sorted(order[fit + kept :]),
+    }
