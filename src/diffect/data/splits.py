@@ -7,7 +7,8 @@ import numpy as np
 RULE = (
     "per category the normal training images are permuted by (seed, category name) and cut: fewer than 8 "
     "all go to fit; otherwise selection = max(2, round({selection} n)), calibration = "
-    "max(round({calibration} n), min({calibration_min}, n // 4)), the rest is fit; the test images are read once, at the end"
+    "max(round({calibration} n), min({calibration_min}, n // 4)), the rest is fit; the test images are read "
+    "once, at the end"
 )
 
 
