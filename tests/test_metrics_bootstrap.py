@@ -44,6 +44,11 @@ def test_resamples_depend_on_the_category_alone() -> None:
     assert (resample("brick", strata, 50) != resample("grass", strata, 50)).any()
 
 
+def test_strata_of_one_size_are_drawn_apart() -> None:
+    weights = resample("brick", np.arange(30) % 2, 50)
+    assert (weights[:, ::2] != weights[:, 1::2]).any()
+
+
 def test_image_replicates_equal_a_recount_of_the_drawn_images() -> None:
     images = scored()
     weights = resample("brick", images.anomalous, 20)
@@ -66,6 +71,15 @@ def test_pixel_replicates_equal_a_recount_to_a_thousandth() -> None:
         exact = pixel_metrics(*Pixels.select(*drawn, np.ones(len(drawn[0]), dtype=bool)).ordered().curve())
         for name in PIXEL_METRICS:
             assert result.replicates[name][row] == pytest.approx(exact[name][0], abs=1e-3), name
+
+
+def test_coarse_bins_leave_no_bias() -> None:
+    images = scored()
+    fine, coarse = images.evaluate(replicates=50), images.evaluate(replicates=50, bins=64)
+    for name in PIXEL_METRICS:
+        error = np.subtract(coarse.replicates[name], fine.replicates[name])
+        assert abs(error.mean()) < 1e-3, name
+        assert (error != 0).any(), name
 
 
 def test_intervals_are_percentiles_around_the_figure() -> None:

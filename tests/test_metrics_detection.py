@@ -126,6 +126,20 @@ def test_images_without_masks_leave_the_pixels() -> None:
     assert some.metrics["image_auroc"] == evaluate(batch()).metrics["image_auroc"]
 
 
+def test_normal_images_need_no_mask() -> None:
+    data = batch()
+    data["has_mask"] = data["anomalous"]
+    assert evaluate(data) == evaluate(batch())
+
+
+def test_the_only_mask_is_in_every_resample() -> None:
+    data = batch()
+    data["has_mask"][1:] = False
+    result = evaluate(data)
+    assert undefined(result) == ()
+    assert result.metrics["pixel_auroc"] < 1
+
+
 def test_one_class_alone() -> None:
     data = batch()
     normal = evaluate({name: value[~data["anomalous"]] for name, value in data.items()})
