@@ -104,8 +104,7 @@ def read(path: Path) -> Record:
 def finished(folder: Path, signature: str) -> Record | None:
     """The record of the finished run `signature` in `folder`, or None where that run is still to be done.
 
-    Raises ValueError where the record is corrupt, or is another run's finished work, never to be
-    overwritten.
+    Raises ValueError where the record is corrupt, or is another run's finished work: never overwritten.
     """
     path = Path(folder) / RECORD
     if not path.is_file():
@@ -153,8 +152,7 @@ def write_atomic(path: Path, data: str | bytes) -> None:
             f"cannot write {path}: {reason}; free some space, or choose another folder"
         ) from error
     finally:
-        # After a success nothing is left to remove; after a failure the first error is the one worth
-        # telling.
+        # After a success nothing is left to remove; after a failure the first error is the one to tell.
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
 

@@ -21,9 +21,9 @@ Unit = tuple[str, int]  # (category, seed): one cell of a group's grid
 class Estimate:
     """A mean, the half-width of its 95% interval, and what both were made of.
 
-    `half` is None where neither seeds nor replicates give an interval; `sources` names those that did: "seeds",
-    "images". `seeds` are those averaged over. `missing` are the categories without a value: where there are
-    any, the mean is over other categories than its neighbours' and must not be compared with them.
+    `half` is None where neither seeds nor replicates give an interval; `sources` names those that did, of
+    "seeds" and "images". `seeds` are those averaged over. `missing` are the categories without a value: where
+    there are any, the mean is over other categories than its neighbours' and must not be compared with them.
     """
 
     value: float | None

@@ -5,10 +5,12 @@ import io
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from diffect.runs import record as records
+from diffect.runs.signature import IRRELEVANT
 
 _SIGNATURE = re.compile(r"[0-9a-f]{12}")
 
@@ -23,13 +25,22 @@ class Run:
     folder: Path
     record: records.Record = field(repr=False)
 
-    @property
+    @cached_property
     def choices(self) -> dict[str, str]:
-        return {key: str(value) for key, value in self.record["choices"].items()}
+        """The choices that can change a number, and where the data came from."""
+        kept = [key for key in self.record["choices"] if key not in IRRELEVANT or key.startswith("data.")]
+        return {key: str(self.record["choices"][key]) for key in kept}
+
+    def choice(self, key: str) -> str:
+        """The run's place on the axis `key`; for the category: if it was trained alone or with others."""
+        if key != "data.category":
+            return self.choices.get(key, DEFAULT)
+        names = self.unit[0]
+        return "alone" if len(names) == 1 else f"{len(names)} together: {'+'.join(names)}"
 
     @property
     def unit(self) -> tuple[tuple[str, ...], int]:
-        """What one cell of the grid is trained on: its categories and its seed."""
+        """What the run is a run of: its categories and its seed."""
         return tuple(str(category) for category in self.record["categories"]), int(self.record["seed"])
 
 
@@ -184,7 +195,7 @@ def to_csv(runs: Iterable[Run], keys: Sequence[str]) -> str:
         for category in record["categories"]:
             values = record["metrics"].get(category, {})
             figures = ["" if values.get(name) is None else repr(values[name]) for name in names]
-            choices = [run.choices.get(key, DEFAULT) for key in keys]
+            choices = [run.choice(key) for key in keys]
             row = (record["signature"], record["study"], *choices, category, record["seed"], *figures)
             writer.writerow(row)
     return buffer.getvalue()

@@ -1,0 +1,84 @@
+"""A study as LaTeX: one booktabs table per sheet, to be read by \\input; needs the package booktabs only."""
+
+import re
+
+from diffect.reports.study import Cell, Sheet, Study
+
+_ESCAPES = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    "`": r"\textasciigrave{}",
+    # At the beginning of a row these two would be read as an option of the \\ before it.
+    "[": "{[}",
+    "*": "{*}",
+    "±": r"$\pm$",
+    "†": r"$^{\dagger}$",
+    "‡": r"$^{\ddagger}$",
+    "§": r"$^{\S}$",
+    "–": "--",
+    "…": r"\ldots{}",
+}
+_SPECIAL = re.compile("|".join(map(re.escape, _ESCAPES)))
+
+
+def document(study: Study) -> str:
+    """table.tex: a table environment per sheet, the study's notes under the first, best figures in bold."""
+    tables = [_table(sheet, study, place) for place, sheet in enumerate(study.sheets)]
+    return (
+        "% Needs \\usepackage{booktabs}. Written by diffect report; the records are the source.\n"
+        + "\n".join(tables)
+    )
+
+
+def escape(text: str) -> str:
+    """`text` so that LaTeX sets it literally, on one line."""
+    return _SPECIAL.sub(lambda match: _ESCAPES[match[0]], " ".join(text.split()))
+
+
+def _table(sheet: Sheet, study: Study, place: int) -> str:
+    columns = "l" * sheet.labels + "r" * (len(sheet.header) - sheet.labels)
+    body = [_row(row) for row in sheet.rows]
+    if place == 0:  # the last row of the summary is the reference
+        body.insert(len(body) - 1, r"\midrule")
+    slug = re.sub(r"[^a-z0-9]+", "-", study.name.lower()).strip("-") or "study"
+    lines = [
+        r"\begin{table}[tbp]",
+        r"\centering\footnotesize\setlength{\tabcolsep}{4pt}",
+        rf"\caption{{{escape(sheet.title)}.}}",
+        rf"\label{{tab:{slug}{'' if place == 0 else f'-{place + 1}'}}}",
+        rf"\begin{{tabular}}{{{columns}}}",
+        r"\toprule",
+        " & ".join(escape(title) for title in sheet.header) + r" \\",
+        r"\midrule",
+        *body,
+        r"\bottomrule",
+        r"\end{tabular}",
+    ]
+    if place == 0:
+        lines += ["", r"\smallskip\begin{minipage}{\linewidth}\scriptsize\raggedright"]
+        lines += [escape(note) + r"\par" for note in study.notes]
+        lines.append(r"\end{minipage}")
+    return "\n".join([*lines, r"\end{table}"]) + "\n"
+
+
+def _row(row: tuple[str | Cell, ...]) -> str:
+    return " & ".join(escape(item) if isinstance(item, str) else _cell(item) for item in row) + r" \\"
+
+
+def _cell(cell: Cell) -> str:
+    if not cell.mean:
+        return "--"
+    mean = rf"\mathbf{{{cell.mean}}}" if cell.best else cell.mean
+    half = rf" \pm {cell.half}" if cell.half else ""
+    return f"${mean}{half}${escape(cell.mark)}"

@@ -1,0 +1,121 @@
+"""A study as Markdown (table.md), and as plain text for the terminal."""
+
+import re
+import textwrap
+from collections.abc import Sequence
+
+from diffect.reports.study import Cell, Sheet, Study
+
+_SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|~])")
+
+
+def document(study: Study) -> str:
+    """table.md: the tables, their notes, and what was left out; any name shows as the text that it is."""
+    blocks = [f"## {escape(sheet.title)}\n\n{_markdown(sheet)}" for sheet in study.sheets]
+    blocks.append("\n".join(f"- {escape(note)}" for note in study.notes))
+    if study.left_out:
+        items = [f"- {escape(item.name)}: {escape(item.reason)}" for item in study.left_out]
+        blocks.append("\n".join([f"Left out ({len(items)}):", "", *items]))
+    return "\n\n".join(blocks) + "\n"
+
+
+def plain(study: Study, width: int = 120) -> str:
+    """The same for a terminal of `width` columns; a wider table continues below itself."""
+    sheets = [f"{sheet.title}\n\n{_aligned(sheet, width)}" for sheet in study.sheets]
+    notes = [*study.notes, "*: the best of its column."]
+    if study.left_out:
+        notes += [f"left out ({len(study.left_out)}):"]
+        notes += [f"- {item.name}: {item.reason}" for item in study.left_out]
+    wrapped = [textwrap.fill(_cut(note, 1000), width, subsequent_indent="  ") for note in notes]
+    return "\n\n".join([*sheets, "\n".join(wrapped)]) + "\n"
+
+
+def escape(text: str) -> str:
+    """`text` so that Markdown and HTML show it literally, on one line."""
+    flat = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return _SPECIAL.sub(r"\\\1", flat)
+
+
+def _markdown(sheet: Sheet) -> str:
+    rows = [
+        [item and escape(item) if isinstance(item, str) else _bold(item) for item in row]
+        for row in sheet.rows
+    ]
+    rule = ["---" if place < sheet.labels else "---:" for place in range(len(sheet.header))]
+    table = [[escape(title) for title in sheet.header], rule, *rows]
+    return "\n".join("| " + " | ".join(row) + " |" for row in table)
+
+
+def _bold(cell: Cell) -> str:
+    if not cell.mean:
+        return "–"
+    mean = f"**{cell.mean}**" if cell.best else cell.mean
+    return mean + (f" ± {cell.half}" if cell.half else "") + cell.mark
+
+
+def _column(items: Sequence[str | Cell], limit: int) -> list[str]:
+    """A column's texts; marks stand to the right of the figures, so that these stay aligned."""
+    marks = ["" if isinstance(item, str) else "*" * item.best + item.mark for item in items]
+    room = max(map(len, marks))
+    texts = []
+    for item, mark in zip(items, marks, strict=True):
+        if isinstance(item, str):
+            texts.append(_cut(item, limit))
+            continue
+        half = "" if item.half is None else "±" + re.sub(r"^0\.", ".", item.half)
+        texts.append((item.mean or "–") + half + mark.ljust(room))
+    return texts
+
+
+def _aligned(sheet: Sheet, width: int) -> str:
+    """Aligned columns; labels are cut to a third of the width together, figures wrap into further blocks."""
+    limit = max(8, width // 3 // sheet.labels)
+    header = [_cut(title, limit) for title in sheet.header[: sheet.labels]] + list(
+        sheet.header[sheet.labels :]
+    )
+    columns = [_column([row[i] for row in sheet.rows], limit) for i in range(len(header))]
+    rows = list(zip(*columns, strict=True))
+    heads = [_two_lines(title) for title in header]
+    widths = [
+        max(*(len(part) for part in heads[i]), *(len(row[i]) for row in rows)) for i in range(len(header))
+    ]
+    blocks: list[list[int]] = [[]]
+    room = width - sum(size + 2 for size in widths[: sheet.labels])
+    used = 0
+    for i in range(sheet.labels, len(header)):
+        if blocks[-1] and used + widths[i] + 2 > room:
+            blocks.append([])
+            used = 0
+        blocks[-1].append(i)
+        used += widths[i] + 2
+    texts = []
+    for block in blocks:
+        shown = [*range(sheet.labels), *block]
+        top = [_line([heads[i][0] for i in shown], [widths[i] for i in shown], sheet.labels)]
+        top += [_line([heads[i][1] for i in shown], [widths[i] for i in shown], sheet.labels)]
+        body = [_line([row[i] for i in shown], [widths[i] for i in shown], sheet.labels) for row in rows]
+        rule = "-" * max(len(line) for line in [*top, *body])
+        texts.append("\n".join([*(line for line in top if line), rule, *body]))
+    return "\n\n".join(texts)
+
+
+def _line(parts: Sequence[str], widths: Sequence[int], labels: int) -> str:
+    cells = [
+        part.ljust(size) if place < labels else part.rjust(size)
+        for place, (part, size) in enumerate(zip(parts, widths, strict=True))
+    ]
+    return "  ".join(cells).rstrip()
+
+
+def _two_lines(title: str) -> tuple[str, str]:
+    """A column's title over two lines, the shorter way; a single word stands on the lower one."""
+    words = title.split()
+    if len(words) < 2 or len(title) <= 8:
+        return "", title
+    ways = [(" ".join(words[:i]), " ".join(words[i:])) for i in range(1, len(words))]
+    return min(ways, key=lambda way: max(map(len, way)))
+
+
+def _cut(text: str, limit: int) -> str:
+    flat = " ".join(text.split())
+    return flat if len(flat) <= limit else flat[: limit - 1] + "…"

@@ -1,0 +1,138 @@
+"""What must be said beside a table so that it is not read as more than it is: one sentence each."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from scipy.special import stdtrit
+
+from diffect.runs.grid import Group
+from diffect.runs.statistics import Estimate
+from diffect.runs.table import Run
+
+_LISTED = 6  # how many of a kind a note names
+
+
+def lines(
+    runs: Sequence[Run],
+    groups: Sequence[Group],
+    axes: Sequence[str],
+    holes: Sequence[tuple[str, ...]],
+    estimates: Sequence[Estimate],
+    warned: dict[str, tuple[str, ...]],
+) -> list[str]:
+    """The notes under a study's tables, in order of weight."""
+    found = [_evidence(runs), *_study_notes(runs), *_interval(estimates), training(runs)]
+    found += [_missing_runs(groups), _absent(groups, axes, holes), _partial(estimates)]
+    found += [f"† {category}: {text}" for category, texts in sorted(warned.items()) for text in texts]
+    found += ["reference: figures that the field quotes; they were not measured here.", _devices(runs)]
+    return [line for line in found if line]
+
+
+def warnings(runs: Sequence[Run]) -> dict[str, tuple[str, ...]]:
+    """The audit's warnings by category, as the records carry them."""
+    found: dict[str, set[str]] = {}
+    for run in runs:
+        for category, audit in (run.record.get("audit") or {}).items():
+            text = audit.get("warning") if isinstance(audit, dict) else None
+            if text:
+                found.setdefault(str(category), set()).add(" ".join(str(text).split()))
+    return {category: tuple(sorted(texts)) for category, texts in found.items()}
+
+
+def training(runs: Sequence[Run]) -> str:
+    """How many of the learned runs ended below the loss of their own initialisation, and which did not."""
+    learned: list[Run] = []
+    stuck: list[str] = []
+    for run in runs:
+        log: dict[str, Any] = run.record.get("training") or {}
+        first, best = log.get("loss_initial"), log.get("loss_best")
+        if first is None or best is None:
+            continue
+        learned.append(run)
+        if not best < first:
+            stuck.append(run.record["signature"])
+    if not learned:
+        return ""
+    text = f"training: {len(learned) - len(stuck)} of {count(learned, 'learned run')} ended below the loss"
+    return f"{text} of their own initialisation{'; not: ' + listed(stuck) if stuck else ''}."
+
+
+def holes_as_rows(groups: Sequence[Group], holes: Sequence[tuple[str, ...]]) -> bool:
+    """Whether absent combinations are holes in a crossed grid (rows of the table) or a grid never meant."""
+    return 0 < len(holes) <= len(groups)
+
+
+def count(items: Sequence[Any], one: str, many: str | None = None) -> str:
+    """ "1 run", "3 runs"."""
+    return f"{len(items)} {one if len(items) == 1 else many or one + 's'}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first few names, and how many more there are."""
+    more = len(names) - _LISTED
+    return ", ".join(names[:_LISTED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _evidence(runs: Sequence[Run]) -> str:
+    if any((run.record.get("config") or {}).get("evidence") is False for run in runs):
+        return "this ranking is no evidence: the study is too small for it, by design (evidence: false)."
+    return ""
+
+
+def _study_notes(runs: Sequence[Run]) -> list[str]:
+    texts = {str((run.record.get("config") or {}).get("study_note") or "") for run in runs}
+    return sorted(" ".join(text.split()) for text in texts)
+
+
+def _interval(estimates: Sequence[Estimate]) -> list[str]:
+    sources = {source for estimate in estimates for source in estimate.sources}
+    ways = {"seeds": "seeds (Student's t)", "images": "test images (bootstrap)"}
+    if not sources:
+        return ["no interval: there is one seed, and the records hold no bootstrap replicates."]
+    over = " and ".join(text for source, text in ways.items() if source in sources)
+    found = [f"±: half-width of a 95% interval over {over}; the categories are taken as fixed."]
+    if "seeds" not in sources:
+        found.append("one seed: the intervals do not cover what another seed would change.")
+        return found
+    fewest = min(len(estimate.seeds) for estimate in estimates if "seeds" in estimate.sources)
+    if fewest <= 3:
+        t = float(stdtrit(fewest - 1, 0.975))
+        found.append(f"{fewest} seeds say little: Student's factor is {t:.1f}, hence the wide intervals.")
+    if any(e.value is not None and e.sources and "seeds" not in e.sources for e in estimates):
+        found.append("§ no two whole seeds: this interval covers the test images only, so it looks narrower.")
+    return found
+
+
+def _missing_runs(groups: Sequence[Group]) -> str:
+    names = [
+        " ".join([*group.values, category, f"seed {seed}"])
+        for group in groups
+        for category, seed in group.missing
+    ]
+    if not names:
+        return ""
+    what = count(names, "cell")
+    return f"missing: {what} of the grid ({listed(names)}); a mean uses only seeds that have every category."
+
+
+def _absent(groups: Sequence[Group], axes: Sequence[str], holes: Sequence[tuple[str, ...]]) -> str:
+    if not holes:
+        return ""
+    total = len(groups) + len(holes)
+    names = [" ".join(values) for values in holes]
+    where = " x ".join(axes)
+    return f"not run: {len(holes)} of the {total} combinations of {where} ({listed(names)})."
+
+
+def _partial(estimates: Sequence[Estimate]) -> str:
+    missing = sorted({name for e in estimates if e.value is not None for name in e.missing})
+    if not missing:
+        return ""
+    return f"‡ a mean without {listed(missing)}: not comparable with the others of its column, never marked."
+
+
+def _devices(runs: Sequence[Run]) -> str:
+    devices = sorted({str(run.record.get("device") or "an unknown device") for run in runs})
+    if len(devices) == 1:
+        return f"latency: batch 1, decoded image to map, on {devices[0]}."
+    return f"latency: measured on {len(devices)} different devices, so not comparable ({listed(devices)})."

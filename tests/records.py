@@ -1,0 +1,84 @@
+"""Made-up records of the true shape, for the tests of runs and reports."""
+
+import hashlib
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from diffect.runs.record import METRICS, write
+
+EFFECT = {"cosine": 0.03, "linear": 0.0, "edm": -0.02, "laplace": 0.01}
+REPLICATES = 200
+
+
+def schedule(name: str, shift: float = 0.0) -> dict[str, Any]:
+    """A schedule entry: log-SNR falls from 10 to -10, its density is a bump at `shift`."""
+    t = np.linspace(0.0, 1.0, 129)
+    log_snr = 10.0 - 20.0 * t
+    density = np.exp(-0.5 * ((log_snr - shift) / 3.0) ** 2) / (3.0 * np.sqrt(2.0 * np.pi))
+    weight = density / (1.0 + np.exp(log_snr - 2.0))
+    curves = {"t": t, "log_snr": log_snr, "density": density, "weight": weight}
+    return {"name": name, **{key: curve.tolist() for key, curve in curves.items()}}
+
+
+def make(
+    name: str = "cosine", category: str = "brick", seed: int = 0, study: str = "demo", **changes: Any
+) -> dict[str, Any]:
+    """A finished record; figures depend on name, category and seed, resamples on the category alone."""
+    rng = np.random.default_rng(zlib.crc32(f"{name} {category} {seed}".encode()))
+    shared = np.random.default_rng(zlib.crc32(category.encode()))
+    values: dict[str, Any] = {}
+    replicates: dict[str, list[float]] = {}
+    for metric in METRICS:
+        value = 0.88 + EFFECT.get(name, 0.0) + 0.02 * float(rng.standard_normal())
+        values[metric.name] = 0.05 if metric.name == "conformal_fpr" else value
+        replicates[metric.name] = (value + 0.03 * shared.standard_normal(REPLICATES)).tolist()
+    values["latency_ms"] = 12.0 + float(rng.random())
+    del replicates["latency_ms"]
+    choices = {"schedule": name, "denoiser": "conv", "data": "textures", "data.category": category}
+    record: dict[str, Any] = {
+        "format": 1,
+        "status": "finished",
+        "error": None,
+        "signature": hashlib.sha256(f"{study} {name} {category} {seed}".encode()).hexdigest()[:12],
+        "study": study,
+        "seed": seed,
+        "choices": choices,
+        "config": {"seed": seed, "evidence": True, "study_note": None, "trainer": {"max_steps": 200}},
+        "categories": [category],
+        "metrics": {category: values},
+        "intervals": {category: {key: [value - 0.06, value + 0.06] for key, value in values.items()}},
+        "replicates": {category: replicates},
+        "scores": {
+            category: [
+                {"name": f"test/good/{i:03d}.png", "defect": "good", "anomalous": False, "score": i / 7}
+                for i in range(3)
+            ]
+        },
+        "training": {"loss_initial": 1.0, "loss_best": 0.5, "losses": [[0, 1.0], [100, 0.5]]},
+        "schedule": schedule(name, 50 * EFFECT.get(name, 0.0)),
+        "audit": {category: {"shared": 0, "near": 0, "trivial": {"brightness": 0.6}, "warning": None}},
+        "device": "cpu AMD EPYC, 1 thread",
+        "versions": {"diffect": "0.1.0"},
+        "created": "2026-01-01T00:00:00Z",
+    }
+    return {**record, **changes}
+
+
+def study_records(
+    names: tuple[str, ...] = ("cosine", "edm", "laplace", "linear"),
+    categories: tuple[str, ...] = ("brick", "grass", "gravel"),
+    seeds: tuple[int, ...] = (0, 1),
+    **changes: Any,
+) -> list[dict[str, Any]]:
+    """A crossed study: names x categories x seeds."""
+    return [make(n, c, s, **changes) for n in names for c in categories for s in seeds]
+
+
+def lay(folder: Path, records: list[dict[str, Any]]) -> Path:
+    """Write each record into `folder`/<signature>/, as runs do, and return `folder`."""
+    for record in records:
+        write(folder / record["signature"], record)
+    return folder
