@@ -1,0 +1,74 @@
+"""diffect train: one run, unless it is finished already."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from diffect.runs import record as records
+from diffect.runs import signature
+
+GROUPS = ("data", "schedule", "weight", "representation", "backbone", "denoiser", "scorer", "pooling", "trainer")
+
+
+def run(cfg: DictConfig) -> dict[str, Any]:
+    """Train, test and record; a finished run is found, not repeated. Returns what a study's progress shows."""
+    hydra = HydraConfig.get()
+    folder = Path(hydra.runtime.output_dir)
+    name = signature.of(cfg)
+    found = records.finished(folder, name)
+    if found is None:
+        try:
+            # torch and Lightning cost seconds to import: a finished run must not pay for them.
+            from diffect.run import Run
+
+            record = Run(cfg, folder, name, choices(hydra)).carry_out()
+        finally:
+            with contextlib.suppress(OSError):
+                folder.rmdir()  # only if the run failed before it wrote anything
+    else:
+        record = found
+    if hydra.mode.name == "RUN":
+        _tell(record, folder, found is not None)
+    return {"line": line(record), "found": found is not None}
+
+
+def choices(hydra: Any) -> dict[str, str]:
+    """What was chosen: the option of every config group, and every key that was overridden by hand or by a sweep."""
+    chosen = {group: str(hydra.runtime.choices[group]) for group in GROUPS}
+    for override in hydra.overrides.task:
+        key, _, value = str(override).lstrip("+~").partition("=")
+        if key not in (*GROUPS, "seed", "study", "experiment"):
+            chosen[key] = value
+    return chosen
+
+
+def line(record: records.Record) -> str:
+    """One line about a finished run: the means over its categories of three figures, and its time."""
+    parts = [record["signature"]]
+    for name in ("image_auroc", "image_tpr_at_5fpr", "pixel_aupro_30"):
+        known = [values[name] for values in record["metrics"].values() if values.get(name) is not None]
+        if known:
+            parts.append(f"{name} {sum(known) / len(known):.3f}")
+    return "  ".join([*parts, f"{record['seconds']['total']:.0f} s"])
+
+
+def _tell(record: records.Record, folder: Path, found: bool) -> None:
+    print(f"run {record['signature']} {'was finished already' if found else 'finished'}: {folder}")
+    for category, values in record["metrics"].items():
+        print(f"\n{category}")
+        for metric in records.METRICS:
+            value = values.get(metric.name)
+            interval = record["intervals"][category].get(metric.name)
+            shown = "undefined" if value is None else f"{value:.4f}" if metric.name != "latency_ms" else f"{value:.1f}"
+            spread = f"  [{interval[0]:.4f}, {interval[1]:.4f}]" if interval else ""
+            print(f"  {metric.title:16} {shown:>10}{spread}")
+        warning = record["audit"].get(category, {}).get("warning")
+        if warning:
+            print(f"  warning: {warning}")
+    sys.stdout.flush()

@@ -1,0 +1,96 @@
+"""A denoiser that learns by steps: a network, what it predicts, and classifier-free guidance, behind the one contract."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from diffect.denoising import (
+    Prediction,
+    TrainingNoise,
+    add_noise,
+    eps_error_factor,
+    output_to_x0,
+    training_target,
+)
+
+
+class LearnedDenoiser(nn.Module):
+    """x0_hat = denoiser(x_t, log_snr, label), from a network that predicts eps, v or x0.
+
+    With v-prediction x0_hat = alpha x_t - sigma output, which is EDM's preconditioning for unit-variance data
+    (Karras et al. 2022, table 1): the network's input and target have unit variance at every level.
+
+    Args:
+        network: called as network(channels=C, size=h, classes=n) -> nn.Module with forward(x, log_snr, label);
+            n is 0 without classes, else the number of classes plus one "no label" at index n - 1.
+        shape: (C, h, w) of x0.
+        classes: how many categories there are; conditioning exists only where there are two or more.
+        conditional: whether the network is told the category.
+        label_dropout: share of training samples that see no label (Ho & Salimans 2022).
+        guidance: x0_hat = x0_c + guidance (x0_c - x0_no_label); 0 is plain conditioning.
+    """
+
+    def __init__(
+        self,
+        network: Callable[..., nn.Module],
+        shape: tuple[int, int, int],
+        classes: int = 1,
+        prediction: Prediction = "v",
+        conditional: bool = True,
+        label_dropout: float = 0.1,
+        guidance: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if prediction not in ("eps", "v", "x0"):
+            raise ValueError(f"denoiser.prediction is {prediction!r}; allowed: eps, v, x0")
+        if not 0 <= label_dropout < 1:
+            raise ValueError(f"denoiser.label_dropout is {label_dropout}; it must lie in [0, 1)")
+        self.prediction = prediction
+        self.no_label = classes if conditional and classes > 1 else None
+        self.label_dropout, self.guidance = label_dropout, guidance
+        if guidance and (self.no_label is None or label_dropout == 0):
+            raise ValueError(
+                f"denoiser.guidance is {guidance}, but guidance needs several categories in one run, "
+                "denoiser.conditional=true and denoiser.label_dropout above 0"
+            )
+        embeddings = 0 if self.no_label is None else classes + 1
+        self.network = network(channels=shape[0], size=shape[1], classes=embeddings)
+
+    def forward(self, x_t: Tensor, log_snr: Tensor, label: Tensor | None = None) -> Tensor:
+        """x0_hat (B, C, h, w); label None means "no label"."""
+        label = self._known(label, len(x_t), x_t.device)
+        output = self.network(x_t, log_snr, label)
+        if self.guidance and label is not None:
+            blank = torch.full_like(label, self._blank)
+            output = output + self.guidance * (output - self.network(x_t, log_snr, blank))
+        return output_to_x0(output, x_t, log_snr, self.prediction)
+
+    def loss(self, x0: Tensor, label: Tensor | None, noise: TrainingNoise) -> Tensor:
+        """weight * mean over (C, h, w) of the squared eps error, per sample: (B,).
+
+        Computed in the network's own target and converted by the exact factor, so nothing is divided by a small sigma.
+        """
+        x_t = add_noise(x0, noise.eps, noise.log_snr)
+        label = self._known(label, len(x0), x0.device)
+        if label is not None and self.training and self.label_dropout:
+            # Which labels are dropped is read off eps, which is already random and keyed: no second generator.
+            drop = torch.special.ndtr(noise.eps.flatten(1)[:, 0].float()) < self.label_dropout
+            label = torch.where(drop, self._blank, label)
+        output = self.network(x_t, noise.log_snr, label)
+        error = (output - training_target(x0, noise.eps, noise.log_snr, self.prediction)).float().square()
+        return noise.weight * eps_error_factor(noise.log_snr, self.prediction) * error.flatten(1).mean(1)
+
+    @property
+    def _blank(self) -> int:
+        assert self.no_label is not None
+        return self.no_label
+
+    def _known(self, label: Tensor | None, batch: int, device: torch.device) -> Tensor | None:
+        if self.no_label is None:
+            return None
+        if label is None:
+            return torch.full((batch,), self.no_label, device=device)
+        return label

@@ -1,0 +1,81 @@
+"""A picture of what a detector sees: image, mask, anomaly map and, where there is one, the reconstruction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from diffect.data.datamodule import DataModule
+from diffect.detector import Detector
+
+_GAP = 4
+
+
+def draw(detector: Detector, data: DataModule, count: int) -> NDArray[np.uint8] | None:
+    """A grid (H, W, 3) uint8, one column per test image: image, mask outline, map on the image, reconstruction.
+
+    Maps share one colour scale: black at the lowest value shown, bright at the highest. None if count is 0.
+    """
+    positions = choose(data, count)
+    if not positions:
+        return None
+    batch = data.test_dataloader().dataset.__getitems__(positions)  # type: ignore[attr-defined]
+    batch = {name: value.to(detector.device) for name, value in batch.items()}
+    detector.eval()
+    with torch.no_grad():
+        maps, _ = detector.judge(batch)
+        rebuilt = detector.reconstruct(batch)
+    images = batch["image"].permute(0, 2, 3, 1).cpu().numpy()  # (B, S, S, 3)
+    masks = batch["mask"].cpu().numpy()
+    rows = [images, np.where(masks[..., None], [255, 255, 255], images // 3), _heat(maps.cpu().numpy(), images)]
+    if rebuilt is not None:
+        rows.append((rebuilt * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy())
+    return _tile([list(row.astype(np.uint8)) for row in rows])
+
+
+def save(picture: NDArray[np.uint8], path: Path) -> None:
+    """Write the picture as PNG, under a temporary name first."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    Image.fromarray(picture).save(temporary, format="PNG")
+    temporary.replace(path)
+
+
+def choose(data: DataModule, count: int) -> list[int]:
+    """Positions in the test set, `count` at most: the kinds of every category in turn, defects before normal ones."""
+    kinds: dict[tuple[int, bool, str], list[int]] = {}
+    for position, (category, row) in enumerate(data.splits["test"]):
+        sample = data.sample(category, row)
+        kinds.setdefault((category, not sample.anomalous, sample.defect), []).append(position)
+    queues = [kinds[kind] for kind in sorted(kinds)]
+    picked: list[int] = []
+    turn = 0
+    while len(picked) < count and any(turn < len(queue) for queue in queues):
+        picked += [queue[turn] for queue in queues if turn < len(queue)]
+        turn += 1
+    return sorted(picked[:count])
+
+
+def _heat(maps: NDArray[np.float32], images: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """The maps in colour over the grey images."""
+    from matplotlib import colormaps
+
+    low, high = float(maps.min()), float(maps.max())
+    colour = colormaps["inferno"]((maps - low) / max(high - low, 1e-12))[..., :3] * 255
+    grey = images.mean(-1, keepdims=True)
+    blended: NDArray[np.float64] = 0.75 * colour + 0.25 * grey
+    return blended
+
+
+def _tile(rows: Sequence[Sequence[NDArray[np.uint8]]]) -> NDArray[np.uint8]:
+    side = rows[0][0].shape[0]
+    step = side + _GAP
+    canvas = np.full((len(rows) * step - _GAP, len(rows[0]) * step - _GAP, 3), 255, np.uint8)
+    for i, row in enumerate(rows):
+        for j, picture in enumerate(row):
+            canvas[i * step : i * step + side, j * step : j * step + side] = picture
+    return canvas

@@ -1,0 +1,70 @@
+"""A run's identity: a hash of all that can change one of its numbers, and of nothing else."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+import diffect
+
+IRRELEVANT = (
+    "study",
+    "study_note",
+    "evidence",
+    "experiment",
+    "tracking",
+    "panel",
+    "hydra",
+    "data.root",
+    "data.workers",
+    "data.cache",
+    "data.source.root",
+    "data.source.cache",
+    "trainer.logger",
+    "trainer.enable_progress_bar",
+    "trainer.enable_model_summary",
+    "trainer.log_every_n_steps",
+)
+"""Config keys that cannot change a number: names, places, displays. Where the data lies does not matter, what it is does."""
+
+
+def signature(config: dict[str, Any], fingerprint: str) -> str:
+    """12 hex digits of SHA-256 over the resolved config less IRRELEVANT, the data's fingerprint and the version."""
+    kept = copy.deepcopy(config)
+    for path in IRRELEVANT:
+        *parents, last = path.split(".")
+        node: Any = kept
+        for key in parents:
+            node = node.get(key) if isinstance(node, dict) else None
+        if isinstance(node, dict):
+            node.pop(last, None)
+    text = json.dumps([kept, fingerprint, diffect.__version__], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def of(cfg: DictConfig) -> str:
+    """The signature of a composed `train` config; the data source answers for the data, without decoding any.
+
+    Data that cannot be read have no fingerprint: the run still gets a name, and fails with the reason when it starts.
+    """
+    config = OmegaConf.to_container(OmegaConf.masked_copy(cfg, [k for k in cfg if k != "hydra"]), resolve=True)
+    assert isinstance(config, dict)
+    return signature({str(key): value for key, value in config.items()}, fingerprint(cfg))
+
+
+def fingerprint(cfg: DictConfig) -> str:
+    """Hex digits that name the data a config trains and tests on, or "unreadable"."""
+    from hydra.utils import instantiate
+
+    try:
+        source = instantiate(cfg.data.source)
+        chosen = cfg.data.category
+        names = source.categories() if chosen == "all" else [chosen] if isinstance(chosen, str) else list(chosen)
+        parts = [f"{name}:{source.fingerprint(name)}" for name in names]
+    except Exception:
+        return "unreadable"
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]

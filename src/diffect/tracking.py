@@ -1,0 +1,75 @@
+"""Weights & Biases: every run is logged, offline unless the user is logged in or asks; never a prompt, never a hang."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+Mode = Literal["auto", "online", "offline"]
+
+
+@dataclass(frozen=True)
+class Tracking:
+    """Where runs are logged: `mode` is auto (online if an API key is there, else offline), online or offline."""
+
+    project: str = "diffect"
+    entity: str | None = None
+    mode: Mode = "auto"
+    timeout: float = 30.0
+
+    def start(
+        self,
+        folder: Path,
+        name: str,
+        group: str,
+        tags: Sequence[str],
+        config: Mapping[str, Any],
+    ) -> Any:
+        """A started W&B run that writes under `folder`; offline, said in one line, where the server does not answer."""
+        import wandb
+
+        online = self._online(wandb)
+        options: dict[str, Any] = {
+            "project": self.project,
+            "entity": self.entity,
+            "dir": str(folder),
+            "name": name,
+            "group": group,
+            "tags": [tag[:64] for tag in tags],
+            "config": dict(config),
+            "reinit": "finish_previous",
+        }
+        settings: dict[str, Any] = {
+            "silent": True,
+            "console": "off",
+            "disable_git": True,
+            "disable_code": True,
+            "x_disable_stats": True,
+            "x_disable_meta": True,
+            "init_timeout": self.timeout,
+        }
+        if online:
+            try:
+                return wandb.init(mode="online", settings=wandb.Settings(**settings), **options)
+            except (wandb.errors.Error, OSError) as error:
+                reason = str(error).splitlines()[0]
+                print(f"W&B does not answer ({reason}): this run is logged offline", file=sys.stderr)
+        return wandb.init(mode="offline", settings=wandb.Settings(**settings), **options)
+
+    def _online(self, wandb: Any) -> bool:
+        if self.mode not in ("auto", "online", "offline"):
+            raise ValueError(f"tracking.mode is {self.mode!r}; allowed: auto, online, offline")
+        wanted = os.environ.get("WANDB_MODE", self.mode) if self.mode == "auto" else self.mode
+        if wanted not in ("auto", "online"):
+            return False
+        if wandb.login(prompt=False):
+            return True
+        if wanted == "online":
+            raise ValueError(
+                "tracking.mode is online, but W&B has no API key here: run `wandb login`, or set WANDB_API_KEY"
+            )
+        return False

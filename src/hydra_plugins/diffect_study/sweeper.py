@@ -1,0 +1,140 @@
+"""A Hydra sweeper for studies: the whole grid, with progress; one failing run does not stop the others.
+
+Hydra finds sweepers in the namespace package `hydra_plugins` only, and imports this file at every start: it must
+stay light.
+"""
+
+from __future__ import annotations
+
+import itertools
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.plugins import Plugins
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+
+class StudySweeper(Sweeper):
+    """Runs the product of `hydra.sweeper.params` and the command line, where the command line wins.
+
+    With the launcher that runs jobs in this process, jobs are handed over one by one, so that progress can be shown
+    between them; other launchers get them all at once.
+    """
+
+    def __init__(self, params: DictConfig | None = None) -> None:
+        self.params = params
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        self.config = config
+        self.hydra_context = hydra_context
+        self.launcher: Launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+    def sweep(self, arguments: list[str]) -> Any:
+        jobs = grid({str(key): value for key, value in (self.params or {}).items()}, arguments)
+        progress = Progress(len(jobs))
+        one_by_one = type(self.launcher).__name__ == "BasicLauncher"
+        batches = [[job] for job in jobs] if one_by_one else [jobs]
+        for number, batch in enumerate(batches):
+            if one_by_one:
+                progress.started(batch[0])
+            for job, outcome in zip(batch, self._launch(batch, number), strict=True):
+                progress.ended(job, outcome)
+        progress.close()
+        return None
+
+    def _launch(self, batch: list[list[str]], first: int) -> Sequence[JobReturn | Exception]:
+        try:
+            return self.launcher.launch(batch, initial_job_idx=first)
+        except Exception as error:  # a job whose config does not compose never starts
+            if len(batch) > 1:
+                raise
+            return [error]
+
+
+class Progress:
+    """Lines on stderr: runs done, running, failed, and the time left; the failures named at the end."""
+
+    def __init__(self, total: int) -> None:
+        self.total, self.done, self.found, self.start = total, 0, 0, time.monotonic()
+        self.worked = 0.0
+        self.failed: list[str] = []
+        self._began = self.start
+
+    def started(self, job: list[str]) -> None:
+        self._began = time.monotonic()
+        fresh = self.done - self.found
+        left = f", about {_duration((self.total - self.done) * self.worked / fresh)} left" if fresh > 0 else ""
+        counts = f"done {self.done}, running 1, failed {len(self.failed)}{left}"
+        self._say(f"[{self.done + 1}/{self.total}] {' '.join(_shown(job))} ({counts})")
+
+    def ended(self, job: list[str], outcome: JobReturn | Exception) -> None:
+        self.done += 1
+        error = outcome if isinstance(outcome, Exception) else None
+        if isinstance(outcome, JobReturn) and outcome.status != JobStatus.COMPLETED:
+            error = outcome._return_value
+        if error is not None:
+            if isinstance(error, KeyboardInterrupt | SystemExit):
+                raise error
+            from diffect.__main__ import expected, sentence
+
+            reason = sentence(error) if expected(error) else f"{type(error).__name__}: {sentence(error)}"
+            self.failed.append(f"{' '.join(_shown(job))}: {reason}")
+            self._say(f"    failed: {reason}")
+            self.worked += time.monotonic() - self._began
+            return
+        assert isinstance(outcome, JobReturn)
+        result = outcome.return_value or {}
+        if result.get("found"):
+            self.found += 1
+        else:
+            self.worked += time.monotonic() - self._began
+        self._say(f"    {result.get('line', 'done')}")
+
+    def close(self) -> None:
+        good = self.total - len(self.failed)
+        self._say(
+            f"{good} of {self.total} runs finished ({self.found} found finished), {len(self.failed)} failed, "
+            f"in {_duration(time.monotonic() - self.start)}"
+        )
+        if self.failed:
+            raise ValueError(f"{len(self.failed)} of {self.total} runs failed: " + "; ".join(self.failed))
+
+    def _say(self, line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+
+def grid(params: dict[str, Any], arguments: Sequence[str]) -> list[list[str]]:
+    """Every job's overrides: the product of the swept values. A key given on the command line replaces the file's."""
+    parser = OverridesParser.create()
+    given = parser.parse_overrides(overrides=list(arguments))
+    keys = {override.get_key_element() for override in given}
+    filed = parser.parse_overrides(overrides=[f"{key}={value}" for key, value in params.items()])
+    lists = []
+    for override in [*(item for item in filed if item.get_key_element() not in keys), *given]:
+        if override.is_sweep_override():
+            key = override.get_key_element()
+            lists.append([f"{key}={value}" for value in override.sweep_string_iterator()])
+        else:
+            lists.append([override.input_line or ""])
+    return [list(job) for job in itertools.product(*lists)]
+
+
+def _shown(job: list[str]) -> list[str]:
+    return [part for part in job if not part.startswith(("experiment=", "hydra.", "study="))]
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
