@@ -160,7 +160,7 @@ def _decode(
 
 def progress(items: Any, title: str, count: int) -> Any:
     """A progress bar on stderr around `items` (count images), shown for more than 200."""
-    return tqdm(items, title, total=count, unit="image", disable=count <= 200, leave=False)
+    return tqdm(items, title, total=count, unit="image", disable=True if count <= 200 else None, leave=False)
 
 
 def open_npy(path: Path, dtype: Any, shape: tuple[int | None, ...]) -> NDArray[Any]:
