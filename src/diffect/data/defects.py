@@ -40,10 +40,10 @@ def _settle(crop: NDArray[np.uint8], changed: Field, support: Support) -> NDArra
 
 
 def scratch(crop: Field, rng: np.random.Generator) -> tuple[Field, Support]:
-    """A thin bent line, brighter or darker than what it crosses."""
+    """A thin bent line of one tone, brighter or darker than what it crosses."""
     size = crop.shape[0]
     start, end = _place(rng, size, 0.12), _place(rng, size, 0.12)
-    length = size * rng.uniform(0.25, 0.6)
+    length = size * rng.uniform(0.5, 0.9)
     direction = (end - start) / (np.linalg.norm(end - start) + 1e-9)
     end = np.clip(start + direction * length, 2, size - 3)
     normal = np.array([-direction[1], direction[0]])
@@ -51,61 +51,56 @@ def scratch(crop: Field, rng: np.random.Generator) -> tuple[Field, Support]:
     s = np.linspace(0, 1, 4 * size)[:, None]
     points = (1 - s) ** 2 * start + 2 * s * (1 - s) * middle + s**2 * end  # a quadratic Bezier curve
     drawn = np.ones_like(crop, bool)
-    drawn[tuple(np.rint(points).astype(int).T)] = False
-    distance = ndimage.distance_transform_edt(drawn)
-    profile = np.exp(-((distance / rng.uniform(0.8, 1.8)) ** 2))
-    strength = _sign(rng) * rng.uniform(22, 60)
-    added = strength * profile
-    return crop + added, np.abs(added) >= VISIBLE
+    drawn[tuple(np.clip(np.rint(points), 0, size - 1).astype(int).T)] = False
+    reach = ndimage.distance_transform_edt(drawn) / (size / 128 * rng.uniform(1.5, 3.6))
+    tone = crop.mean() + _sign(rng) * rng.uniform(2, 4.5) * _relief(crop)
+    weight = rng.uniform(0.8, 1.0) * np.exp(-(reach**2))
+    return crop + weight * (tone - crop), reach < 1.2
 
 
 def stain(crop: Field, rng: np.random.Generator) -> tuple[Field, Support]:
     """A soft spot that darkens or lightens the texture and lowers its contrast."""
-    blob = _blob(rng, crop.shape[0], rng.uniform(0.10, 0.2))
-    support = blob > 0.35
-    weight = np.clip((blob - 0.2) / 0.5, 0, 1)
-    tone = crop.mean() + _sign(rng) * rng.uniform(0.5, 1.2) * max(crop.std(), 20)
-    return crop + weight * rng.uniform(0.35, 0.7) * (tone - crop), support
+    blob = _blob(rng, crop.shape[0], rng.uniform(0.13, 0.24))
+    weight = np.clip((blob - 0.25) / 0.3, 0, 1)
+    tone = crop.mean() + _sign(rng) * rng.uniform(1.2, 3.5) * _relief(crop)
+    return crop + weight * rng.uniform(0.6, 0.95) * (tone - crop), blob > 0.35
 
 
 def cut_paste(crop: Field, rng: np.random.Generator) -> tuple[Field, Support]:
     """A piece of the same texture, turned and at another scale, with a sharp edge."""
     size = crop.shape[0]
-    support = _blob(rng, size, rng.uniform(0.10, 0.19)) > 0.5
+    support = _blob(rng, size, rng.uniform(0.14, 0.26)) > 0.5
     angle = np.deg2rad(rng.uniform(40, 140))
-    scale = rng.uniform(1.4, 2.2) if rng.random() < 0.5 else rng.uniform(0.45, 0.7)
+    scale = rng.uniform(2.0, 3.5) if rng.random() < 0.5 else rng.uniform(0.25, 0.5)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) * scale
     centre = np.full(2, (size - 1) / 2)
-    source = ndimage.affine_transform(
-        crop, turn, offset=centre - turn @ centre + rng.uniform(-9, 9, 2), order=1, mode="mirror"
-    )
-    return source, support
+    offset = centre - turn @ (centre + rng.uniform(-0.1, 0.1, 2) * size)
+    return ndimage.affine_transform(crop, turn, offset=offset, order=1, mode="mirror"), support
 
 
 def dent(crop: Field, rng: np.random.Generator) -> tuple[Field, Support]:
-    """A round hollow: the texture is drawn towards its centre, lit on one flank and shaded on the other."""
+    """A round hollow: the texture is drawn out at its centre, lit on one flank and shaded on the other."""
     size = crop.shape[0]
     centre = _place(rng, size, 0.22)
-    radius = size * rng.uniform(0.09, 0.17)
+    radius = size * rng.uniform(0.12, 0.22)
     grid: Field = np.mgrid[:size, :size].astype(np.float64) - centre[:, None, None]
     reach = np.sqrt((grid**2).sum(axis=0)) / radius
-    depth = np.clip(1 - reach**2, 0, None) ** 2
-    pulled = grid * (1 + rng.uniform(0.3, 0.9) * depth) + centre[:, None, None]
-    warped = ndimage.map_coordinates(crop, pulled, order=1, mode="mirror")
+    depth = np.clip(1 - reach**2, 0, None)
+    drawn = grid * (1 - rng.uniform(0.5, 0.9) * depth) + centre[:, None, None]
+    warped = ndimage.map_coordinates(crop, drawn, order=1, mode="mirror")
     light = rng.uniform(0, 2 * np.pi)
-    slope = (np.cos(light) * grid[0] + np.sin(light) * grid[1]) / radius * np.clip(1 - reach**2, 0, None)
-    return warped + rng.uniform(60, 130) * slope, reach < 0.85
+    slope = (np.cos(light) * grid[0] + np.sin(light) * grid[1]) / radius * np.sqrt(depth)
+    return warped + rng.uniform(2, 5) * _relief(crop) * slope, reach < 0.9
 
 
 def missing(crop: Field, rng: np.random.Generator) -> tuple[Field, Support]:
     """A piece broken out: a dark, smooth ground below, darker where the rim throws its shadow."""
-    size = crop.shape[0]
-    support = _blob(rng, size, rng.uniform(0.09, 0.17)) > 0.5
-    ground = np.percentile(crop, rng.uniform(5, 30))
+    support = _blob(rng, crop.shape[0], rng.uniform(0.12, 0.23)) > 0.5
+    relief = _relief(crop)
+    ground = crop.mean() - rng.uniform(0.8, 2.4) * relief
     noise = ndimage.gaussian_filter(rng.standard_normal(crop.shape), 0.8)
-    inside = ndimage.distance_transform_edt(support)
-    shadow = np.exp(-inside / 3)
-    return ground + 8 * noise - 18 * shadow, support
+    shadow = np.exp(-ndimage.distance_transform_edt(support) / 3)
+    return ground + relief * (0.3 * noise - shadow), support
 
 
 DEFECTS: dict[str, Defect] = {
@@ -119,6 +114,16 @@ DEFECTS: dict[str, Defect] = {
 
 def _place(rng: np.random.Generator, size: int, margin: float) -> NDArray[np.float64]:
     return rng.uniform(margin * size, (1 - margin) * size, 2)
+
+
+def _relief(crop: Field) -> float:
+    """What a defect has to stand out from, in grey levels.
+
+    The geometric mean of the texture's standard deviation and that of its finest detail: on smooth brick a
+    faint mark is as hard to miss as a strong one on gravel.
+    """
+    detail = crop - ndimage.gaussian_filter(crop, 2.0)
+    return float(np.sqrt(crop.std() * detail.std()))
 
 
 def _sign(rng: np.random.Generator) -> float:

@@ -101,7 +101,8 @@ class Textures:
 
     def _recipe(self) -> str:
         sources = [hashlib.sha256(_picture_file(name).read_bytes()).hexdigest() for name in PICTURES]
-        return json.dumps([VERSION, self.seed, self.size, self.train, self.good, self.defective, sources])
+        parameters = [self.seed, self.size, self.train, self.good, self.defective]
+        return json.dumps({"version": VERSION, "parameters": parameters, "sources": sources})
 
     def _write(self, category: str, folder: Path) -> None:
         """One category: a generator of its own per kind of image, so that counts do not shift the others."""
