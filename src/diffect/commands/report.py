@@ -27,10 +27,11 @@ def run(cfg: DictConfig) -> None:
     write_atomic(out / "runs.csv", table.to_csv(found.runs, found.axes))
     write_atomic(out / "table.md", markdown.document(found))
     write_atomic(out / "table.tex", latex.document(found))
+    problems = _figures(found, out)
     print(markdown.plain(found))
-    for sentence in _figures(found, out):
+    for sentence in problems:
         print(f"left out: {sentence}")
-    print(f"written to {out}: {', '.join(sorted(path.name for path in out.iterdir() if path.is_file()))}")
+    print(f"the report is in {out}")
 
 
 def _name(cfg: DictConfig, outputs: Path) -> str:

@@ -1,5 +1,6 @@
 """The pictures of a study: its noise schedules, and the comparison of its groups."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -26,26 +27,28 @@ def schedule_figure(schedules: Sequence[dict[str, Any]], path: Path) -> tuple[Pa
     with .pdf and .png and returns both; ValueError for lists of different lengths.
     """
     with style():
-        figure = new(9.6, 3.0 + 0.16 * max(0, len(schedules) - 12))
+        names = [_shorten(str(schedule["name"])) for schedule in schedules]
+        columns = _legend_columns(names)
+        figure = new(9.6, 3.0 + 0.17 * math.ceil(len(names) / columns))
         axes = figure.subplots(1, 3)
         for place, schedule in enumerate(schedules):
             t, log_snr, density, weight = _curves(schedule)
             look: dict[str, Any] = {
                 "color": COLOURS[place % len(COLOURS)],
                 "linestyle": LINES[(place // len(COLOURS) + place) % len(LINES)],
-                "label": str(schedule["name"]),
+                "label": names[place],
             }
             axes[0].plot(t, log_snr, **look)
             axes[1].plot(log_snr, density, **look)
             axes[2].plot(log_snr, weight, **look)
         titles = ("log-SNR over time", "training density p", "effective weight p w, unit area")
-        labels = (("t", "log-SNR"), ("log-SNR", "p(log-SNR)"), ("log-SNR", "p w"))
-        for axis, title, (x, y) in zip(axes, titles, labels, strict=True):
+        units = (("t", "log-SNR"), ("log-SNR", "p(log-SNR)"), ("log-SNR", "p w"))
+        for axis, title, (x, y) in zip(axes, titles, units, strict=True):
             axis.set(title=title, xlabel=x, ylabel=y)
         for axis in axes[1:]:
             axis.set_ylim(bottom=0)
-        handles, names = axes[0].get_legend_handles_labels()
-        figure.legend(handles, names, loc="outside right upper")
+        handles, labels = axes[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=columns)
         return save(figure, path)
 
 
@@ -102,22 +105,24 @@ def comparison_figure(study: Study, path: Path) -> tuple[Path, Path]:
     others = list(dict.fromkeys(group.values[1:] for group in study.groups))
     with style():
         height = 1.3 + max(0.34 * len(firsts), 0.17 * len(study.groups) + 0.1 * len(firsts))
-        figure = new(9.6, min(60.0, height + (0.2 if len(others) > 1 else 0)))
+        figure = new(9.6, min(60.0, height + (0.2 + 0.1 * len(others) ** 0.5 if len(others) > 1 else 0)))
         panels = figure.subplots(1, len(COMPARED), sharey=True)
         for axis, metric in zip(panels, COMPARED, strict=True):
             _panel(axis, study, metric, firsts, others)
-        panels[0].set_yticks(range(len(firsts)), [_shorten(first) for first in firsts])
+        panels[0].set_yticks(range(len(firsts)), [_shorten(first, 40) for first in firsts])
         panels[0].set_ylim(len(firsts) - 0.5, -0.5)
         if study.axes:
             panels[0].set_ylabel(short(study.axes)[0])
-        figure.supxlabel(
-            "mean and 95% interval; dots: seeds; dotted line: reference", fontsize=7, color="#555555"
-        )
+        panels[1].set_xlabel("mean, 95% interval; dots: seeds; dotted line: reference", color="#555555")
         if len(others) > 1:
             handles, labels = panels[0].get_legend_handles_labels()
             unique = dict(zip(labels, handles, strict=True))
-            title = ", ".join(short(study.axes)[1:])
-            figure.legend(unique.values(), unique.keys(), loc="outside lower center", ncols=6, title=title)
+            names = [_shorten(label) for label in unique]
+            look: dict[str, Any] = {
+                "ncols": _legend_columns(names),
+                "title": ", ".join(short(study.axes)[1:]),
+            }
+            figure.legend(unique.values(), names, loc="outside lower center", **look)
         return save(figure, path)
 
 
@@ -163,6 +168,11 @@ def seed_means(runs: Sequence[Run], metric: str, seeds: Sequence[int]) -> list[f
     return [float(np.mean(column)) for column in columns if column]
 
 
-def _shorten(text: str, limit: int = 40) -> str:
+def _legend_columns(names: Sequence[str]) -> int:
+    """As many columns as fit under a figure of the full width."""
+    return max(1, min(len(names), 120 // (max(map(len, names), default=1) + 7)))
+
+
+def _shorten(text: str, limit: int = 56) -> str:
     flat = " ".join(text.split())
     return flat if len(flat) <= limit else flat[: limit - 1] + "…"

@@ -21,7 +21,7 @@ def document(study: Study) -> str:
 
 def plain(study: Study, width: int = 120) -> str:
     """The same for a terminal of `width` columns; a wider table continues below itself."""
-    sheets = [f"{sheet.title}\n\n{_aligned(sheet, width)}" for sheet in study.sheets]
+    sheets = [f"{textwrap.fill(sheet.title, width)}\n\n{_aligned(sheet, width)}" for sheet in study.sheets]
     notes = [*study.notes, "*: the best of its column."]
     if study.left_out:
         notes += [f"left out ({len(study.left_out)}):"]

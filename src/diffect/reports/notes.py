@@ -23,6 +23,7 @@ def lines(
     """The notes under a study's tables, in order of weight."""
     found = [_evidence(runs), *_study_notes(runs), *_interval(estimates), training(runs)]
     found += [_missing_runs(groups), _absent(groups, axes, holes), _partial(estimates)]
+    found += _undefined(runs)
     found += [f"† {category}: {text}" for category, texts in sorted(warned.items()) for text in texts]
     found += ["reference: figures that the field quotes; they were not measured here.", _devices(runs)]
     return [line for line in found if line]
@@ -129,6 +130,16 @@ def _partial(estimates: Sequence[Estimate]) -> str:
     if not missing:
         return ""
     return f"‡ a mean without {listed(missing)}: not comparable with the others of its column, never marked."
+
+
+def _undefined(runs: Sequence[Run]) -> list[str]:
+    """Why a figure of the tables is a dash, or is made without some category, as the records say."""
+    reasons: dict[str, set[str]] = {}
+    for run in runs:
+        for category, found in (run.record.get("undefined") or {}).items():
+            for metric, reason in (found if isinstance(found, dict) else {}).items():
+                reasons.setdefault(" ".join(str(reason).split()), set()).add(f"{category} {metric}")
+    return [f"undefined: {listed(sorted(names))}: {reason}." for reason, names in sorted(reasons.items())]
 
 
 def _devices(runs: Sequence[Run]) -> str:

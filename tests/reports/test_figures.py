@@ -1,0 +1,72 @@
+"""The pictures: distinct schedules get distinct names, gaps stay gaps, and fonts are embedded."""
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from records import make, schedule, study_records
+
+from diffect.reports import figures, maps, study
+from diffect.runs.record import PANEL
+from diffect.runs.table import Run
+
+
+def built(records: list, folder: Path = Path()) -> study.Study:
+    return study.build("demo", [Run(folder / record["signature"], record) for record in records])
+
+
+def test_schedules_are_drawn_alone_with_gaps_and_any_name(tmp_path: Path) -> None:
+    broken = schedule("$x_$ <b>")
+    broken["density"][3] = None
+    pdf, png = figures.schedule_figure([schedule("cosine"), broken], tmp_path / "sub" / "picture.pdf")
+    assert (pdf.name, png.name) == ("picture.pdf", "picture.png")
+    assert b"/FontFile2" in pdf.read_bytes() and b"CreationDate" not in pdf.read_bytes()
+    with Image.open(png) as image:
+        assert image.width > 1000 and "Software" not in image.info
+
+
+def test_lists_of_different_lengths_are_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"schedule 'cosine'.*weight 128"):
+        figures.schedule_figure([{**schedule("cosine"), "weight": [1.0] * 128}], tmp_path / "x")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_each_distinct_schedule_is_one_line_with_its_own_name() -> None:
+    records = []
+    for weight, shift in (("eps", 0.0), ("matched", 3.0)):
+        for record in study_records(names=("cosine", "linear"), categories=("a",)):
+            record["choices"]["weight"] = weight
+            name = record["choices"]["schedule"]
+            record["schedule"] = schedule(name, shift if name == "cosine" else 1.0)
+            record["signature"] = f"{len(records):012x}"
+            records.append(record)
+    names = [entry["name"] for entry in figures.schedules_of(built(records))]
+    assert names == ["cosine, eps", "cosine, matched", "linear"]
+
+
+def test_namesakes_without_an_axis_are_numbered() -> None:
+    records = study_records(names=("cosine",), categories=("a",), seeds=(0, 1))
+    records[1]["schedule"] = schedule("cosine", 3.0)
+    assert [entry["name"] for entry in figures.schedules_of(built(records))] == ["cosine", "cosine #2"]
+
+
+def test_maps_are_never_enlarged_and_a_torn_panel_is_named(tmp_path: Path) -> None:
+    records = [make(name) for name in ("cosine", "linear", "edm")]
+    for record, size in zip(records, ((3000, 1200), (40, 30), None), strict=True):
+        folder = tmp_path / record["signature"]
+        folder.mkdir()
+        if size:
+            Image.new("RGB", size).save(folder / PANEL)
+        else:
+            (folder / PANEL).write_bytes(b"not a picture")
+    problems = maps.write(built(records, tmp_path), tmp_path / "maps.png")
+    assert len(problems) == 1 and records[2]["signature"] in problems[0]
+    with Image.open(tmp_path / "maps.png") as image:
+        assert image.width <= 2000 and image.height <= 2000
+
+
+def test_many_groups_stay_a_picture(tmp_path: Path) -> None:
+    records = [make(f"name {i}", signature=f"{i:012x}") for i in range(60)]
+    _, png = figures.comparison_figure(built(records), tmp_path / "comparison")
+    with Image.open(png) as image:
+        assert image.height < 6000
