@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from PIL import Image
 from records import lay, make, study_records
@@ -205,6 +206,17 @@ def test_wide_tables_continue_below(capsys: pytest.CaptureFixture[str]) -> None:
     text = markdown.plain(built(records))
     assert max(map(len, text.splitlines())) <= 120
     assert all(f"category_{i:02d}" in text for i in range(15))
+
+
+def test_the_config_takes_a_plain_name_and_lets_hydra_write_nothing(tmp_path: Path) -> None:
+    """In a folder without a group `experiment`, as the command line composes it."""
+    (source,) = (Path(__file__).parents[2] / "conf").rglob("report.yaml")
+    (tmp_path / "report.yaml").write_bytes(source.read_bytes())
+    with initialize_config_dir(str(tmp_path), version_base="1.3"):
+        cfg = compose("report", ["experiment=demo", "out=x"], return_hydra_config=True)
+    assert (cfg.experiment, cfg.out, cfg.outputs) == ("demo", "x", "outputs")
+    assert cfg.hydra.run.dir == "." and cfg.hydra.output_subdir is None
+    assert cfg.hydra.job_logging.root is None or not cfg.hydra.job_logging.root.get("handlers")
 
 
 def test_nothing_to_report_is_a_sentence(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import re
 
-from diffect.reports.study import Cell, Sheet, Study
+from diffect.reports.study import Cell, Sheet, Study, compact, two_lines
 
 _ESCAPES = {
     "\\": r"\textbackslash{}",
@@ -54,22 +54,29 @@ def _table(sheet: Sheet, study: Study, place: int) -> str:
     slug = re.sub(r"[^a-z0-9]+", "-", study.name.lower()).strip("-") or "study"
     lines = [
         r"\begin{table}[tbp]",
-        r"\centering\footnotesize\setlength{\tabcolsep}{4pt}",
+        r"\centering\scriptsize\setlength{\tabcolsep}{3pt}",
         rf"\caption{{{escape(sheet.title)}.}}",
         rf"\label{{tab:{slug}{'' if place == 0 else f'-{place + 1}'}}}",
-        rf"\begin{{tabular}}{{{columns}}}",
+        # A table a little wider than the text hangs over on both sides alike.
+        rf"\makebox[\linewidth]{{\begin{{tabular}}{{{columns}}}",
         r"\toprule",
-        " & ".join(escape(title) for title in sheet.header) + r" \\",
+        " & ".join(_head(title, i >= sheet.labels) for i, title in enumerate(sheet.header)) + r" \\",
         r"\midrule",
         *body,
         r"\bottomrule",
-        r"\end{tabular}",
+        r"\end{tabular}}",
     ]
     if place == 0:
         lines += ["", r"\smallskip\begin{minipage}{\linewidth}\scriptsize\raggedright"]
         lines += [escape(note) + r"\par" for note in study.notes]
         lines.append(r"\end{minipage}")
     return "\n".join([*lines, r"\end{table}"]) + "\n"
+
+
+def _head(title: str, figures: bool) -> str:
+    """A column's title, over two lines where it would be wider than its figures."""
+    upper, lower = two_lines(title) if figures else ("", title)
+    return rf"\shortstack[r]{{{escape(upper)}\\{escape(lower)}}}" if upper else escape(lower)
 
 
 def _row(row: tuple[str | Cell, ...]) -> str:
@@ -80,5 +87,6 @@ def _cell(cell: Cell) -> str:
     if not cell.mean:
         return "--"
     mean = rf"\mathbf{{{cell.mean}}}" if cell.best else cell.mean
-    half = rf" \pm {cell.half}" if cell.half else ""
+    # Small and without its zero, so that seven columns fit a page of one column.
+    half = rf"{{\scriptstyle\pm{compact(cell.half)}}}" if cell.half else ""
     return f"${mean}{half}${escape(cell.mark)}"

@@ -4,7 +4,7 @@ import re
 import textwrap
 from collections.abc import Sequence
 
-from diffect.reports.study import Cell, Sheet, Study
+from diffect.reports.study import Cell, Sheet, Study, compact, two_lines
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|~])")
 
@@ -62,7 +62,7 @@ def _column(items: Sequence[str | Cell], limit: int) -> list[str]:
         if isinstance(item, str):
             texts.append(_cut(item, limit))
             continue
-        half = "" if item.half is None else "±" + re.sub(r"^0\.", ".", item.half)
+        half = "" if item.half is None else "±" + compact(item.half)
         texts.append((item.mean or "–") + half + mark.ljust(room))
     return texts
 
@@ -75,7 +75,7 @@ def _aligned(sheet: Sheet, width: int) -> str:
     )
     columns = [_column([row[i] for row in sheet.rows], limit) for i in range(len(header))]
     rows = list(zip(*columns, strict=True))
-    heads = [_two_lines(title) for title in header]
+    heads = [two_lines(title) for title in header]
     widths = [
         max(*(len(part) for part in heads[i]), *(len(row[i]) for row in rows)) for i in range(len(header))
     ]
@@ -105,15 +105,6 @@ def _line(parts: Sequence[str], widths: Sequence[int], labels: int) -> str:
         for place, (part, size) in enumerate(zip(parts, widths, strict=True))
     ]
     return "  ".join(cells).rstrip()
-
-
-def _two_lines(title: str) -> tuple[str, str]:
-    """A column's title over two lines, the shorter way; a single word stands on the lower one."""
-    words = title.split()
-    if len(words) < 2 or len(title) <= 8:
-        return "", title
-    ways = [(" ".join(words[:i]), " ".join(words[i:])) for i in range(1, len(words))]
-    return min(ways, key=lambda way: max(map(len, way)))
 
 
 def _cut(text: str, limit: int) -> str:

@@ -188,3 +188,17 @@ def _column(metric: Metric, row: Sequence[Estimate]) -> list[Cell]:
 
 def _number(metric: Metric, value: float) -> str:
     return f"{value:.1f}" if metric.name == "latency_ms" else f"{value:.3f}"
+
+
+def two_lines(title: str) -> tuple[str, str]:
+    """A column's title over two lines, the shorter way; a single word stands on the lower one."""
+    words = title.split()
+    if len(words) < 2 or len(title) <= 8:
+        return "", title
+    ways = [(" ".join(words[:i]), " ".join(words[i:])) for i in range(1, len(words))]
+    return min(ways, key=lambda way: max(map(len, way)))
+
+
+def compact(number: str) -> str:
+    """A number's text without a leading zero."""
+    return number.removeprefix("0") if number.startswith("0.") else number
