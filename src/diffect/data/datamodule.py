@@ -2,8 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator
-from functools import lru_cache
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,15 +10,13 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Sampler
 
 from diffect.data import audit, splits
+from diffect.data.batches import Batch, Batches, Extract, Items, as_is, images
 from diffect.data.cache import ImageStore, cache_root, logger, npy_writer, open_npy, progress
-from diffect.data.mvtec import Sample, choose_categories
-
-Extract = Callable[[Tensor], Tensor]
-Batch = dict[str, Tensor]
+from diffect.data.layout import choose_categories
+from diffect.data.mvtec import Sample
 
 
 class Source(Protocol):
@@ -173,7 +170,7 @@ class DataModule(pl.LightningDataModule):
         """Features of one batch, the last filled up: kernels may round otherwise for another batch size."""
         rows = np.arange(start, min(start + self.eval_batch_size, len(store.images)))
         filled = np.resize(rows, self.eval_batch_size)
-        features = extract(_images(store, filled)).float().cpu().numpy()[: len(rows)]
+        features = extract(images(store, filled)).float().cpu().numpy()[: len(rows)]
         if features.ndim != 4 or len(features) != len(rows):
             raise ValueError(f"an extractor must give (B, C, h, w) features, it gave {features.shape}")
         return features
@@ -212,7 +209,7 @@ class DataModule(pl.LightningDataModule):
         items = Items(self.splits[split], self.stores, self._samples, self._raw, lean)
         settings: dict[str, Any] = {
             "num_workers": self.workers,
-            "collate_fn": _as_is,
+            "collate_fn": as_is,
             "pin_memory": torch.cuda.is_available(),
             "persistent_workers": self.workers > 0,
         }
@@ -264,116 +261,6 @@ class DataModule(pl.LightningDataModule):
             "masks": sum(sample.mask is not None for sample in samples),
             "notes": _notes(samples, store),
         }
-
-
-class Items(Dataset[Batch]):
-    """Rows of image stores, fetched a batch at a time; `lean` leaves only raw, label and key."""
-
-    def __init__(
-        self,
-        rows: list[tuple[int, int]],
-        stores: list[ImageStore],
-        samples: list[list[Sample]],
-        raw: list[NDArray[np.float32]] | Extract,
-        lean: bool,
-    ) -> None:
-        self.rows, self.stores, self.samples, self.raw, self.lean = rows, stores, samples, raw, lean
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitems__(self, positions: list[int]) -> Batch:
-        """The batch of these positions, as `DataLoader` asks for it; nothing in it depends on its company."""
-        picked = [self.rows[position] for position in positions]
-        image = None
-        if not self.lean or callable(self.raw):
-            image = torch.cat([_images(self.stores[c], np.array([row])) for c, row in picked])
-        if callable(self.raw):
-            assert image is not None
-            with torch.no_grad():
-                raw = self.raw(image)
-        else:
-            raw = torch.from_numpy(np.stack([self.raw[c][row] for c, row in picked]))
-        batch = {
-            "raw": raw,  # (B, C, h, w)
-            "label": torch.tensor([c for c, _ in picked]),
-            "key": torch.tensor([int(self.stores[c].keys[row]) for c, row in picked]),
-        }
-        if self.lean:
-            return batch
-        assert image is not None
-        side = image.shape[-1]
-        masks = np.stack([self.stores[c].masks[row] for c, row in picked])
-        boxes = [tuple(self.stores[c].valid_boxes[row].tolist()) for c, row in picked]
-        return batch | {
-            "image": image,  # (B, 3, S, S)
-            "mask": torch.from_numpy(masks).bool(),  # (B, S, S)
-            "valid": torch.stack([_inside(side, *box) for box in boxes]),  # (B, S, S)
-            "anomalous": torch.tensor([self.samples[c][row].anomalous for c, row in picked]),
-            "has_mask": torch.tensor([bool(self.stores[c].has_mask[row]) for c, row in picked]),
-            "index": torch.tensor([row for _, row in picked]),
-        }
-
-
-class Batches(Sampler[list[int]]):
-    """Batches of positions as a pure function of (seed, epoch, step), balanced over the groups.
-
-    Slot g of an epoch (g = step * batch_size + place) takes group g mod G, and there the next position of an
-    endless series of permutations seeded by (seed, epoch, group, turn).
-    """
-
-    def __init__(
-        self, groups: list[list[int]], batch_size: int, batches: int, seed: int, epoch: Callable[[], int]
-    ) -> None:
-        self.groups, self.batch_size, self.batches, self.seed, self.epoch = (
-            groups,
-            batch_size,
-            batches,
-            seed,
-            epoch,
-        )
-
-    def __len__(self) -> int:
-        return self.batches
-
-    def __iter__(self) -> Iterator[list[int]]:
-        epoch = self.epoch()
-        return (self.at(epoch, step) for step in range(self.batches))
-
-    def at(self, epoch: int, step: int) -> list[int]:
-        """The batch of this step."""
-        batch = []
-        for slot in range(step * self.batch_size, (step + 1) * self.batch_size):
-            place, group = divmod(slot, len(self.groups))
-            turn, position = divmod(place, len(self.groups[group]))
-            batch.append(
-                self.groups[group][
-                    _permutation(self.seed, epoch, group, turn, len(self.groups[group]))[position]
-                ]
-            )
-        return batch
-
-
-@lru_cache(maxsize=256)
-def _permutation(seed: int, epoch: int, group: int, turn: int, count: int) -> list[int]:
-    order: list[int] = (
-        np.random.Generator(np.random.PCG64([seed, epoch, group, turn])).permutation(count).tolist()
-    )
-    return order
-
-
-def _images(store: ImageStore, rows: NDArray[np.int64]) -> Tensor:
-    return torch.from_numpy(store.images[rows]).permute(0, 3, 1, 2).contiguous()  # (B, 3, S, S)
-
-
-def _inside(side: int, top: int, left: int, height: int, width: int) -> Tensor:
-    valid = torch.zeros(side, side, dtype=torch.bool)
-    valid[top : top + height, left : left + width] = True
-    return valid
-
-
-def _as_is(batch: Batch) -> Batch:
-    return batch
 
 
 def _notes(samples: list[Sample], store: ImageStore) -> list[str]:

@@ -15,7 +15,8 @@ from PIL import Image
 
 from diffect.data import decode, defects
 from diffect.data.cache import cache_root
-from diffect.data.mvtec import GOOD, Folder, Sample
+from diffect.data.layout import GOOD
+from diffect.data.mvtec import Folder, Sample
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +48,7 @@ class Textures:
         self.seed, self.size = seed, size
         self.train, self.good, self.defective = train, good, defective
         self._cache = cache_root() if cache is None else Path(cache).expanduser()
+        self._written: Path | None = None
 
     def categories(self) -> list[str]:
         """brick, grass, gravel."""
@@ -62,10 +64,13 @@ class Textures:
 
     def folder(self) -> Path:
         """The folder in MVTec AD layout; written again when a file of it is missing or changed."""
+        if self._written is not None:
+            return self._written
         self._check()
         root = self._cache / "textures" / hashlib.sha256(self._recipe().encode()).hexdigest()[:16]
         if root.is_dir():
             if _intact(root):
+                self._written = root
                 return root
             logger.warning("the textures in %s were changed; they are written again", root)
         temporary = root.with_name(f".{root.name}.{os.getpid()}.{secrets.token_hex(4)}")
@@ -74,7 +79,7 @@ class Textures:
                 self._write(category, temporary / category)
             _seal(temporary)
             if root.is_dir() and not _intact(root):
-                shutil.rmtree(root)
+                shutil.rmtree(root, ignore_errors=True)
             try:
                 temporary.rename(root)
             except OSError:
@@ -88,6 +93,7 @@ class Textures:
             ) from error
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+        self._written = root
         return root
 
     def _check(self) -> None:
