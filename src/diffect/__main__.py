@@ -33,11 +33,16 @@ examples:
 `diffect <command> --help` lists that command's choices and keys."""
 
 
-def config_folder() -> Path:
-    """Where conf/ lies: inside the installed package, or at the top of the checkout that it runs from."""
+def config_folder(command: str) -> Path:
+    """The folder of a command's config: conf/, inside the installed package or at the top of the checkout.
+
+    Commands that read logged runs have conf/logged/ instead, where `experiment` is a plain string: with the group in
+    sight Hydra would compose the experiment's sweep and launch the command once per job.
+    """
     package = Path(__file__).parent
     shipped = package / "conf"
-    return shipped if shipped.is_dir() else package.parents[1] / "conf"
+    conf = shipped if shipped.is_dir() else package.parents[1] / "conf"
+    return conf / "logged" if (conf / "logged" / f"{command}.yaml").is_file() else conf
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -105,7 +110,7 @@ def launch(command: str, overrides: Sequence[str]) -> None:
     before = sys.argv
     sys.argv = [f"diffect {command}", *overrides]
     try:
-        hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=command)(task)()
+        hydra.main(version_base="1.3", config_path=str(config_folder(command)), config_name=command)(task)()
     finally:
         sys.argv = before
     if failures:
