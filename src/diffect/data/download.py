@@ -105,7 +105,7 @@ def download(url: str, path: Path) -> None:
                 total = None if length is None else int(length) + (have if resumed else 0)
                 _receive(answer, part, resumed, total)
             if total is not None and part.stat().st_size < total:
-                raise http.client.IncompleteRead(b"", total - part.stat().st_size)
+                raise ConnectionError(f"the connection ended at {part.stat().st_size} of {total} bytes")
     except (OSError, http.client.HTTPException) as error:  # URLError and a lost connection are OSErrors
         reason = getattr(error, "reason", None) or error
         kept = f"{part.stat().st_size} bytes are kept in {part}; " if part.exists() else ""

@@ -1,0 +1,355 @@
+"""Decoding and the image cache: what pixels become, which files are refused, no cache file is trusted."""
+
+import os
+import resource
+import shutil
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pictures import picture, save
+from PIL import Image
+
+from diffect.data import decode
+from diffect.data.cache import ROW, ImageStore, cache_root
+from diffect.data.mvtec import Folder
+
+Make = Callable[..., Path]
+
+
+def open_store(root: Path, cache: Path, size: int = 32, aspect: str = "pad") -> ImageStore:
+    return ImageStore.open(Folder(root).samples("part"), size, aspect, cache)
+
+
+def store_files(cache: Path) -> list[Path]:
+    return sorted(path for path in cache.rglob("*") if path.is_file())
+
+
+# What pixels become
+
+
+def test_colour_modes_become_rgb(tmp_path: Path) -> None:
+    grey = picture(1)[..., 0]
+    for mode in ("L", "RGB", "RGBA", "LA", "P", "1", "CMYK"):
+        path = tmp_path / ("x.tif" if mode == "CMYK" else "x.png")
+        Image.fromarray(picture(1)).convert(mode).save(path)
+        pixels, found = decode.read_image(path)
+        assert pixels.shape == (40, 40, 3) and pixels.dtype == np.uint8 and found == mode
+    path = save(tmp_path / "grey.png", grey)
+    assert np.array_equal(decode.read_image(path)[0], np.repeat(grey[..., None], 3, axis=2))
+
+
+def test_transparency_is_dropped_not_blended(tmp_path: Path) -> None:
+    pixels = np.dstack([picture(1), np.zeros((40, 40), np.uint8)])
+    assert np.array_equal(decode.read_image(save(tmp_path / "x.png", pixels))[0], picture(1))
+
+
+@pytest.mark.parametrize("extension", ["png", "tif"])
+def test_16_bit_grey_is_scaled_by_the_sensor_depth_of_the_training_images(
+    make: Make, tmp_path: Path, extension: str
+) -> None:
+    root = make()
+    shutil.rmtree(root / "part/train/good")
+    ramp = np.linspace(0, 4095, 40 * 40).reshape(40, 40).astype(np.uint16)  # a 12-bit camera
+    for i in range(3):
+        save(root / f"part/train/good/{i}.{extension}", ramp + 0 * np.uint16(i))
+    save(root / f"part/test/hole/000.{extension}", np.minimum(ramp * np.uint16(4), 65535))
+    if extension != "png":
+        (root / "part/test/hole/000.png").unlink()
+    store = open_store(root, tmp_path / "cache", size=40)
+    rows = {s.name: i for i, s in enumerate(Folder(root).samples("part"))}
+    expected = np.rint(ramp * (255 / 4095)).astype(np.uint8)
+    assert np.array_equal(store.images[0][..., 0], expected)
+    bright = store.images[rows[f"test/hole/000.{extension}"]][..., 0]
+    assert bright.max() == 255 and bright[5, 5] == np.rint(min(int(ramp[5, 5]) * 4, 4095) * 255 / 4095)
+    assert store.modes[0].startswith("I")
+
+
+def test_full_16_bit_range_and_eight_bits_in_sixteen(tmp_path: Path) -> None:
+    full = save(tmp_path / "full.png", np.array([[0, 65535], [32768, 257]], np.uint16))
+    assert decode.grey_bits([full]) == 16
+    assert decode.read_image(full)[0][..., 0].tolist() == [[0, 255], [128, 1]]
+    low = save(tmp_path / "low.png", np.array([[0, 255]], np.uint16))
+    assert decode.grey_bits([low]) == 8
+    assert decode.read_image(low, 8)[0][..., 0].tolist() == [[0, 255]]
+    assert decode.grey_bits([save(tmp_path / "plain.png", picture(1))]) == 16
+
+
+def test_exif_orientation_is_applied(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # shown turned by 90 degrees clockwise
+    Image.fromarray(picture(1, 20, 40)).save(tmp_path / "x.png", exif=exif)
+    pixels, _ = decode.read_image(tmp_path / "x.png")
+    assert np.array_equal(pixels, np.rot90(picture(1, 20, 40), -1))
+
+
+def test_pad_keeps_the_aspect_and_mirrors_around(tmp_path: Path) -> None:
+    pixels = picture(1, 20, 40)
+    mask = np.ones((20, 40), np.uint8)
+    image, fitted, box = decode.fit_square(pixels, mask, 40, "pad")
+    assert box == (10, 0, 20, 40)
+    assert np.array_equal(image[10:30], pixels)
+    assert np.array_equal(image[:10], pixels[:10][::-1]) and np.array_equal(image[30:], pixels[10:][::-1])
+    assert fitted.sum() == 20 * 40 and fitted[10:30].all()
+    image, _, box = decode.fit_square(pixels, None, 40, "stretch")
+    assert box == (0, 0, 40, 40) and image.shape == (40, 40, 3)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 300), (301, 2), (37, 64)])
+def test_any_shape_fits(shape: tuple[int, int]) -> None:
+    for aspect in decode.ASPECTS:
+        image, mask, (top, left, height, width) = decode.fit_square(picture(1, *shape), None, 33, aspect)
+        assert image.shape == (33, 33, 3) and mask.shape == (33, 33)
+        assert top >= 0 and left >= 0 and top + height <= 33 and left + width <= 33
+
+
+def test_masks_take_the_nearest_pixel() -> None:
+    mask = np.zeros((64, 64), np.uint8)
+    mask[16:32, 8:40] = 1
+    _, fitted, _ = decode.fit_square(picture(1, 64, 64), mask, 32, "pad")
+    assert fitted.sum() == mask.sum() // 4 and set(np.unique(fitted)) == {0, 1}
+
+
+def test_statistics_are_those_of_the_original() -> None:
+    pixels = picture(3, 30, 50)
+    grey = pixels @ np.array([0.299, 0.587, 0.114])
+    found = dict(zip(decode.STATISTICS, decode.statistics(pixels, 3000), strict=True))
+    assert found["brightness"] == pytest.approx(grey.mean(), rel=1e-5)
+    assert found["contrast"] == pytest.approx(grey.std(), rel=1e-5)
+    assert found["bytes_per_pixel"] == 2 and (found["width"], found["height"]) == (50, 30)
+    kernel = grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:] - 4 * grey[1:-1, 1:-1]
+    assert found["sharpness"] == pytest.approx(kernel.var(), rel=1e-4)
+
+
+# Files that are refused, by name
+
+
+def _frames(path: Path) -> None:
+    films = [Image.fromarray(picture(i)) for i in range(3)]
+    films[0].save(path, save_all=True, append_images=films[1:])
+
+
+def _truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def _corrupt(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 40] = os.urandom(40)
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("name", "spoil", "said"),
+    [
+        ("x.png", lambda path: path.write_bytes(b""), "cannot be read as an image (0 bytes"),
+        ("x.png", lambda path: path.write_bytes(b"no picture at all"), "no known image format"),
+        ("x.png", _truncate, "cannot be read as an image"),
+        ("x.jpg", _truncate, "cannot be read as an image"),
+        ("x.bmp", _truncate, "cannot be read as an image"),
+        ("x.tif", _truncate, "cannot be read as an image"),
+        ("x.png", _corrupt, "cannot be read as an image"),
+        ("x.png", _frames, "is animated"),
+        ("x.tif", _frames, "is animated"),
+        ("x.png", lambda path: (path.unlink(), path.mkdir()), "cannot be read as an image (Is a directory"),
+        ("x.tif", lambda path: Image.new("F", (4, 4)).save(path), "floating-point"),
+    ],
+)
+def test_a_broken_image_is_refused_by_its_path(
+    tmp_path: Path, name: str, spoil: Callable[[Path], object], said: str
+) -> None:
+    path = save(tmp_path / name, picture(1, 200, 200))
+    spoil(path)
+    with pytest.raises(ValueError) as caught:
+        decode.read_image(path)
+    assert str(path) in str(caught.value) and said in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_an_eps_file_is_not_run(tmp_path: Path) -> None:
+    (tmp_path / "x.png").write_bytes(
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n"
+    )
+    with pytest.raises(ValueError, match="no known image format"):
+        decode.read_image(tmp_path / "x.png")
+
+
+@pytest.mark.parametrize("depth", [np.uint8, np.uint16])
+@pytest.mark.parametrize("level", [1, 255])
+def test_two_levels_are_a_mask(tmp_path: Path, depth: type, level: int) -> None:
+    mask = np.zeros((40, 40), depth)
+    mask[3:9] = level
+    assert np.array_equal(decode.read_mask(save(tmp_path / "m.png", mask), 40, 40), mask > 0)
+
+
+def test_a_mask_in_one_colour_or_a_palette_or_one_bit_is_a_mask(tmp_path: Path) -> None:
+    mask = np.zeros((40, 40), bool)
+    mask[3:9] = True
+    red = np.zeros((40, 40, 4), np.uint8)
+    red[mask, 0], red[..., 3] = 255, 255
+    assert np.array_equal(decode.read_mask(save(tmp_path / "red.png", red), 40, 40), mask)
+    for mode in ("1", "P"):
+        Image.fromarray(mask.astype(np.uint8) * 255).convert(mode).save(tmp_path / "m.png")
+        assert np.array_equal(decode.read_mask(tmp_path / "m.png", 40, 40), mask)
+
+
+@pytest.mark.parametrize(
+    ("mask", "said"),
+    [
+        (np.zeros((40, 39), np.uint8), "39 x 40 pixels, its image 40 x 40"),
+        (np.arange(1600, dtype=np.uint8).reshape(40, 40), "not binary: it holds 256 values"),
+        (np.where(np.eye(40) > 0, 255, 128).astype(np.uint8), "not binary: it holds 2 values (128, 255)"),
+    ],
+)
+def test_any_other_mask_is_refused(tmp_path: Path, mask: np.ndarray, said: str) -> None:
+    path = save(tmp_path / "m.png", mask)
+    with pytest.raises(ValueError) as caught:
+        decode.read_mask(path, 40, 40)
+    assert str(path) in str(caught.value) and said in str(caught.value)
+
+
+# The cache
+
+
+def test_cache_root_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("DIFFECT_CACHE", str(tmp_path))
+    assert cache_root() == tmp_path
+    monkeypatch.delenv("DIFFECT_CACHE")
+    assert cache_root() == Path.home() / ".cache/diffect"
+
+
+def test_a_store_holds_every_sample_in_order(make: Make, tmp_path: Path) -> None:
+    root = make()
+    store = open_store(root, tmp_path / "cache", size=40)
+    samples = Folder(root).samples("part")
+    assert store.images.shape == (16, 40, 40, 3) and store.masks.shape == (16, 40, 40)
+    for row, sample in enumerate(samples):
+        assert np.array_equal(store.images[row], np.asarray(Image.open(sample.path)))
+        assert store.masks[row].any() == sample.anomalous
+    assert store.has_mask.all() and len(set(store.keys.tolist())) == 16
+    assert store.valid_boxes.tolist() == [[0, 0, 40, 40]] * 16
+    assert store.stats["width"].tolist() == [40] * 16
+    assert not store.images.flags.writeable
+
+
+def test_without_ground_truth_only_defects_lack_a_mask(make: Make, tmp_path: Path) -> None:
+    root = make()
+    shutil.rmtree(root / "part/ground_truth")
+    assert open_store(root, tmp_path / "cache").has_mask.tolist() == [True] * 13 + [False] * 3
+
+
+def test_a_second_opening_decodes_nothing(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = make()
+    first = open_store(root, tmp_path / "cache")
+    monkeypatch.setattr(decode, "read_image", None)
+    second = open_store(root, tmp_path / "cache")
+    assert first.key == second.key and np.array_equal(first.images, second.images)
+    assert np.array_equal(first.rows, second.rows)
+
+
+def test_the_key_follows_files_size_and_aspect(make: Make, tmp_path: Path) -> None:
+    root, cache = make(), tmp_path / "cache"
+    keys = {
+        open_store(root, cache).key,
+        open_store(root, cache, 33).key,
+        open_store(root, cache, 32, "stretch").key,
+    }
+    os.utime(root / "part/train/good/000.png", ns=(1, 1))
+    keys.add(open_store(root, cache).key)
+    save(root / "part/ground_truth/hole/000_mask.png", np.eye(40, dtype=np.uint8))
+    keys.add(open_store(root, cache).key)
+    assert len(keys) == 5
+
+
+def _other_dtype(path: Path) -> None:
+    np.save(path, np.zeros(np.load(path).shape, np.float32))
+
+
+def _fewer_rows(path: Path) -> None:
+    np.save(path, np.load(path)[:-1])
+
+
+def _pickle(path: Path) -> None:
+    class Trap:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return os.system, (f"touch {path.parent / 'executed'}",)
+
+    array = np.empty(1, object)
+    array[0] = Trap()
+    np.save(path, array, allow_pickle=True)
+
+
+@pytest.mark.parametrize("name", ["images.npy", "masks.npy", "rows.npy"])
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda path: path.write_bytes(b""),
+        lambda path: path.write_bytes(path.read_bytes()[:-1]),
+        lambda path: path.write_bytes(path.read_bytes() + b"more"),
+        lambda path: path.write_bytes(b"PK" + path.read_bytes()),
+        _other_dtype,
+        _fewer_rows,
+        _pickle,
+    ],
+)
+def test_a_broken_cache_file_is_built_again_with_one_warning(
+    make: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str, spoil: Callable[[Path], object]
+) -> None:
+    root, cache = make(), tmp_path / "cache"
+    sound = np.array(open_store(root, cache).images)
+    (path,) = cache.rglob(name)
+    spoil(path)
+    again = open_store(root, cache)
+    assert np.array_equal(again.images, sound)
+    assert len(caplog.records) == 1 and "is broken" in caplog.text
+    assert not list(cache.rglob("executed"))
+    assert [p.name for p in store_files(cache)] == ["images.npy", "masks.npy", "rows.npy"]
+    open_store(root, cache)
+    assert len(caplog.records) == 1
+
+
+def test_a_failed_build_leaves_nothing_behind(make: Make, tmp_path: Path) -> None:
+    root, cache = make(), tmp_path / "cache"
+    (root / "part/test/hole/002.png").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"002\.png"):
+        open_store(root, cache)
+    assert store_files(cache) == []
+
+
+def test_concurrent_builders_do_not_meet(make: Make, tmp_path: Path) -> None:
+    root, cache = make(), tmp_path / "cache"
+    with ThreadPoolExecutor(4) as pool:
+        stores = list(pool.map(lambda _: open_store(root, cache), range(8)))
+    assert all(np.array_equal(store.images, stores[0].images) for store in stores)
+    assert len(store_files(cache)) == 3
+
+
+def test_a_full_disk_and_a_folder_that_cannot_be_written_are_told(make: Make, tmp_path: Path) -> None:
+    root = make()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+    try:
+        with pytest.raises(ValueError, match=r"cannot be written .*data.cache or DIFFECT_CACHE"):
+            open_store(root, tmp_path / "cache")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert store_files(tmp_path / "cache") == []
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match="cannot be written"):
+        open_store(root, tmp_path / "file")
+
+
+@pytest.mark.parametrize(
+    ("size", "aspect", "said"), [(8, "pad", "data.size=8"), (32, "crop", "data.aspect=crop")]
+)
+def test_size_and_aspect_are_checked(make: Make, tmp_path: Path, size: int, aspect: str, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        open_store(make(), tmp_path / "cache", size, aspect)
+
+
+def test_the_row_format_holds_no_objects() -> None:
+    assert not ROW.hasobject

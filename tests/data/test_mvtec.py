@@ -1,0 +1,180 @@
+"""A folder in MVTec AD layout: what is found, how masks are matched, one clear sentence for each fault."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pictures import picture, save
+from PIL import Image
+
+from diffect.data.mvtec import Folder, Sample
+
+Make = Callable[..., Path]
+
+
+def test_samples_come_train_first_and_sorted(make: Make) -> None:
+    root = make("b", "a", train=2, good=1, defective=2)
+    assert Folder(root).categories() == ["a", "b"]
+    samples = Folder(root).samples("a")
+    assert [s.name for s in samples] == [
+        "train/good/000.png",
+        "train/good/001.png",
+        "test/good/000.png",
+        "test/hole/000.png",
+        "test/hole/001.png",
+    ]
+    assert [s.anomalous for s in samples] == [False, False, False, True, True]
+    assert samples[-1] == Sample(
+        "a",
+        "test",
+        "hole",
+        "test/hole/001.png",
+        root / "a/test/hole/001.png",
+        root / "a/ground_truth/hole/001_mask.png",
+    )
+
+
+@pytest.mark.parametrize("extension", ["png", "PNG", "jpg", "JPEG", "bmp", "tif", "TIFF"])
+def test_every_extension_is_found(make: Make, extension: str) -> None:
+    root = make()
+    save(root / f"part/train/good/extra.{extension}", picture(7))
+    assert f"train/good/extra.{extension}" in [s.name for s in Folder(root).samples("part")]
+
+
+def test_what_is_no_picture_is_ignored(make: Make) -> None:
+    root = make()
+    before = Folder(root).samples("part")
+    (root / "readme.txt").write_text("")
+    (root / "part/license.txt").write_text("")
+    (root / "part/train/good/.DS_Store").write_bytes(b"x")
+    (root / "part/train/good/._000.png").write_bytes(b"x")
+    (root / "part/test/hole/notes.csv").write_text("")
+    assert Folder(root).samples("part") == before
+
+
+def test_masks_are_matched_by_stem_with_or_without_suffix(make: Make) -> None:
+    root = make()
+    truth = root / "part/ground_truth/hole"
+    (truth / "000_mask.png").rename(truth / "000.png")
+    Image.open(truth / "001_mask.png").save(truth / "001_mask.BMP")
+    (truth / "001_mask.png").unlink()
+    found = {s.path.name: s.mask.name for s in Folder(root).samples("part") if s.mask}
+    assert found == {"000.png": "000.png", "001.png": "001_mask.BMP", "002.png": "002_mask.png"}
+
+
+def test_a_category_without_ground_truth_is_allowed(make: Make) -> None:
+    root = make()
+    shutil.rmtree(root / "part/ground_truth")
+    assert all(s.mask is None for s in Folder(root).samples("part"))
+
+
+def test_the_fingerprint_follows_names_and_sizes_alone(make: Make, tmp_path: Path) -> None:
+    root = make()
+    first = Folder(root).fingerprint("part")
+    copy = shutil.copytree(root, tmp_path / "elsewhere")
+    assert Folder(copy).fingerprint("part") == first
+    (copy / "part/test/good/000.png").rename(copy / "part/test/good/900.png")
+    renamed = Folder(copy).fingerprint("part")
+    with (copy / "part/ground_truth/hole/000_mask.png").open("ab") as file:
+        file.write(b" ")
+    assert len({first, renamed, Folder(copy).fingerprint("part")}) == 3
+
+
+def test_the_fingerprint_opens_no_file(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = make()
+    monkeypatch.setattr(Image, "open", None)
+    monkeypatch.setattr(Path, "open", None)
+    assert Folder(root).fingerprint("part")
+
+
+# Faults: (what is done to a sound data set, the root that is passed on, what the sentence must say)
+
+
+def _nothing(root: Path) -> None:
+    pass
+
+
+def _no_normal_images(root: Path) -> None:
+    (root / "part/train/good").rename(root / "part/train/Good")
+
+
+def _no_test(root: Path) -> None:
+    shutil.rmtree(root / "part/test")
+
+
+def _mask_missing(root: Path) -> None:
+    (root / "part/ground_truth/hole/001_mask.png").unlink()
+
+
+def _two_masks(root: Path) -> None:
+    shutil.copy(root / "part/ground_truth/hole/001_mask.png", root / "part/ground_truth/hole/001.png")
+
+
+def _one_stem_twice(root: Path) -> None:
+    save(root / "part/test/hole/001.bmp", picture(3))
+
+
+def _defect_without_masks(root: Path) -> None:
+    save(root / "part/test/scratch/000.png", picture(3))
+
+
+def _gif(root: Path) -> None:
+    save(root / "part/train/good/film.gif", picture(3)[..., 0])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "below", "said"),
+    [
+        (_nothing, "absent", ["data.root=", "does not exist"]),
+        (_nothing, "part/train/good/000.png", ["is a file"]),
+        (_nothing, "part", ["is a category itself", "data.root={root} data.category=part"]),
+        (_nothing, "part/train", ["lies inside", "data.root={root} data.category=part"]),
+        (_nothing, "part/train/good", ["lies inside", "data.root={root} data.category=part"]),
+        (_nothing, "part/test/hole", ["lies inside", "data.root={root} data.category=part"]),
+        (_nothing, "..", ["too high", "pass data.root=", "/set"]),
+        (_nothing, "../..", ["too high", "pass data.root=", "/set"]),
+        (_no_normal_images, "", ["no normal images", "train/good", "holds Good"]),
+        (_no_test, "", ["no test images", "test"]),
+        (_mask_missing, "", ["1 of 3 images", "have no mask", "001.png", "001_mask.png"]),
+        (_two_masks, "", ["share one", "001_mask.png", "001.png"]),
+        (_one_stem_twice, "", ["share one", "001.bmp", "001.png"]),
+        (_defect_without_masks, "", ["1 of 1 images", "scratch", "have no mask"]),
+        (_gif, "", ["film.gif", "is not read"]),
+    ],
+)
+def test_one_sentence_for_each_fault(
+    make: Make, spoil: Callable[[Path], None], below: str, said: list[str]
+) -> None:
+    root = make()
+    spoil(root)
+    with pytest.raises(ValueError) as caught:
+        Folder(root / below).samples("part")
+    for words in said:
+        assert words.format(root=root) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_empty_root_and_no_root(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="it is empty"):
+        Folder(tmp_path).categories()
+    with pytest.raises(ValueError, match=r"data\.root is not set"):
+        Folder(None).categories()
+
+
+def test_an_unknown_category_is_told_the_near_ones(make: Make) -> None:
+    root = make("bottle", "cable")
+    with pytest.raises(ValueError, match="did you mean bottle"):
+        Folder(root).samples("Botle")
+    with pytest.raises(ValueError, match="holds bottle, cable"):
+        Folder(root).samples("../set/bottle")
+
+
+def test_masks_without_an_image_are_told_once(make: Make, caplog: pytest.LogCaptureFixture) -> None:
+    root = make()
+    save(root / "part/ground_truth/hole/777_mask.png", np.zeros((40, 40), np.uint8))
+    Folder(root).samples("part")
+    Folder(root).samples("part")
+    assert [record.message for record in caplog.records if "777_mask.png" in record.message] != []
+    assert len(caplog.records) == 1
