@@ -70,9 +70,7 @@ def test_equals_brute_force(name: str) -> None:
         f1.append(2 * hits / (flagged.sum() + label.sum()))
         if np.mean(flagged[~label]) <= 0.05:
             tpr.append(hits / label.sum())
-    assert ours["image_auroc"][0] == pytest.approx(
-        np.mean((defect > normal) + 0.5 * (defect == normal)), abs=1e-9
-    )
+    assert ours["image_auroc"][0] == pytest.approx(np.mean((defect > normal) + 0.5 * (defect == normal)), abs=1e-9)
     assert ours["image_f1_max"][0] == pytest.approx(max(f1), abs=1e-9)
     assert ours["image_tpr_at_5fpr"][0] == pytest.approx(max(tpr), abs=1e-9)
 

@@ -31,9 +31,7 @@ def batch(images: int = 11, size: int = 16, spread: float = 20.0) -> Batch:
     return dict(zip(STATE, (scores, anomalous, maps, masks, valid, has_mask), strict=True))
 
 
-def evaluate(
-    data: Batch, size: int = 100, threshold: float | None = -5.0, replicates: int = 40
-) -> Evaluation:
+def evaluate(data: Batch, size: int = 100, threshold: float | None = -5.0, replicates: int = 40) -> Evaluation:
     metric = DetectionMetrics("brick", replicates=replicates)
     metric.threshold = threshold
     for start in range(0, len(data["scores"]), size):

@@ -62,7 +62,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         near = get_close_matches(command, COMMANDS, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
-        print(f"diffect: there is no command {command!r}; there are {', '.join(COMMANDS)}{hint}", file=sys.stderr)
+        print(
+            f"diffect: there is no command {command!r}; there are {', '.join(COMMANDS)}{hint}",
+            file=sys.stderr,
+        )
         return 2
     try:
         launch(command, overrides)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+import pickle
+from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from hydra.utils import instantiate
@@ -13,14 +14,9 @@ from diffect.data.datamodule import DataModule
 from diffect.denoising import Objective
 from diffect.detector import Detector, Optimisation
 from diffect.representations import Representation
+from diffect.runs import record as records
 
-
-@dataclass(frozen=True)
-class Assembly:
-    """The data of a run and the detector for it."""
-
-    data: DataModule
-    detector: Detector
+CHECKPOINT = "checkpoint.pt"
 
 
 def open_data(cfg: DictConfig) -> DataModule:
@@ -38,16 +34,16 @@ def attach_features(cfg: DictConfig, data: DataModule) -> Representation:
     return representation
 
 
-def build(cfg: DictConfig, data: DataModule, representation: Representation, signature: str) -> Detector:
-    """The detector; the shape of x0 is read off one item of the data."""
-    first: dict[str, Any] = next(iter(data.fit_dataloader()))
-    shape = tuple(first["raw"].shape[1:])
+def build(cfg: DictConfig, categories: Sequence[str], representation: Representation, signature: str) -> Detector:
+    """The detector; the shape of x0 is found by a blank image."""
+    blank = torch.zeros(1, 3, cfg.data.size, cfg.data.size, dtype=torch.uint8, device=_device(cfg))
+    shape = tuple(representation.extract(blank).shape[1:])
     schedule = instantiate(cfg.schedule)
     _ = schedule.log_snr_range  # a range that the family does not reach is refused here, before any work
     scorer = instantiate(cfg.scorer)
     return Detector(
         representation=representation,
-        denoiser=instantiate(cfg.denoiser, shape=shape, classes=len(data.categories)),
+        denoiser=instantiate(cfg.denoiser, shape=shape, classes=len(categories)),
         scorer=scorer,
         anomaly_map=instantiate(cfg.pooling, components=scorer.components),
         objective=Objective(schedule, instantiate(cfg.weight)),
@@ -58,11 +54,46 @@ def build(cfg: DictConfig, data: DataModule, representation: Representation, sig
             warmup=cfg.training.warmup,
             ema=cfg.training.ema,
         ),
-        categories=data.categories,
+        categories=categories,
         seed=cfg.seed,
         signature=signature,
         replicates=cfg.evaluation.replicates,
     )
+
+
+def restore(folder: Path) -> tuple[DictConfig, Detector, list[float | None]]:
+    """A finished run's config, its detector ready to judge, and its conformal thresholds, one for each category.
+
+    The checkpoint is read with `weights_only`: nothing in it is executed. ValueError where the run is not finished,
+    or where the checkpoint cannot be read or is not this run's.
+    """
+    record = records.read(folder / records.RECORD)
+    if record["status"] != "finished":
+        raise ValueError(f"the run in {folder} is {record['status']}: only a finished run can score")
+    cfg = DictConfig(record["config"])
+    path = folder / CHECKPOINT
+    try:
+        kept = torch.load(path, map_location="cpu", weights_only=True)
+        mine, state, thresholds = kept["signature"], kept["state"], kept["thresholds"]
+    except FileNotFoundError:
+        raise ValueError(f"{path} is missing: train the run again, after removing {records.RECORD}") from None
+    except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, TypeError, ValueError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(f"{path} is not a checkpoint of diffect, or is damaged ({reason})") from error
+    if mine != record["signature"]:
+        raise ValueError(f"{path} belongs to run {mine}, the record beside it to run {record['signature']}")
+    detector = build(cfg, record["categories"], instantiate(cfg.representation), record["signature"])
+    try:
+        missing, unknown = detector.load_state_dict(state, strict=False)
+    except RuntimeError as error:
+        raise ValueError(
+            f"{path} does not fit the config in {records.RECORD}: {str(error).splitlines()[-1].strip()}"
+        ) from error
+    wanted = set(detector.scoring_state())
+    if unknown or wanted & set(missing):
+        raise ValueError(f"{path} does not fit the config in {records.RECORD}: it lacks or adds some tensors")
+    detector.to(_device(cfg)).eval()
+    return cfg, detector, thresholds
 
 
 def _device(cfg: DictConfig) -> torch.device:

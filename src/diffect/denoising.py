@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal, Protocol
 
 import torch
@@ -58,7 +59,7 @@ def training_target(x0: Tensor, eps: Tensor, log_snr: Tensor, prediction: Predic
 
 
 def eps_error_factor(log_snr: Tensor, prediction: Prediction) -> Tensor:
-    """||eps - eps_hat||^2 over the network's own squared error: 1 for eps, alpha^2 for v, SNR for x0; shape of log_snr."""
+    """||eps - eps_hat||^2 over the network's own squared error: 1 for eps, alpha^2 for v, SNR for x0; (B,)."""
     if prediction == "v":
         return torch.sigmoid(log_snr)
     return torch.exp(log_snr) if prediction == "x0" else torch.ones_like(log_snr)
@@ -136,14 +137,14 @@ def ddim(
     target: Tensor | None = None,
     guidance: float = 0.0,
 ) -> Tensor:
-    """Denoise x_t (B, C, h, w) from levels[0] through the rest to x0, deterministically (Song et al. 2021, eq. 12, eta = 0).
+    """Denoise x_t (B, C, h, w) from levels[0] through the rest to x0 (Song et al. 2021, eq. 12, eta = 0).
 
     `levels` are increasing log-SNRs; k of them make k denoiser calls, the last one going to x0. On N(0, I) data the
     result is x_t times the product of the cosines of the angle steps, angle = arctan(sigma / alpha).
     With `target` (B, C, h, w) every step leans towards it by `guidance` (Mousakhan et al. 2023, DDAD, eq. 8):
     eps_hat - guidance sigma (target_t - x_t).
     """
-    if any(b <= a for a, b in zip(levels, levels[1:], strict=False)):
+    if any(b <= a for a, b in pairwise(levels)):
         raise ValueError(f"DDIM levels must be increasing log-SNRs, found {list(levels)}")
     for number, level in enumerate(levels):
         log_snr = torch.full((len(x_t),), level, device=x_t.device, dtype=x_t.dtype)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
 from diffect.denoisers.learned import LearnedDenoiser
@@ -82,7 +82,7 @@ class Detector(pl.LightningModule):
         self.selection_draws = selection_draws
         self.losses: list[tuple[int, float]] = []  # (step, selection loss), the first before any step
         self._selection: list[Tensor] = []
-        self.test_metrics = nn.ModuleList(DetectionMetrics(name, replicates) for name in self.categories)
+        self._metrics = [DetectionMetrics(name, replicates) for name in self.categories]
         self.scores: list[dict[int, float]] = [{} for _ in self.categories]  # per category: row -> score
 
     # Training
@@ -120,7 +120,7 @@ class Detector(pl.LightningModule):
         draws = self.selection_draws
         for draw in range(draws):
             noise = self.objective.fixed(x0, keyed, draw, draws)
-            self._selection.append(self.averaged.module.loss(x0, batch["label"], noise))
+            self._selection.append(self._average_denoiser.loss(x0, batch["label"], noise))
 
     def on_validation_epoch_end(self) -> None:
         loss = torch.cat(self._selection).double().mean()
@@ -130,9 +130,7 @@ class Detector(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         how = self.optimisation
-        optimizer = torch.optim.AdamW(
-            self.denoiser.parameters(), lr=how.learning_rate, weight_decay=how.weight_decay
-        )
+        optimizer = torch.optim.AdamW(self.denoiser.parameters(), lr=how.learning_rate, weight_decay=how.weight_decay)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, how.rate)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
@@ -160,7 +158,7 @@ class Detector(pl.LightningModule):
     def components(self, batch: Batch) -> Tensor:
         """The scorer's components (B, K, h, w), before any calibration."""
         x0 = self.representation.encode(batch["raw"])
-        return self.scorer(self.averaged.module, x0, batch["label"], ImageNoise(self.seed, batch["key"]))
+        return self.scorer(self._average_denoiser, x0, batch["label"], ImageNoise(self.seed, batch["key"]))
 
     def judge(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Maps (B, S, S) and scores (B,)."""
@@ -173,9 +171,7 @@ class Detector(pl.LightningModule):
             return None
         x0 = self.representation.encode(batch["raw"])
         noise = ImageNoise(self.seed, batch["key"])
-        return self.representation.decode(
-            self.scorer.reconstruct(self.averaged.module, x0, batch["label"], noise)
-        )
+        return self.representation.decode(self.scorer.reconstruct(self._average_denoiser, x0, batch["label"], noise))
 
     @torch.no_grad()
     def calibrate(self, batches: Iterable[Batch]) -> None:
@@ -193,7 +189,7 @@ class Detector(pl.LightningModule):
             for label, value in zip(batch["label"].tolist(), values.tolist(), strict=True):
                 scores[label].append(value)
         thresholds = [conformal_threshold(values, rate) for values in scores]
-        for metrics, threshold in zip(self.test_metrics, thresholds, strict=True):
+        for metrics, threshold in zip(self._metrics, thresholds, strict=True):
             metrics.threshold = threshold
         return thresholds
 
@@ -203,14 +199,21 @@ class Detector(pl.LightningModule):
             rows = batch["label"] == label
             picked = {name: batch[name][rows] for name in ("anomalous", "valid", "has_mask", "index")}
             masks = batch["mask"][rows]
-            self.test_metrics[label].update(
+            self._metrics[label].update(
                 scores[rows], picked["anomalous"], maps[rows], masks, picked["valid"], picked["has_mask"]
             )
             self.scores[label].update(zip(picked["index"].tolist(), scores[rows].tolist(), strict=True))
 
     def evaluations(self) -> list[Evaluation]:
         """What the test set said, one entry for each category."""
-        return [metrics.compute() for metrics in self.test_metrics]
+        return [metrics.compute() for metrics in self._metrics]
+
+    @property
+    def _average_denoiser(self) -> LearnedDenoiser:
+        """The denoiser with averaged weights: what is validated, kept and scored with."""
+        averaged = self.averaged.module
+        assert isinstance(averaged, LearnedDenoiser)
+        return averaged
 
     def _here(self, batch: Batch) -> Batch:
         return {name: value.to(self.device) for name, value in batch.items()}

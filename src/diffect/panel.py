@@ -32,7 +32,9 @@ def draw(detector: Detector, data: DataModule, count: int) -> NDArray[np.uint8] 
         rebuilt = detector.reconstruct(batch)
     images = batch["image"].permute(0, 2, 3, 1).cpu().numpy()  # (B, S, S, 3)
     masks = batch["mask"].cpu().numpy()
-    rows = [images, np.where(masks[..., None], [255, 255, 255], images // 3), _heat(maps.cpu().numpy(), images)]
+    shown = maps.cpu().numpy()
+    heat = overlay(shown, images, float(shown.min()), float(shown.max()))
+    rows = [images, np.where(masks[..., None], [255, 255, 255], images // 3), heat]
     if rebuilt is not None:
         rows.append((rebuilt * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy())
     return _tile([list(row.astype(np.uint8)) for row in rows])
@@ -60,15 +62,13 @@ def choose(data: DataModule, count: int) -> list[int]:
     return sorted(picked[:count])
 
 
-def _heat(maps: NDArray[np.float32], images: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """The maps in colour over the grey images."""
+def overlay(maps: NDArray[np.float32], images: NDArray[np.uint8], low: float, high: float) -> NDArray[np.uint8]:
+    """Maps (B, S, S) in colour over the grey of images (B, S, S, 3); `low` is black, `high` and more is brightest."""
     from matplotlib import colormaps
 
-    low, high = float(maps.min()), float(maps.max())
-    colour = colormaps["inferno"]((maps - low) / max(high - low, 1e-12))[..., :3] * 255
-    grey = images.mean(-1, keepdims=True)
-    blended: NDArray[np.float64] = 0.75 * colour + 0.25 * grey
-    return blended
+    colour = colormaps["inferno"](np.clip((maps - low) / max(high - low, 1e-12), 0, 1))[..., :3] * 255
+    blended = 0.75 * colour + 0.25 * images.mean(-1, keepdims=True)
+    return np.asarray(blended.round(), dtype=np.uint8)
 
 
 def _tile(rows: Sequence[Sequence[NDArray[np.uint8]]]) -> NDArray[np.uint8]:

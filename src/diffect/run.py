@@ -33,7 +33,6 @@ from diffect.runs import wandb_files
 from diffect.schedules import curves
 from diffect.weights import effective_weight
 
-CHECKPOINT = "checkpoint.pt"
 VERSIONS = (
     "diffect",
     "torch",
@@ -48,7 +47,7 @@ VERSIONS = (
 
 
 class Run:
-    """A run in its folder. `carry_out` leaves record.json, scores.csv, panel.png, checkpoint.pt and the W&B log there."""
+    """A run in its folder, where it leaves record.json, scores.csv, panel.png, checkpoint.pt and the W&B log."""
 
     def __init__(self, cfg: DictConfig, folder: Path, signature: str, choices: dict[str, str]) -> None:
         self.cfg, self.folder, self.signature, self.choices = cfg, folder, signature, choices
@@ -80,10 +79,14 @@ class Run:
         with self._phase("features"):
             representation = assembly.attach_features(self.cfg, data)
             representation.fit(batch["raw"] for batch in data.fit_dataloader())
-        detector = assembly.build(self.cfg, data, representation, self.signature)
+        detector = assembly.build(self.cfg, data.categories, representation, self.signature)
         records.write(self.folder, self.record)
         tracker = instantiate(self.cfg.tracking).start(
-            self.folder, self.signature, self.cfg.study, [f"{k}={v}" for k, v in self.choices.items()], self.config
+            self.folder,
+            self.signature,
+            self.cfg.study,
+            [f"{k}={v}" for k, v in self.choices.items()],
+            self.config,
         )
         try:
             self._fit_and_test(detector, data, tracker)
@@ -107,7 +110,12 @@ class Run:
                 "is looked at too"
             )
         logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
-        for said in (".*does not have many workers.*", ".*Checkpoint directory.*", ".*LeafSpec.*", ".*num_workers.*"):
+        for said in (
+            ".*does not have many workers.*",
+            ".*Checkpoint directory.*",
+            ".*LeafSpec.*",
+            ".*num_workers.*",
+        ):
             warnings.filterwarnings("ignore", message=said)
         if self.cfg.threads:
             torch.set_num_threads(self.cfg.threads)
@@ -130,7 +138,8 @@ class Run:
         names = data.categories
         self.record |= {
             "metrics": {
-                name: {**found.metrics, "latency_ms": milliseconds} for name, found in zip(names, evaluations, strict=True)
+                name: {**found.metrics, "latency_ms": milliseconds}
+                for name, found in zip(names, evaluations, strict=True)
             },
             "intervals": {name: found.intervals for name, found in zip(names, evaluations, strict=True)},
             "replicates": {name: found.replicates for name, found in zip(names, evaluations, strict=True)},
@@ -152,7 +161,7 @@ class Run:
 
     def _save(self, detector: Detector, thresholds: list[float | None]) -> None:
         """All that scoring needs, in one file that `torch.load(weights_only=True)` reads."""
-        path = self.folder / CHECKPOINT
+        path = self.folder / assembly.CHECKPOINT
         temporary = path.with_name(f".{path.name}.tmp")
         kept = {"signature": self.signature, "state": detector.scoring_state(), "thresholds": thresholds}
         torch.save(kept, temporary)

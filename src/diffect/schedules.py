@@ -35,9 +35,7 @@ class NoiseSchedule(ABC):
     - `affine`: log_snr itself is stretched onto `log_snr_range`, which changes the shape.
     """
 
-    def __init__(
-        self, endpoints: EndPoints = "matched", log_snr_range: Sequence[float] = (-5.0, 7.0)
-    ) -> None:
+    def __init__(self, endpoints: EndPoints = "matched", log_snr_range: Sequence[float] = (-5.0, 7.0)) -> None:
         if endpoints not in ("native", "matched", "affine"):
             raise ValueError(f"schedule.endpoints is {endpoints!r}; allowed: native, matched, affine")
         if len(log_snr_range) != 2 or not log_snr_range[0] < log_snr_range[1]:
@@ -113,7 +111,7 @@ class NoiseSchedule(ABC):
         return torch.where((asked >= low) & (asked <= high), -slope, 0.0)
 
     def alphas_cumprod(self, steps: int) -> Tensor:
-        """alpha^2 at t = (i + 1) / steps, i = 0..steps-1: what discrete codes call alphas_cumprod; (steps,), float64."""
+        """alpha^2 at t = (i + 1) / steps, i = 0..steps-1, as discrete codes know it; (steps,), float64."""
         t = torch.arange(1, steps + 1, dtype=torch.float64) / steps
         return torch.sigmoid(self.log_snr(t))
 
@@ -167,9 +165,7 @@ class Linear(DiscreteProduct):
         endpoints: EndPoints = "matched",
         log_snr_range: Sequence[float] = (-5.0, 7.0),
     ) -> None:
-        super().__init__(
-            torch.linspace(beta_start, beta_end, steps, dtype=torch.float64), endpoints, log_snr_range
-        )
+        super().__init__(torch.linspace(beta_start, beta_end, steps, dtype=torch.float64), endpoints, log_snr_range)
 
 
 class ScaledLinear(DiscreteProduct):
@@ -303,7 +299,7 @@ class RectifiedFlow(NoiseSchedule):
 
 
 class Shifted(NoiseSchedule):
-    """Another schedule's curve moved to an image size: log_snr + 2 log(base_size / size) (Hoogeboom et al. 2023, eq. 3)."""
+    """Another schedule's curve moved to an image size: + 2 log(base_size / size) (Hoogeboom et al. 2023, eq. 3)."""
 
     def __init__(
         self,

@@ -91,9 +91,7 @@ class Reconstruction:
         self.distance, self.guidance, self.draws = distance, guidance, draws
 
     def __call__(self, denoiser: Denoiser, x0: Tensor, label: Tensor | None, noise: ImageNoise) -> Tensor:
-        maps = [
-            self._compare(x0, self.reconstruct(denoiser, x0, label, noise, draw)) for draw in range(self.draws)
-        ]
+        maps = [self._compare(x0, self.reconstruct(denoiser, x0, label, noise, draw)) for draw in range(self.draws)]
         return torch.stack(maps).mean(0)[:, None]
 
     def reconstruct(

@@ -169,9 +169,7 @@ def test_a_broken_image_is_refused_by_its_path(
 
 
 def test_an_eps_file_is_not_run(tmp_path: Path) -> None:
-    (tmp_path / "x.png").write_bytes(
-        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n"
-    )
+    (tmp_path / "x.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n")
     with pytest.raises(ValueError, match="no known image format"):
         decode.read_image(tmp_path / "x.png")
 
@@ -240,9 +238,7 @@ def test_without_ground_truth_only_defects_lack_a_mask(make: Make, tmp_path: Pat
     assert open_store(root, tmp_path / "cache").has_mask.tolist() == [True] * 13 + [False] * 3
 
 
-def test_a_second_opening_decodes_nothing(
-    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_second_opening_decodes_nothing(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = make()
     first = open_store(root, tmp_path / "cache")
     monkeypatch.setattr(decode, "read_image", None)
@@ -343,9 +339,7 @@ def test_a_full_disk_and_a_folder_that_cannot_be_written_are_told(make: Make, tm
         open_store(root, tmp_path / "file")
 
 
-@pytest.mark.parametrize(
-    ("size", "aspect", "said"), [(8, "pad", "data.size=8"), (32, "crop", "data.aspect=crop")]
-)
+@pytest.mark.parametrize(("size", "aspect", "said"), [(8, "pad", "data.size=8"), (32, "crop", "data.aspect=crop")])
 def test_size_and_aspect_are_checked(make: Make, tmp_path: Path, size: int, aspect: str, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         open_store(make(), tmp_path / "cache", size, aspect)

@@ -144,9 +144,7 @@ def _gif(root: Path) -> None:
         (_gif, "", ["film.gif", "is not read"]),
     ],
 )
-def test_one_sentence_for_each_fault(
-    make: Make, spoil: Callable[[Path], None], below: str, said: list[str]
-) -> None:
+def test_one_sentence_for_each_fault(make: Make, spoil: Callable[[Path], None], below: str, said: list[str]) -> None:
     root = make()
     spoil(root)
     with pytest.raises(ValueError) as caught:

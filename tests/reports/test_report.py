@@ -147,9 +147,7 @@ def test_holes_show_as_holes() -> None:
     ]
     assert cell_of(found, 0).mark == study.IMAGES
     assert any("missing: 1 cell of the grid (cosine eps a seed 0)" in note for note in found.notes)
-    assert any(
-        "1 of the 4 combinations of schedule x weight (linear matched)" in note for note in found.notes
-    )
+    assert any("1 of the 4 combinations of schedule x weight (linear matched)" in note for note in found.notes)
 
 
 def cell_of(found: study.Study, row: int, column: str = "image AUROC") -> study.Cell:
@@ -191,18 +189,14 @@ def test_names_show_as_the_text_they_are(tmp_path: Path) -> None:
     tex = (out / "table.tex").read_text()
     assert r"50\%\_of\_\$x\textasciicircum{}2\$ \& \{more\} \#1\textasciitilde{}\textbackslash{} &" in tex
     assert "\n{[}8,16] &" in tex and r"c\&d" in tex and r"{*}100\% {[}sure]\par" in tex
-    body = re.sub(
-        r"\\[\\&%$#_{}]", "", "\n".join(line for line in tex.splitlines() if not line.startswith("%"))
-    )
+    body = re.sub(r"\\[\\&%$#_{}]", "", "\n".join(line for line in tex.splitlines() if not line.startswith("%")))
     assert not re.search(r"[#%_~]", re.sub(r"\\label\{[^}]*\}", "", body).replace(r"\textasciicircum", ""))
     text = (out / "table.md").read_text()
     assert "<b>" not in text and r"&lt;b&gt;x&lt;/b&gt;\|y\*" in text
 
 
 def test_wide_tables_continue_below(capsys: pytest.CaptureFixture[str]) -> None:
-    records = study_records(
-        names=("a" * 80, "b" * 80), categories=tuple(f"category_{i:02d}" for i in range(15))
-    )
+    records = study_records(names=("a" * 80, "b" * 80), categories=tuple(f"category_{i:02d}" for i in range(15)))
     text = markdown.plain(built(records))
     assert max(map(len, text.splitlines())) <= 120
     assert all(f"category_{i:02d}" in text for i in range(15))

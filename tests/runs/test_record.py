@@ -22,9 +22,7 @@ def test_equal_records_are_equal_bytes_and_come_back(tmp_path: Path) -> None:
 
 
 def test_numpy_becomes_plain_and_what_is_not_finite_null(tmp_path: Path) -> None:
-    record = make(
-        extra={"a": np.float32(0.5), "b": np.arange(2), "c": [np.nan, float("inf"), 0.1], "d": (1, 2)}
-    )
+    record = make(extra={"a": np.float32(0.5), "b": np.arange(2), "c": [np.nan, float("inf"), 0.1], "d": (1, 2)})
     path = records.write(tmp_path, record)
     found = records.read(path)["extra"]
     assert found == {"a": 0.5, "b": [0, 1], "c": [None, None, 0.1], "d": [1, 2]}

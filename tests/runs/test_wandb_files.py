@@ -78,9 +78,7 @@ def test_a_header_alone_and_zeros_at_the_end(logged: tuple[Path, dict, str], tmp
     assert wandb_files.read(path) == logged[1]
 
 
-def test_damage_early_in_the_log_does_not_reach_the_record(
-    logged: tuple[Path, dict, str], tmp_path: Path
-) -> None:
+def test_damage_early_in_the_log_does_not_reach_the_record(logged: tuple[Path, dict, str], tmp_path: Path) -> None:
     data = bytearray(logged[0].read_bytes())
     data[300] ^= 0xFF
     (tmp_path / "x.wandb").write_bytes(data)

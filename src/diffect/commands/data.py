@@ -51,9 +51,7 @@ def _contents(category: str, counts: dict[str, Any], store: Any) -> dict[str, st
 
 
 def _splits(category: str, counts: dict[str, Any]) -> dict[str, str]:
-    return {"category": category} | {
-        name: str(counts[name]) for name in ("fit", "selection", "calibration", "test")
-    }
+    return {"category": category} | {name: str(counts[name]) for name in ("fit", "selection", "calibration", "test")}
 
 
 def _audit(category: str, found: dict[str, Any]) -> dict[str, str]:
@@ -73,6 +71,5 @@ def _table(rows: list[dict[str, str]]) -> str:
     lines = [list(rows[0]), *(list(row.values()) for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
     )

@@ -8,12 +8,23 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from diffect.runs import record as records
 from diffect.runs import signature
 
-GROUPS = ("data", "schedule", "weight", "representation", "backbone", "denoiser", "scorer", "pooling", "trainer")
+GROUPS = (
+    "data",
+    "schedule",
+    "weight",
+    "representation",
+    "backbone",
+    "denoiser",
+    "scorer",
+    "pooling",
+    "trainer",
+)
 
 
 def run(cfg: DictConfig) -> dict[str, Any]:
@@ -33,7 +44,7 @@ def run(cfg: DictConfig) -> dict[str, Any]:
                 folder.rmdir()  # only if the run failed before it wrote anything
     else:
         record = found
-    if hydra.mode.name == "RUN":
+    if hydra.mode == RunMode.RUN:
         _tell(record, folder, found is not None)
     return {"line": line(record), "found": found is not None}
 

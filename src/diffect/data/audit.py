@@ -96,9 +96,7 @@ def _warning(
     telling = {name: area for name, area in trivial.items() if area is not None and area >= SUSPECT}
     if telling and min(normal, defective) >= ENOUGH:
         name = max(telling, key=lambda name: telling[name])
-        others = (
-            f" ({', '.join(other for other in telling if other != name)} too)" if len(telling) > 1 else ""
-        )
+        others = f" ({', '.join(other for other in telling if other != name)} too)" if len(telling) > 1 else ""
         parts.append(
             f"{name.replace('_', ' ')} alone ({direction[name]} on defects) separates the {normal} normal "
             f"from the {defective} defective test images with AUROC {telling[name]:.3f}{others}, so a "

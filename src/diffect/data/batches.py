@@ -97,18 +97,14 @@ class Batches(Sampler[list[int]]):
             place, group = divmod(slot, len(self.groups))
             turn, position = divmod(place, len(self.groups[group]))
             batch.append(
-                self.groups[group][
-                    _permutation(self.seed, epoch, group, turn, len(self.groups[group]))[position]
-                ]
+                self.groups[group][_permutation(self.seed, epoch, group, turn, len(self.groups[group]))[position]]
             )
         return batch
 
 
 @lru_cache(maxsize=256)
 def _permutation(seed: int, epoch: int, group: int, turn: int, count: int) -> list[int]:
-    order: list[int] = (
-        np.random.Generator(np.random.PCG64([seed, epoch, group, turn])).permutation(count).tolist()
-    )
+    order: list[int] = np.random.Generator(np.random.PCG64([seed, epoch, group, turn])).permutation(count).tolist()
     return order
 
 

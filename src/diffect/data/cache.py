@@ -55,13 +55,9 @@ class ImageStore:
     def open(cls, samples: list[Sample], size: int, aspect: str, cache: Path) -> "ImageStore":
         """The store of these samples, built under `cache` when it is missing or broken."""
         if isinstance(size, bool) or not isinstance(size, int) or not 16 <= size <= 4096:
-            raise ValueError(
-                f"data.size={size} is not allowed; it must be a whole number from 16 to 4096 (pixels)"
-            )
+            raise ValueError(f"data.size={size} is not allowed; it must be a whole number from 16 to 4096 (pixels)")
         if aspect not in decode.ASPECTS:
-            raise ValueError(
-                f"data.aspect={aspect} is not allowed; it must be one of {', '.join(decode.ASPECTS)}"
-            )
+            raise ValueError(f"data.aspect={aspect} is not allowed; it must be one of {', '.join(decode.ASPECTS)}")
         key = _key(samples, size, aspect)
         folder = cache / "images" / f"{samples[0].category}-{key}"
         try:
@@ -129,9 +125,7 @@ def _build(samples: list[Sample], size: int, aspect: str, folder: Path) -> None:
     pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1))
     try:
         with ExitStack() as stack:
-            write_image = stack.enter_context(
-                npy_writer(folder / "images.npy", np.uint8, (count, size, size, 3))
-            )
+            write_image = stack.enter_context(npy_writer(folder / "images.npy", np.uint8, (count, size, size, 3)))
             write_mask = stack.enter_context(npy_writer(folder / "masks.npy", np.uint8, (count, size, size)))
             done = pool.map(lambda sample: _decode(sample, size, aspect, bits), samples)
             bar = progress(done, f"decoding {samples[0].category}", count)
@@ -169,9 +163,7 @@ def open_npy(path: Path, dtype: Any, shape: tuple[int | None, ...]) -> NDArray[A
     `open_memmap` reads a literal header and raw numbers: no pickle, nothing is executed.
     """
     array = np.lib.format.open_memmap(path, mode="r")
-    fits = len(shape) == array.ndim and all(
-        want in (None, have) for want, have in zip(shape, array.shape, strict=True)
-    )
+    fits = len(shape) == array.ndim and all(want in (None, have) for want, have in zip(shape, array.shape, strict=True))
     if array.dtype != np.dtype(dtype) or not fits or not array.flags.c_contiguous:
         raise ValueError(f"{path.name} holds {array.dtype} {array.shape}, not {np.dtype(dtype)} {shape}")
     if path.stat().st_size != array.offset + array.nbytes:

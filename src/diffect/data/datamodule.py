@@ -121,9 +121,7 @@ class DataModule(pl.LightningDataModule):
             ("workers", 0),
         ):
             if getattr(self, name) < low:
-                raise ValueError(
-                    f"data.{name}={getattr(self, name)} is not allowed; it must be {low} or more"
-                )
+                raise ValueError(f"data.{name}={getattr(self, name)} is not allowed; it must be {low} or more")
 
     def attach(self, identity: str, extract: Extract) -> None:
         """Sets what `raw` is: extract(image (B, 3, S, S) uint8) -> (B, C, h, w) float32, frozen.
@@ -141,9 +139,7 @@ class DataModule(pl.LightningDataModule):
             for category, store in zip(self.categories, self.stores, strict=True)
         ]
 
-    def _features(
-        self, category: str, store: ImageStore, identity: str, extract: Extract
-    ) -> NDArray[np.float32]:
+    def _features(self, category: str, store: ImageStore, identity: str, extract: Extract) -> NDArray[np.float32]:
         key = hashlib.sha256(json.dumps([identity, store.key]).encode()).hexdigest()[:16]
         path = self.cache / "features" / f"{category}-{key}.npy"
         count = len(store.images)

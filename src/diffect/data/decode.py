@@ -174,9 +174,7 @@ def _load(path: Path) -> Image.Image:
 def _deep(picture: Image.Image, path: Path) -> NDArray[np.int64]:
     values = np.asarray(picture).astype(np.int64)
     if values.min() < 0 or values.max() > 65535:
-        raise ValueError(
-            f"{path} holds values {values.min()} to {values.max()}; allowed are 8 or 16 bits, 0 to 65535"
-        )
+        raise ValueError(f"{path} holds values {values.min()} to {values.max()}; allowed are 8 or 16 bits, 0 to 65535")
     return values
 
 

@@ -18,9 +18,7 @@ Support = NDArray[np.bool_]
 Defect = Callable[[Field, np.random.Generator], tuple[Field, Support]]
 
 
-def apply(
-    kind: str, crop: NDArray[np.uint8], rng: np.random.Generator
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+def apply(kind: str, crop: NDArray[np.uint8], rng: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """A crop (H, W) with one defect of this kind, and its mask (H, W) of 0 and 1, which is never empty."""
     while True:
         changed, support = DEFECTS[kind](crop.astype(np.float64), rng)

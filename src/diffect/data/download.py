@@ -129,7 +129,7 @@ def verify(path: Path, sha256: str) -> None:
 
 
 def unpack(archive: Path, target: Path) -> None:
-    """Unpacks a tar archive into a new folder `target`, by way of a temporary one beside it.
+    """Unpacks a .tar.xz archive into a new folder `target`, by way of a temporary one beside it.
 
     Only plain files and folders with relative names that stay inside are accepted; a link, a device, an
     absolute name or one with `..` raises ValueError and nothing is left. Owners and permissions are not taken
@@ -138,22 +138,19 @@ def unpack(archive: Path, target: Path) -> None:
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
     try:
         temporary.mkdir()
-        # One pass: going back in an .xz file would decompress it from the start again.
-        with tarfile.open(archive, "r|*") as tar:
+        # As a stream: going back in an .xz file would decompress it from the start again. And by way of lzma, which
+        # notices a truncated file; tarfile's own "r|xz" takes it for the end.
+        with lzma.open(archive) as content, tarfile.open(fileobj=content, mode="r|") as tar:
             for member in tqdm(tar, "unpacking", unit="file", disable=None, leave=False):
                 _extract(tar, member, temporary, archive)
         inner = temporary
-        if (
-            len(held := layout.entries(temporary)) == 1
-            and held[0].is_dir()
-            and not layout.is_category(held[0])
-        ):
+        if len(held := layout.entries(temporary)) == 1 and held[0].is_dir() and not layout.is_category(held[0]):
             inner = held[0]  # the archive holds the data set's folder, not its categories
         if target.is_dir():
             target.rmdir()  # empty, as `fetch` has seen
         inner.replace(target)
     except (tarfile.TarError, lzma.LZMAError, EOFError) as error:
-        raise ValueError(f"{archive} is not a readable tar archive ({error})") from error
+        raise ValueError(f"{archive} is not a readable .tar.xz archive ({error})") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -161,17 +158,13 @@ def unpack(archive: Path, target: Path) -> None:
 def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path, archive: Path) -> None:
     name = PurePosixPath(member.name)
     if name.is_absolute() or ".." in name.parts or "\\" in member.name or ":" in member.name:
-        raise ValueError(
-            f"{archive} holds {member.name!r}, a name that leads out of its folder; nothing was unpacked"
-        )
+        raise ValueError(f"{archive} holds {member.name!r}, a name that leads out of its folder; nothing was unpacked")
     if member.isdir():
         (folder / name).mkdir(parents=True, exist_ok=True)
         return
     source = tar.extractfile(member) if member.isreg() else None
     if source is None:
-        raise ValueError(
-            f"{archive} holds {member.name!r}, neither a plain file nor a folder; nothing was unpacked"
-        )
+        raise ValueError(f"{archive} holds {member.name!r}, neither a plain file nor a folder; nothing was unpacked")
     (folder / name).parent.mkdir(parents=True, exist_ok=True)
     with (folder / name).open("wb") as file:
         shutil.copyfileobj(source, file, CHUNK)
@@ -208,9 +201,7 @@ def _receive(answer: Any, part: Path, resumed: bool, total: int | None) -> None:
 
 
 def _bar(part: Path, done: int, total: int | None) -> Any:
-    return tqdm(
-        desc=part.stem, initial=done, total=total, unit="B", unit_scale=True, unit_divisor=1024, disable=None
-    )
+    return tqdm(desc=part.stem, initial=done, total=total, unit="B", unit_scale=True, unit_divisor=1024, disable=None)
 
 
 @contextmanager
@@ -220,9 +211,5 @@ def _disk(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        hint = (
-            "free some space there and run the command again" if full else "give a root= that can be written"
-        )
-        raise ValueError(
-            f"{error.filename or path} cannot be written ({error.strerror or error}): {hint}"
-        ) from error
+        hint = "free some space there and run the command again" if full else "give a root= that can be written"
+        raise ValueError(f"{error.filename or path} cannot be written ({error.strerror or error}): {hint}") from error

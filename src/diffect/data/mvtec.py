@@ -59,9 +59,7 @@ class Folder:
         root = Path(self._root).expanduser()
         if not root.is_dir():
             state = "is a file" if root.exists() else "does not exist"
-            raise ValueError(
-                f"data.root={root} {state}; it must be the folder that holds the category folders"
-            )
+            raise ValueError(f"data.root={root} {state}; it must be the folder that holds the category folders")
         if layout.is_category(root):
             raise ValueError(layout.too_low(root, root))
         return root

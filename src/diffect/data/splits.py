@@ -29,9 +29,7 @@ def cut(
         raise ValueError(f"data.seed={seed} is not allowed; it must be 0 or more")
     for name, share in (("selection", selection), ("calibration", calibration)):
         if not 0 <= share <= 0.4:
-            raise ValueError(
-                f"data.{name}={share} is not allowed; it is a share of the normal images, from 0 to 0.4"
-            )
+            raise ValueError(f"data.{name}={share} is not allowed; it is a share of the normal images, from 0 to 0.4")
     if calibration_min < 0:
         raise ValueError(f"data.calibration_min={calibration_min} is not allowed; it must be 0 or more")
     if shots is not None and not 1 <= shots <= count:

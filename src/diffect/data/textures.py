@@ -22,9 +22,7 @@ logger = logging.getLogger(__name__)
 
 VERSION = 1  # of the recipe; raise it when a pixel changes
 PICTURES = ("brick", "grass", "gravel")
-TEST_SHARE = (
-    0.36  # of a picture's width: the middle, so that a slanted view is interpolated and not extrapolated
-)
+TEST_SHARE = 0.36  # of a picture's width: the middle, so that a slanted view is interpolated and not extrapolated
 
 
 class Textures:
@@ -99,9 +97,7 @@ class Textures:
     def _check(self) -> None:
         for name, low, high in (("seed", 0, 2**63), ("size", 32, 160), ("train", 2, 4096), ("good", 1, 1024)):
             if not low <= getattr(self, name) <= high:
-                raise ValueError(
-                    f"data.source.{name}={getattr(self, name)} is not allowed; it must be {low} to {high}"
-                )
+                raise ValueError(f"data.source.{name}={getattr(self, name)} is not allowed; it must be {low} to {high}")
         if not 1 <= self.defective <= 1024:
             raise ValueError(f"data.source.defective={self.defective} is not allowed; it must be 1 to 1024")
 
@@ -152,9 +148,7 @@ def _picture_file(name: str) -> Path:
     for folder in folders:
         if (path := Path(folder) / "data" / f"{name}.png").is_file():
             return path
-    raise ValueError(
-        f"scikit-image's data/{name}.png is not installed: pip install scikit-image, or take data=mvtec"
-    )
+    raise ValueError(f"scikit-image's data/{name}.png is not installed: pip install scikit-image, or take data=mvtec")
 
 
 def _save(path: Path, pixels: NDArray[np.uint8]) -> None:
@@ -164,9 +158,7 @@ def _save(path: Path, pixels: NDArray[np.uint8]) -> None:
 
 def _digests(root: Path) -> dict[str, str]:
     files = sorted(path for path in root.rglob("*.png"))
-    return {
-        path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files
-    }
+    return {path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def _seal(root: Path) -> None:

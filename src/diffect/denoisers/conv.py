@@ -45,7 +45,7 @@ class ConvNet(nn.Module):
 
 
 class ConvBlock(nn.Module):
-    """Depthwise convolution, normalisation modulated by the condition, two linear layers, residual (Liu et al. 2022)."""
+    """Depthwise convolution, norm modulated by the condition, two linear layers, residual (Liu et al. 2022)."""
 
     def __init__(self, width: int, kernel: int, expand: int) -> None:
         super().__init__()

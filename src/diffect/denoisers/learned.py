@@ -1,4 +1,4 @@
-"""A denoiser that learns by steps: a network, what it predicts, and classifier-free guidance, behind the one contract."""
+"""A denoiser that learns by steps: a network, what it predicts, and classifier-free guidance."""
 
 from __future__ import annotations
 

@@ -20,9 +20,7 @@ def resample(category: str, strata: ArrayLike, replicates: int) -> Floats:
     seed = int.from_bytes(hashlib.sha256(category.encode()).digest()[:8], "big")
     for value in np.unique(stratum):
         members = np.flatnonzero(stratum == value)
-        draws = np.random.default_rng([seed, int(value)]).integers(
-            members.size, size=(replicates, members.size)
-        )
+        draws = np.random.default_rng([seed, int(value)]).integers(members.size, size=(replicates, members.size))
         np.add.at(weights, (np.arange(replicates)[:, None], members[draws]), 1)
     return weights
 

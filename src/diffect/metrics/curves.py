@@ -12,9 +12,7 @@ Floats = NDArray[np.float64]
 IMAGE_METRICS = ("image_auroc", "image_ap", "image_f1_max", "image_tpr_at_5fpr")
 
 
-def image_metrics(
-    scores: ArrayLike, anomalous: ArrayLike, weights: ArrayLike | None = None
-) -> dict[str, Floats]:
+def image_metrics(scores: ArrayLike, anomalous: ArrayLike, weights: ArrayLike | None = None) -> dict[str, Floats]:
     """The four image figures from raw scores of any range, ties included.
 
     `scores` (N,) finite, higher is more anomalous; `anomalous` (N,) bool, both classes present; `weights`
@@ -30,9 +28,7 @@ def image_metrics(
     }
 
 
-def image_curve(
-    scores: ArrayLike, anomalous: ArrayLike, weights: ArrayLike | None = None
-) -> tuple[Floats, Floats]:
+def image_curve(scores: ArrayLike, anomalous: ArrayLike, weights: ArrayLike | None = None) -> tuple[Floats, Floats]:
     """The curve `fp`, `tp` (R, K) at all K distinct scores, arguments as for `image_metrics`."""
     score = np.asarray(scores, dtype=np.float64)  # (N,)
     label = np.asarray(anomalous, dtype=bool)  # (N,)
@@ -59,9 +55,7 @@ def area(fp: Floats, tp: Floats, limit: float = 1.0) -> Floats:
     end = limit * fp[:, -1:]
     step = np.diff(fp)
     width = np.diff(np.minimum(fp, end))
-    share = np.divide(
-        width, step, out=np.zeros_like(step), where=step > 0
-    )  # of each segment that lies inside
+    share = np.divide(width, step, out=np.zeros_like(step), where=step > 0)  # of each segment that lies inside
     height = tp[:, :-1] + np.diff(tp) * share / 2
     total = (width * height).sum(axis=1)
     return np.asarray(np.minimum(total / (end * tp[:, -1:])[:, 0], 1))  # rounding must not exceed perfection

@@ -80,9 +80,7 @@ class ScoredImages:
                 f"Masks of category '{self.category}' mark defects in {marked} test images labelled normal."
             )
 
-    def evaluate(
-        self, threshold: float | None = None, replicates: int = 1000, bins: int = 2048
-    ) -> Evaluation:
+    def evaluate(self, threshold: float | None = None, replicates: int = 1000, bins: int = 2048) -> Evaluation:
         """All figures of METRICS; `threshold` is the conformal one, None leaves its two figures undefined.
 
         Resamples are drawn among normal images, defective ones with a mask, and defective ones without.
@@ -100,9 +98,7 @@ class ScoredImages:
             kind = "normal" if self.anomalous.any() else "defective"
             result.omit(IMAGE_METRICS, f"the test set holds no {kind} image")
             return
-        result.put(
-            image_metrics(self.scores, self.anomalous), image_metrics(self.scores, self.anomalous, weights)
-        )
+        result.put(image_metrics(self.scores, self.anomalous), image_metrics(self.scores, self.anomalous, weights))
 
     def _pixels(self, result: Evaluation, weights: Floats, bins: int) -> None:
         pixels = Pixels.select(self.maps, self.masks, self.valid, ~self.anomalous | self.has_mask)

@@ -62,9 +62,7 @@ class Pixels:
             if defect.any():
                 above = np.searchsorted(edges, values[defect], side="right")
                 counts[1, i] = np.bincount(above, minlength=bins)
-                counts[2, i] = np.bincount(
-                    above, self.shares[stops[i] - above.size : stops[i]], minlength=bins
-                )
+                counts[2, i] = np.bincount(above, self.shares[stops[i] - above.size : stops[i]], minlength=bins)
         normal_above, defect_above, shares_above = np.cumsum(counts[:, :, ::-1], axis=2)
         return normal_above, defect_above, shares_above
 

@@ -58,9 +58,7 @@ def _curves(schedule: dict[str, Any]) -> list[np.ndarray[Any, np.dtype[np.float6
     curves = [np.asarray(schedule.get(key) or (), dtype=np.float64) for key in keys]
     if len({curve.shape for curve in curves}) != 1 or curves[0].size < 2:
         sizes = ", ".join(f"{key} {curve.size}" for key, curve in zip(keys, curves, strict=True))
-        raise ValueError(
-            f"the schedule '{schedule.get('name')}' should have four lists of one length, found {sizes}"
-        )
+        raise ValueError(f"the schedule '{schedule.get('name')}' should have four lists of one length, found {sizes}")
     good = np.isfinite(curves[1]) & np.isfinite(curves[3])
     area = abs(float(np.trapezoid(curves[3][good], curves[1][good]))) if good.sum() > 1 else 0.0
     if area > 0:
@@ -126,9 +124,7 @@ def comparison_figure(study: Study, path: Path) -> tuple[Path, Path]:
         return save(figure, path)
 
 
-def _panel(
-    axis: Axes, study: Study, metric: str, firsts: Sequence[str], others: Sequence[tuple[str, ...]]
-) -> None:
+def _panel(axis: Axes, study: Study, metric: str, firsts: Sequence[str], others: Sequence[tuple[str, ...]]) -> None:
     step = _BAR / len(others)
     drawn: list[float] = []
     for group, estimate in zip(study.groups, study.estimates[metric], strict=True):

@@ -35,9 +35,8 @@ _SPECIAL = re.compile("|".join(map(re.escape, _ESCAPES)))
 def document(study: Study) -> str:
     """table.tex: a table environment per sheet, the study's notes under the first, best figures in bold."""
     tables = [_table(sheet, study, place) for place, sheet in enumerate(study.sheets)]
-    return (
-        "% Needs \\usepackage{booktabs}. Written by diffect report; the records are the source.\n"
-        + "\n".join(tables)
+    return "% Needs \\usepackage{booktabs}. Written by diffect report; the records are the source.\n" + "\n".join(
+        tables
     )
 
 

@@ -37,10 +37,7 @@ def escape(text: str) -> str:
 
 
 def _markdown(sheet: Sheet) -> str:
-    rows = [
-        [item and escape(item) if isinstance(item, str) else _bold(item) for item in row]
-        for row in sheet.rows
-    ]
+    rows = [[item and escape(item) if isinstance(item, str) else _bold(item) for item in row] for row in sheet.rows]
     rule = ["---" if place < sheet.labels else "---:" for place in range(len(sheet.header))]
     table = [[escape(title) for title in sheet.header], rule, *rows]
     return "\n".join("| " + " | ".join(row) + " |" for row in table)
@@ -70,15 +67,11 @@ def _column(items: Sequence[str | Cell], limit: int) -> list[str]:
 def _aligned(sheet: Sheet, width: int) -> str:
     """Aligned columns; labels are cut to a third of the width together, figures wrap into further blocks."""
     limit = max(8, width // 3 // sheet.labels)
-    header = [_cut(title, limit) for title in sheet.header[: sheet.labels]] + list(
-        sheet.header[sheet.labels :]
-    )
+    header = [_cut(title, limit) for title in sheet.header[: sheet.labels]] + list(sheet.header[sheet.labels :])
     columns = [_column([row[i] for row in sheet.rows], limit) for i in range(len(header))]
     rows = list(zip(*columns, strict=True))
     heads = [two_lines(title) for title in header]
-    widths = [
-        max(*(len(part) for part in heads[i]), *(len(row[i]) for row in rows)) for i in range(len(header))
-    ]
+    widths = [max(*(len(part) for part in heads[i]), *(len(row[i]) for row in rows)) for i in range(len(header))]
     blocks: list[list[int]] = [[]]
     room = width - sum(size + 2 for size in widths[: sheet.labels])
     used = 0

@@ -106,9 +106,7 @@ def _interval(estimates: Sequence[Estimate]) -> list[str]:
 
 def _missing_runs(groups: Sequence[Group]) -> str:
     names = [
-        " ".join([*group.values, category, f"seed {seed}"])
-        for group in groups
-        for category, seed in group.missing
+        " ".join([*group.values, category, f"seed {seed}"]) for group in groups for category, seed in group.missing
     ]
     if not names:
         return ""

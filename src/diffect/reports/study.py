@@ -138,8 +138,7 @@ def _by_category(
 ) -> Sheet:
     columns = [_column(_METRIC[COLUMNS[0]], row) for row in by_category.values()]
     rows: tuple[tuple[str | Cell, ...], ...] = tuple(
-        (*(group.values or (name,)), *(column[place] for column in columns))
-        for place, group in enumerate(groups)
+        (*(group.values or (name,)), *(column[place] for column in columns)) for place, group in enumerate(groups)
     )
     names = [category + (WARNED if category in warnings else "") for category in by_category]
     title = f"{_METRIC[COLUMNS[0]].title} by category, mean over seeds"

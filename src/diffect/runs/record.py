@@ -126,9 +126,7 @@ def write_atomic(path: Path, data: str | bytes) -> None:
         temporary.replace(path)
     except OSError as error:
         reason = error.strerror or str(error)
-        raise ValueError(
-            f"cannot write {path}: {reason}; free some space, or choose another folder"
-        ) from error
+        raise ValueError(f"cannot write {path}: {reason}; free some space, or choose another folder") from error
     finally:
         # After a success nothing is left to remove; after a failure the first error is the one to tell.
         with contextlib.suppress(OSError):
@@ -213,9 +211,7 @@ def _check(record: Any, where: str) -> None:
     for key, kind in kinds.items():
         if not isinstance(record.get(key), kind):
             found = type(record[key]).__name__ if key in record else "nothing"
-            raise ValueError(
-                f"{where} is no whole record: '{key}' should be a {kind.__name__}, found {found}"
-            )
+            raise ValueError(f"{where} is no whole record: '{key}' should be a {kind.__name__}, found {found}")
     for category, values in (record.get("metrics") or {}).items():
         good = isinstance(values, dict) and all(
             value is None or (isinstance(value, (int, float)) and not isinstance(value, bool))

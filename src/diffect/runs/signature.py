@@ -29,7 +29,7 @@ IRRELEVANT = (
     "trainer.enable_model_summary",
     "trainer.log_every_n_steps",
 )
-"""Config keys that cannot change a number: names, places, displays. Where the data lies does not matter, what it is does."""
+"""Config keys that cannot change a number: names, places, displays. Not where the data lies counts, but what it is."""
 
 
 def signature(config: dict[str, Any], fingerprint: str) -> str:
@@ -51,7 +51,9 @@ def of(cfg: DictConfig) -> str:
 
     Data that cannot be read have no fingerprint: the run still gets a name, and fails with the reason when it starts.
     """
-    config = OmegaConf.to_container(OmegaConf.masked_copy(cfg, [k for k in cfg if k != "hydra"]), resolve=True)
+    config = OmegaConf.to_container(
+        OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"]), resolve=True
+    )
     assert isinstance(config, dict)
     return signature({str(key): value for key, value in config.items()}, fingerprint(cfg))
 

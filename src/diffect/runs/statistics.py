@@ -72,9 +72,7 @@ def fixed_mean(
     seeds = sorted({seed for _, seed in known})
     whole = [seed for seed in seeds if all((category, seed) in known for category in present)]
     used = whole or seeds
-    cells = {
-        category: [(category, seed) for seed in used if (category, seed) in known] for category in present
-    }
+    cells = {category: [(category, seed) for seed in used if (category, seed) in known] for category in present}
     value = float(np.mean([np.mean([known[unit] for unit in units]) for units in cells.values()]))
     seed_half = _seed_half([float(np.mean([known[(c, seed)] for c in present])) for seed in whole])
     image_half = _image_half(cells, replicates or {})

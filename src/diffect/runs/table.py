@@ -118,9 +118,7 @@ def _line(text: Any, limit: int = 160) -> str:
 
 def _settle(runs: Iterable[Run]) -> tuple[list[Run], list[LeftOut]]:
     """One run per signature and per cell of the grid; a second would count as another seed."""
-    newest = sorted(
-        runs, key=lambda run: (str(run.record.get("created") or ""), run.folder.name), reverse=True
-    )
+    newest = sorted(runs, key=lambda run: (str(run.record.get("created") or ""), run.folder.name), reverse=True)
     kept: list[Run] = []
     left_out: list[LeftOut] = []
     by_signature: dict[str, Run] = {}

@@ -42,9 +42,7 @@ def from_summary(summary: Mapping[str, Any], where: str = "the summary") -> reco
     """The record in a run's summary; ValueError naming `where` if there is none or parts are missing."""
     about = _ABOUT.fullmatch(str(summary.get("record", "")))
     if about is None:
-        raise ValueError(
-            f"{where} holds no record: the run ended before its first one, or diffect did not make it"
-        )
+        raise ValueError(f"{where} holds no record: the run ended before its first one, or diffect did not make it")
     text = "".join(str(summary.get(f"record/{number:03d}", "")) for number in range(int(about[1])))
     if hashlib.sha256(text.encode()).hexdigest() != about[2]:
         raise ValueError(f"{where} holds a part of a record only: the log was cut off while it was written")

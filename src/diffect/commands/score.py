@@ -1,0 +1,125 @@
+"""diffect score: judge images, new ones or a run's own test images, with a finished run."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from omegaconf import DictConfig
+
+from diffect.data import decode
+from diffect.data.layout import EXTENSIONS
+from diffect.runs.record import write_atomic
+
+
+def run(cfg: DictConfig) -> None:
+    """Write `out`/scores.csv (name, category, score, threshold, flagged) and `out`/maps/*.png.
+
+    `flagged` says whether the score exceeds the run's conformal threshold; it is empty where the run has none.
+    """
+    from diffect import assembly
+
+    folder = Path(str(cfg.run)).expanduser()
+    trained, detector, thresholds = assembly.restore(folder)
+    images = _own(trained) if cfg.images is None else _given(cfg, detector.categories)
+    out = Path(str(cfg.out)).expanduser() if cfg.out else folder / "scored"
+    rows: list[tuple[str, str, str, str, str]] = []
+    low = high = 0.0
+    for batch in _batches(images, cfg.batch_size):
+        found = _judge(batch, trained, detector)
+        if not rows:  # one colour scale for all maps: the first batch's lowest value to twice its median peak
+            low, high = float(found["maps"].min()), 2 * float(np.median(found["maps"].max((1, 2))))
+        for place, (name, label, _) in enumerate(batch):
+            score, threshold = float(found["scores"][place]), thresholds[label]
+            flagged = "" if threshold is None else str(score > threshold).lower()
+            rows.append((name, detector.categories[label], repr(score), _text(threshold), flagged))
+        if cfg.maps:
+            _draw(batch, found, out / "maps", low, high)
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(("name", "category", "score", "threshold", "flagged"))
+    writer.writerows(rows)
+    write_atomic(out / "scores.csv", buffer.getvalue())
+    count = sum(row[-1] == "true" for row in rows)
+    print(f"{len(rows)} images scored, {count} flagged: {out / 'scores.csv'}")
+
+
+def _own(trained: DictConfig) -> list[tuple[str, int, Path]]:
+    """(name, label, path) of the run's own test images."""
+    from diffect.assembly import open_data
+
+    data = open_data(trained)
+    found = []
+    for label, row in data.splits["test"]:
+        sample = data.sample(label, row)
+        found.append((f"{sample.category}/{sample.name}", label, sample.path))
+    return found
+
+
+def _given(cfg: DictConfig, categories: list[str]) -> list[tuple[str, int, Path]]:
+    """(name, label, path) of the images that were asked for."""
+    place = Path(str(cfg.images)).expanduser()
+    if len(categories) > 1 and cfg.category not in categories:
+        raise ValueError(f"category is {cfg.category}; this run holds several, say which: {', '.join(categories)}")
+    if cfg.category is not None and cfg.category not in categories:
+        raise ValueError(f"category is {cfg.category}; this run holds {', '.join(categories)}")
+    label = categories.index(cfg.category) if cfg.category else 0
+    if place.is_file():
+        return [(place.name, label, place)]
+    if not place.is_dir():
+        raise ValueError(f"images is {place}: there is no such file or folder")
+    paths = sorted(path for path in place.rglob("*") if path.suffix.lower() in EXTENSIONS)
+    if not paths:
+        raise ValueError(f"images is {place}: it holds no image ({', '.join(EXTENSIONS)})")
+    return [(path.relative_to(place).as_posix(), label, path) for path in paths]
+
+
+def _batches(images: list[tuple[str, int, Path]], size: int) -> Iterator[list[tuple[str, int, Path]]]:
+    if size < 1:
+        raise ValueError(f"batch_size is {size}; it must be 1 or more")
+    for start in range(0, len(images), size):
+        yield images[start : start + size]
+
+
+def _judge(batch: list[tuple[str, int, Path]], trained: DictConfig, detector: Any) -> dict[str, Any]:
+    """Decoded images (B, S, S, 3), maps (B, S, S) and scores (B,) as arrays."""
+    import torch
+
+    size, aspect = trained.data.size, trained.data.aspect
+    bits = decode.grey_bits([path for _, _, path in batch])
+    fitted = [decode.fit_square(decode.read_image(path, bits)[0], None, size, aspect) for _, _, path in batch]
+    pixels = np.stack([image for image, _, _ in fitted])
+    valid = np.zeros(pixels.shape[:3], bool)
+    for inside, (_, _, (top, left, height, width)) in zip(valid, fitted, strict=True):
+        inside[top : top + height, left : left + width] = True
+    keys = [int.from_bytes(hashlib.sha256(image.tobytes()).digest()[:8], "little", signed=True) for image in pixels]
+    images = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous().to(detector.device)
+    with torch.no_grad():
+        maps, scores = detector.judge(
+            {
+                "raw": detector.representation.extract(images),
+                "label": torch.tensor([label for _, label, _ in batch], device=detector.device),
+                "key": torch.tensor(keys),
+                "valid": torch.from_numpy(valid).to(detector.device),
+            }
+        )
+    return {"images": pixels, "maps": maps.cpu().numpy(), "scores": scores.cpu().numpy()}
+
+
+def _draw(batch: list[tuple[str, int, Path]], found: dict[str, Any], folder: Path, low: float, high: float) -> None:
+    from diffect import panel
+
+    pictures = panel.overlay(found["maps"], found["images"], low, high)
+    for (name, _, _), picture in zip(batch, pictures, strict=True):
+        path = folder / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        panel.save(picture, path)
+
+
+def _text(threshold: float | None) -> str:
+    return "" if threshold is None else repr(threshold)
