@@ -1,5 +1,6 @@
 """A small data set in MVTec AD layout, made to be spoiled."""
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,3 +29,11 @@ def make(tmp_path: Path) -> Callable[..., Path]:
         return root
 
     return build
+
+
+@pytest.fixture(autouse=True)
+def _logging(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A command that ran earlier in this process has had Hydra set logging up.
+    monkeypatch.setattr(logging.getLogger(), "level", logging.WARNING)
+    for name in ("cache", "mvtec", "textures"):
+        monkeypatch.setattr(logging.getLogger(f"diffect.data.{name}"), "disabled", False)

@@ -138,7 +138,7 @@ def _truncate(path: Path) -> None:
 def _corrupt(path: Path) -> None:
     content = bytearray(path.read_bytes())
     middle = len(content) // 2
-    content[middle : middle + 40] = os.urandom(40)
+    content[middle : middle + 40] = bytes(range(40))
     path.write_bytes(content)
 
 
@@ -166,6 +166,14 @@ def test_a_broken_image_is_refused_by_its_path(
     with pytest.raises(ValueError) as caught:
         decode.read_image(path)
     assert str(path) in str(caught.value) and said in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_phones_photograph_with_a_preview_behind_it_is_one_image(tmp_path: Path) -> None:
+    first, preview = (Image.fromarray(picture(seed)) for seed in (1, 2))
+    first.save(tmp_path / "x.jpg", format="MPO", save_all=True, append_images=[preview])
+    assert Image.open(tmp_path / "x.jpg").n_frames == 2
+    pixels, _ = decode.read_image(tmp_path / "x.jpg")
+    assert np.abs(pixels.astype(int) - picture(1)).mean() < 6
 
 
 def test_an_eps_file_is_not_run(tmp_path: Path) -> None:

@@ -1,0 +1,364 @@
+"""The DataModule: splits by seed, batches by (seed, epoch, step), features cached, items without company effects."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from itertools import chain, pairwise
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+from pictures import picture, save
+from torch import Tensor
+
+from diffect.data import splits
+from diffect.data.batches import Batches
+from diffect.data.cache import npy_writer
+from diffect.data.datamodule import DataModule
+from diffect.data.mvtec import Folder
+
+Make = Callable[..., Path]
+CONF = Path(__file__).parents[2] / "conf"
+
+
+@pytest.fixture
+def module(make: Make, tmp_path: Path) -> Callable[..., DataModule]:
+    """module(*categories, train=..., **settings): a DataModule on a small sound set, at 32 px."""
+
+    def build(*categories: str, train: int = 10, root: Path | None = None, **settings: Any) -> DataModule:
+        root = root or make(*categories, train=train)
+        given = {"size": 32, "batch_size": 2, "cache": str(tmp_path / "cache")} | settings
+        return DataModule(Folder(root), **given)
+
+    return build
+
+
+def means(image: Tensor) -> Tensor:
+    return torch.nn.functional.avg_pool2d(image.float(), 8)
+
+
+# Splits
+
+
+@pytest.mark.parametrize("count", [2, 7, 8, 9, 10, 19, 60, 76, 209])
+def test_splits_follow_the_rule(count: int) -> None:
+    parts = splits.cut(count, "part", seed=3)
+    assert sorted(chain(*parts.values())) == list(range(count))
+    if count < 8:
+        assert len(parts["fit"]) == count
+    else:
+        assert len(parts["selection"]) == max(2, round(0.1 * count))
+        assert len(parts["calibration"]) == max(round(0.1 * count), min(20, count // 4))
+
+
+def test_splits_follow_seed_and_category_and_shots_nest() -> None:
+    assert splits.cut(50, "a", 0) == splits.cut(50, "a", 0)
+    assert splits.cut(50, "a", 0) != splits.cut(50, "a", 1)
+    assert splits.cut(50, "a", 0) != splits.cut(50, "b", 0)
+    assert splits.cut(50, "a", 0, shots=4)["selection"] == []
+    held = [set(chain(*splits.cut(50, "a", 0, shots=k).values())) for k in (1, 2, 4, 8, 16, 50)]
+    assert [len(h) for h in held] == [1, 2, 4, 8, 16, 50]
+    assert all(a < b for a, b in pairwise(held))
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"shots": 11}, r"data\.shots=11 .* part has 10 .* from 1 to 10"),
+        ({"shots": 0}, r"data\.shots=0"),
+        ({"seed": -1}, r"data\.seed=-1"),
+        ({"selection": 0.7}, r"data\.selection=0\.7"),
+        ({"calibration": -0.1}, r"data\.calibration=-0\.1"),
+        ({"calibration_min": -1}, r"data\.calibration_min=-1"),
+        ({"batch_size": 7}, r"data\.batch_size=7 is larger than the 6 images"),
+        ({"batch_size": 0}, r"data\.batch_size=0"),
+        ({"eval_batch_size": 0}, r"data\.eval_batch_size=0"),
+        ({"batches_per_epoch": 0}, r"data\.batches_per_epoch=0"),
+        ({"workers": -1}, r"data\.workers=-1"),
+        ({"size": 7}, r"data\.size=7"),
+        ({"aspect": "crop"}, r"data\.aspect=crop"),
+        ({"category": "prat"}, r"data\.category=prat .* did you mean part"),
+        ({"category": []}, r"data\.category is an empty list"),
+        ({"category": ["part", "part"]}, r"names part twice"),
+    ],
+)
+def test_a_setting_out_of_range_is_named(
+    module: Callable[..., DataModule], settings: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(ValueError, match=said):
+        module(**settings).setup()
+
+
+def test_one_training_image_must_be_meant(module: Callable[..., DataModule], make: Make) -> None:
+    root = make(train=1)
+    with pytest.raises(ValueError, match="one normal training image only"):
+        module(root=root, batch_size=1).setup()
+    one = module(root=root, batch_size=1, shots=1)
+    one.setup()
+    assert one.splits["fit"] == [(0, 0)]
+
+
+def test_categories_are_labels_in_the_order_given(module: Callable[..., DataModule]) -> None:
+    data = module("a", "b", "c", category=["c", "a"])
+    data.setup()
+    assert data.categories == ["c", "a"] and data.sample(0, 0).category == "c"
+    assert {c for c, _ in data.splits["test"]} == {0, 1} and len(data.splits["test"]) == 12
+    assert all(data.sample(c, row).split == "test" for c, row in data.splits["test"])
+    trained = [(c, row) for name in ("fit", "selection", "calibration") for c, row in data.splits[name]]
+    assert len(set(trained)) == 20 and all(data.sample(c, row).split == "train" for c, row in trained)
+
+
+# Batches
+
+
+def test_a_batch_is_a_function_of_seed_epoch_and_step(module: Callable[..., DataModule]) -> None:
+    def keys(epoch: int, **settings: int) -> list[list[int]]:
+        data = module(batches_per_epoch=7, **settings)
+        data.trainer = SimpleNamespace(current_epoch=epoch)  # type: ignore[assignment]
+        data.attach("", means)
+        return [batch["key"].tolist() for batch in data.train_dataloader()]
+
+    first = keys(0)
+    assert len(first) == 7 and all(len(batch) == 2 for batch in first)
+    assert keys(0) == first and keys(1) != first and keys(0, seed=1) != first
+    loader = module(batches_per_epoch=7)
+    loader.attach("", means)
+    batches = loader.train_dataloader()
+    assert [b["key"].tolist() for b in batches] == first == [b["key"].tolist() for b in batches]
+
+
+def test_an_epoch_runs_through_permutations_balanced_over_categories() -> None:
+    groups = [[0, 1, 2, 3, 4], [5, 6]]
+    batches = Batches(groups, 4, 25, seed=0, epoch=lambda: 0)
+    drawn = np.array(list(batches))
+    assert drawn.shape == (25, 4) and len(batches) == 25
+    assert all((row < 5).sum() == 2 for row in drawn)
+    first = drawn[drawn < 5][:50].reshape(10, 5)
+    assert all(sorted(turn) == groups[0] for turn in first.tolist())
+    assert len({tuple(turn) for turn in first.tolist()}) > 5
+    assert batches.at(0, 24) == drawn[24].tolist()
+
+
+def test_items_have_the_agreed_names_types_and_shapes(module: Callable[..., DataModule]) -> None:
+    data = module("a", "b", eval_batch_size=4)
+    data.attach("means", means)
+    lean = next(iter(data.train_dataloader()))
+    assert {name: (value.dtype, tuple(value.shape)) for name, value in lean.items()} == {
+        "raw": (torch.float32, (2, 3, 4, 4)),
+        "label": (torch.int64, (2,)),
+        "key": (torch.int64, (2,)),
+    }
+    full = next(iter(data.test_dataloader()))
+    assert {name: (value.dtype, tuple(value.shape)) for name, value in full.items()} == {
+        "raw": (torch.float32, (4, 3, 4, 4)),
+        "image": (torch.uint8, (4, 3, 32, 32)),
+        "mask": (torch.bool, (4, 32, 32)),
+        "valid": (torch.bool, (4, 32, 32)),
+        "label": (torch.int64, (4,)),
+        "anomalous": (torch.bool, (4,)),
+        "has_mask": (torch.bool, (4,)),
+        "key": (torch.int64, (4,)),
+        "index": (torch.int64, (4,)),
+    }
+    for loader, name in (
+        (data.fit_dataloader(), "fit"),
+        (data.val_dataloader(), "selection"),
+        (data.calibration_dataloader(), "calibration"),
+        (data.test_dataloader(), "test"),
+    ):
+        seen = [pair for b in loader for pair in zip(b["label"].tolist(), b["index"].tolist(), strict=True)]
+        assert seen == data.splits[name]
+
+
+def test_an_item_does_not_depend_on_its_batch(module: Callable[..., DataModule]) -> None:
+    found: list[dict[str, Tensor]] = []
+    for size in (1, 3, 16):
+        data = module(eval_batch_size=size)
+        data.attach("", means)
+        batches = list(data.test_dataloader())
+        found.append({name: torch.cat([batch[name] for batch in batches]) for name in batches[0]})
+    for other in found[1:]:
+        assert all(torch.equal(found[0][name], other[name]) for name in found[0])
+    assert torch.equal(found[0]["mask"].flatten(1).any(1), found[0]["anomalous"])
+
+
+def test_padding_is_not_valid(module: Callable[..., DataModule], make: Make) -> None:
+    root = make()
+    save(root / "part/test/good/wide.png", picture(9, 20, 40))
+    data = module(root=root)
+    data.attach("", means)
+    batch = {k: torch.cat([b[k] for b in data.test_dataloader()]) for k in ("valid", "index")}
+    names = [data.sample(0, row).name for row in batch["index"].tolist()]
+    valid = batch["valid"][names.index("test/good/wide.png")]
+    assert valid[8:24].all() and valid.sum() == 16 * 32
+    assert batch["valid"][names.index("test/good/000.png")].all()
+
+
+def test_workers_give_the_same_batches(module: Callable[..., DataModule]) -> None:
+    found = []
+    for workers in (0, 2):
+        data = module(workers=workers, batches_per_epoch=3)
+        data.attach("means", means)
+        found.append(
+            [b["key"].tolist() for b in data.train_dataloader()] + [b["raw"].sum() for b in data.test_dataloader()]
+        )
+    assert found[0] == found[1]
+
+
+# Features
+
+
+def test_features_are_computed_once_in_batches_of_one_size(module: Callable[..., DataModule], make: Make) -> None:
+    sizes, root = [], make()
+
+    def extract(image: Tensor) -> Tensor:
+        assert not torch.is_grad_enabled() and image.dtype == torch.uint8
+        sizes.append(len(image))
+        return means(image).double()
+
+    data = module(root=root, eval_batch_size=5)
+    data.attach("means", extract)
+    assert sizes == [5, 5, 5, 5]  # 16 images
+    again = module(root=root)
+    again.attach("means", extract)
+    assert len(sizes) == 4
+    for one, two in zip(data.test_dataloader(), again.test_dataloader(), strict=False):
+        assert one["raw"].dtype == torch.float32 and torch.equal(one["raw"], two["raw"][:5])
+        assert torch.equal(one["raw"], means(one["image"]))
+        break
+    again.attach("other", extract)
+    assert len(sizes) == 5 and sizes[-1] == 16
+
+
+def test_without_identity_nothing_is_kept(module: Callable[..., DataModule], tmp_path: Path) -> None:
+    data = module()
+    data.attach("", means)
+    batch = next(iter(data.test_dataloader()))
+    assert torch.equal(batch["raw"], means(batch["image"]))
+    assert not (tmp_path / "cache/features").exists()
+
+
+@pytest.mark.parametrize("fault", ["short", "dtype", "rows", "text"])
+def test_a_broken_feature_file_is_computed_again(
+    module: Callable[..., DataModule], tmp_path: Path, caplog: pytest.LogCaptureFixture, fault: str
+) -> None:
+    data = module()
+    data.attach("means", means)
+    (path,) = (tmp_path / "cache/features").iterdir()
+    sound = path.read_bytes()
+    if fault == "short":
+        path.write_bytes(sound[:-8])
+    elif fault == "text":
+        path.write_text("no features")
+    else:
+        with npy_writer(path, "f4" if fault == "rows" else "f8", (15 if fault == "rows" else 16, 3, 4, 4)) as write:
+            write(np.zeros((16, 3, 4, 4)))
+    data.attach("means", means)
+    assert path.read_bytes() == sound and len(caplog.records) == 1 and "is broken" in caplog.text
+
+
+def test_an_extractor_that_fails_leaves_nothing(module: Callable[..., DataModule], tmp_path: Path) -> None:
+    def fails(image: Tensor) -> Tensor:
+        if image.sum() != first:
+            raise RuntimeError("no memory")
+        return means(image)
+
+    data = module(eval_batch_size=4)
+    data.setup()
+    first = torch.from_numpy(np.array(data.stores[0].images[:4])).sum()
+    with pytest.raises(RuntimeError, match="no memory"):
+        data.attach("means", fails)
+    assert list((tmp_path / "cache/features").iterdir()) == []
+    with pytest.raises(ValueError, match=r"\(B, C, h, w\)"):
+        data.attach("flat", lambda image: image.float().flatten(1))
+
+
+def test_loaders_need_features_first(module: Callable[..., DataModule]) -> None:
+    data = module()
+    data.setup()
+    with pytest.raises(ValueError, match="attach"):
+        data.test_dataloader()
+
+
+# What the record gets
+
+
+def test_the_fingerprint_needs_no_setup(module: Callable[..., DataModule], make: Make) -> None:
+    root = make("a", "b")
+    whole = module(root=root)
+    assert whole.fingerprint() == module(root=root, size=64, seed=5).fingerprint()
+    assert whole.stores == [] and not whole.cache.exists()
+    assert len({whole.fingerprint(), module(root=root, category="a").fingerprint()}) == 2
+
+
+def test_the_description_says_what_there_is_and_what_is_missing(module: Callable[..., DataModule], make: Make) -> None:
+    root = make()
+    (root / "part/ground_truth/hole").rename(root / "part/ground_truth/.hole")
+    data = module(root=root)
+    told = data.describe()
+    assert told["categories"]["part"] == {
+        "train": 10,
+        "fit": 6,
+        "selection": 2,
+        "calibration": 2,
+        "test": 6,
+        "defects": {"good": 3, "hole": 3},
+        "masks": 0,
+        "notes": ["3 defective images have no mask: image metrics only"],
+    }
+    assert "max(2, round(0.1 n))" in told["rule"] and "{" not in told["rule"]
+    assert set(data.audit()) == {"part"}
+
+
+# Config
+
+
+def composed(*overrides: str) -> Any:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose("data", overrides=list(overrides))
+
+
+def test_mvtec_keys_reach_the_module(make: Make, tmp_path: Path) -> None:
+    root = make("a", "b")
+    keys = ["category=b", "shots=4", "size=64", "aspect=stretch", "batch_size=2", f"cache={tmp_path / 'cache'}"]
+    cfg = composed("data=mvtec", f"data.root={root}", "seed=3", *(f"data.{key}" for key in keys))
+    data = instantiate(cfg.data)
+    data.setup()
+    assert data.categories == ["b"] and data.seed == 3 and data.stores[0].images.shape[1] == 64
+    assert {name: len(rows) for name, rows in data.splits.items()} == {
+        "fit": 4,
+        "selection": 0,
+        "calibration": 0,
+        "test": 6,
+    }
+    assert data.describe()["root"] == str(root)
+    listed = instantiate(composed("data=mvtec", f"data.root={root}", "data.category=[b,a]").data)
+    assert listed.categories == ["b", "a"]
+
+
+def test_a_missing_root_is_named_by_its_key() -> None:
+    data = instantiate(composed("data=mvtec").data)
+    for call in (data.setup, data.fingerprint):
+        with pytest.raises(ValueError, match=r"data\.root is not set: give data\.root="):
+            call()
+
+
+def test_textures_are_the_default_and_their_seed_stays(tmp_path: Path) -> None:
+    cfg = composed("seed=7", f"data.cache={tmp_path}", "data.category=gravel", "data.size=64")
+    assert OmegaConf.to_container(cfg.data.source, resolve=True)["seed"] == 0
+    data = instantiate(cfg.data)
+    data.setup()
+    assert data.categories == ["gravel"] and len(data.splits["test"]) == 46 and data.seed == 7
+    assert (tmp_path / "textures").is_dir() and (tmp_path / "images").is_dir()
+
+
+def test_all_but_the_module_is_free_of_torch() -> None:
+    names = ", ".join(f"diffect.data.{name}" for name in ("mvtec", "textures", "audit", "download", "cache", "splits"))
+    code = f"import sys, {names}; print([n for n in ('torch', 'pytorch_lightning', 'wandb') if n in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
