@@ -111,7 +111,9 @@ def launch(command: str, overrides: Sequence[str]) -> None:
             return None
 
     before = sys.argv
-    sys.argv = [f"diffect {command}", *overrides]
+    # Hydra's parser wants its flag before the overrides; a user may put it anywhere.
+    flags = [value for value in overrides if value in ("-m", "--multirun")][:1]
+    sys.argv = [f"diffect {command}", *flags, *(value for value in overrides if value not in ("-m", "--multirun"))]
     try:
         hydra.main(version_base="1.3", config_path=str(config_folder(command)), config_name=command)(task)()
     finally:

@@ -44,6 +44,14 @@ VERSIONS = (
     "numpy",
     "scikit-image",
 )
+# What Lightning remarks on in every short run, and is meant so.
+QUIET = (
+    ".*does not have many workers.*",
+    ".*Checkpoint directory.*",
+    ".*LeafSpec.*",
+    ".*smaller than the logging interval.*",
+    ".*Total length of `DataLoader` across ranks is zero.*",
+)
 
 
 class Run:
@@ -109,13 +117,9 @@ class Run:
                 f"training.validate_every is {every}; it must divide training.steps, {steps}, so that the last step "
                 "is looked at too"
             )
+        instantiate(self.cfg.tracking).online()  # what it refuses, it refuses before any work
         logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
-        for said in (
-            ".*does not have many workers.*",
-            ".*Checkpoint directory.*",
-            ".*LeafSpec.*",
-            ".*num_workers.*",
-        ):
+        for said in QUIET:
             warnings.filterwarnings("ignore", message=said)
         if self.cfg.threads:
             torch.set_num_threads(self.cfg.threads)

@@ -32,7 +32,7 @@ class Tracking:
         """A started W&B run that writes under `folder`; offline, said in one line, where the server does not answer."""
         import wandb
 
-        online = self._online(wandb)
+        online = self.online()
         options: dict[str, Any] = {
             "project": self.project,
             "entity": self.entity,
@@ -60,7 +60,10 @@ class Tracking:
                 print(f"W&B does not answer ({reason}): this run is logged offline", file=sys.stderr)
         return wandb.init(mode="offline", settings=wandb.Settings(**settings), **options)
 
-    def _online(self, wandb: Any) -> bool:
+    def online(self) -> bool:
+        """Whether runs go to the server; ValueError for an unknown mode, or online without an API key."""
+        import wandb
+
         if self.mode not in ("auto", "online", "offline"):
             raise ValueError(f"tracking.mode is {self.mode!r}; allowed: auto, online, offline")
         wanted = os.environ.get("WANDB_MODE", self.mode) if self.mode == "auto" else self.mode
