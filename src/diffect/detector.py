@@ -95,14 +95,14 @@ class Detector(pl.LightningModule):
         losses = self.denoiser.loss(x0, batch["label"], noise)
         bad = ~torch.isfinite(losses)
         if bad.any():
-            level = float(noise.log_snr[bad][0])
+            level, loss = float(noise.log_snr[bad][0]), float(losses.detach()[bad][0])
             raise ValueError(
-                f"the loss became {float(losses[bad][0])} at step {self.global_step}, log-SNR {level:.2f}: "
+                f"the loss became {loss} at step {self.global_step}, log-SNR {level:.2f}: "
                 "lower training.learning_rate, or look at weight and schedule"
             )
-        loss = losses.mean()
-        self.log("train_loss", loss)
-        return loss
+        mean = losses.mean()
+        self.log("train_loss", mean)
+        return mean
 
     def on_train_batch_end(self, *_: Any) -> None:
         self.averaged.update_parameters(self.denoiser)

@@ -35,7 +35,7 @@ class DenoisingError:
         draws: noise draws at each level.
     """
 
-    def __init__(self, levels: Sequence[float] = (-1.0, 1.0, 3.0), draws: int = 1) -> None:
+    def __init__(self, levels: Sequence[float] = (1.0, 2.0, 3.0), draws: int = 1) -> None:
         _check_levels("scorer.levels", levels)
         if draws < 1:
             raise ValueError(f"scorer.draws is {draws}; it must be 1 or more")
@@ -133,7 +133,7 @@ class AnomalyMap(nn.Module):
         components: int,
         size: int,
         blur: float = 4.0,
-        pool: Literal["max", "top_mean"] = "max",
+        pool: Literal["max", "top_mean"] = "top_mean",
         share: float = 0.01,
     ) -> None:
         super().__init__()
