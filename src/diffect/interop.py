@@ -21,6 +21,8 @@ def to_diffusers(schedule: NoiseSchedule, steps: int = 1000, prediction: str = "
     from diffusers import DDIMScheduler
 
     names = {"eps": "epsilon", "v": "v_prediction", "x0": "sample"}
+    if prediction not in names:
+        raise ValueError(f"prediction is {prediction!r}; allowed: {', '.join(names)}")
     return DDIMScheduler(
         num_train_timesteps=steps,
         trained_betas=schedule.betas(steps).to(torch.float32).numpy(),

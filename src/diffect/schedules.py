@@ -227,15 +227,16 @@ class Sigmoid(NoiseSchedule):
         self.a, self.b = start / tau, end / tau
 
     def native_log_snr(self, t: Tensor) -> Tensor:
-        u = self.a + (self.b - self.a) * t
         # sigmoid(q) - sigmoid(p) = sinh((q - p) / 2) / (2 cosh(p / 2) cosh(q / 2)): no cancellation at the ends.
-        ratio = torch.log(torch.sinh((self.b - u) / 2)) - torch.log(torch.sinh((u - self.a) / 2))
+        span = self.b - self.a
+        ratio = torch.log(torch.sinh(span * (1 - t) / 2)) - torch.log(torch.sinh(span * t / 2))
         return ratio + math.log(math.cosh(self.a / 2)) - math.log(math.cosh(self.b / 2))
 
     def native_time(self, log_snr: Tensor) -> Tensor:
         first, last = 1 / (1 + math.exp(-self.a)), 1 / (1 + math.exp(-self.b))
         value = first + (last - first) * torch.sigmoid(-log_snr)
-        return (torch.logit(value) - self.a) / (self.b - self.a)
+        other = 1 / (1 + math.exp(self.b)) + (last - first) * torch.sigmoid(log_snr)  # 1 - value, as a sum again
+        return (torch.log(value) - torch.log(other) - self.a) / (self.b - self.a)
 
 
 class Laplace(NoiseSchedule):
@@ -257,9 +258,9 @@ class Laplace(NoiseSchedule):
         return self.mu - self.b * torch.sign(0.5 - t) * torch.log(2 * torch.minimum(t, 1 - t))
 
     def native_time(self, log_snr: Tensor) -> Tensor:
+        # Two branches instead of |y|, whose slope autograd takes for 0 at the mode: the density there is 1 / (2 b).
         y = (log_snr - self.mu) / self.b
-        tail = 0.5 * torch.exp(-y.abs())
-        return torch.where(y > 0, tail, 1 - tail)
+        return torch.where(y > 0, 0.5 * torch.exp(-y.clamp(min=0)), 1 - 0.5 * torch.exp(y.clamp(max=0)))
 
 
 class EDM(NoiseSchedule):

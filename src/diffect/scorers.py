@@ -35,7 +35,7 @@ class DenoisingError:
         draws: noise draws at each level.
     """
 
-    def __init__(self, levels: Sequence[float] = (1.0, 2.0, 3.0), draws: int = 1) -> None:
+    def __init__(self, levels: Sequence[float] = (-1.0, 1.0, 3.0), draws: int = 1) -> None:
         _check_levels("scorer.levels", levels)
         if draws < 1:
             raise ValueError(f"scorer.draws is {draws}; it must be 1 or more")
