@@ -67,11 +67,16 @@ def eps_error_factor(log_snr: Tensor, prediction: Prediction) -> Tensor:
 
 @dataclass(frozen=True)
 class TrainingNoise:
-    """One draw of the objective for a batch: log_snr (B,), eps (B, C, h, w), and the weight (B,) on the eps error."""
+    """One draw of the objective for a batch: log_snr (B,), eps (B, C, h, w), and the weight (B,) on the eps error.
+
+    `coin` (B,), uniform in [0, 1), is what a denoiser decides by at random, such as whether a sample sees its label;
+    1 for noise that is fixed.
+    """
 
     log_snr: Tensor
     eps: Tensor
     weight: Tensor
+    coin: Tensor
 
 
 @dataclass(frozen=True)
@@ -92,7 +97,7 @@ class Objective:
         deal = torch.randperm(batch, generator=generator, device=x0.device).double().cpu()
         t = (deal + u) / batch
         eps = torch.randn(x0.shape, generator=generator, device=x0.device, dtype=x0.dtype)
-        return self._at(t, eps)
+        return self._at(t, eps, torch.rand(batch, generator=generator, device=x0.device))
 
     def fixed(self, x0: Tensor, noise: ImageNoise, draw: int, draws: int) -> TrainingNoise:
         """The same for validation: t and eps depend on the image and the draw alone, so losses compare over steps.
@@ -100,12 +105,13 @@ class Objective:
         The `draws` of an image are evenly spaced in t, from a start of its own.
         """
         start = torch.tensor([_unit(noise.seed, key) for key in noise.keys.tolist()], dtype=torch.float64)
-        return self._at((start + draw / draws) % 1.0, noise(x0, "selection", draw))
+        eps = noise(x0, "selection", draw)
+        return self._at((start + draw / draws) % 1.0, eps, torch.ones(len(x0), device=eps.device))
 
-    def _at(self, t: Tensor, eps: Tensor) -> TrainingNoise:
+    def _at(self, t: Tensor, eps: Tensor, coin: Tensor) -> TrainingNoise:
         log_snr = self.schedule.log_snr(t)
         weight = self.weight(log_snr, self.schedule)
-        return TrainingNoise(log_snr.to(eps.device, torch.float32), eps, weight.to(eps.device, torch.float32))
+        return TrainingNoise(log_snr.to(eps.device, torch.float32), eps, weight.to(eps.device, torch.float32), coin)
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,8 @@ class ConvNet(nn.Module):
         expand: int = 2,
     ) -> None:
         super().__init__()
+        if kernel % 2 == 0:
+            raise ValueError(f"denoiser.network.kernel is {kernel}; it must be odd, so that a cell stays where it is")
         self.condition = Conditioning(width, classes)
         self.enter = nn.Linear(channels, width)
         self.blocks = nn.ModuleList(ConvBlock(width, kernel, expand) for _ in range(depth))

@@ -76,9 +76,7 @@ class LearnedDenoiser(nn.Module):
         x_t = add_noise(x0, noise.eps, noise.log_snr)
         label = self._known(label, len(x0), x0.device)
         if label is not None and self.training and self.label_dropout:
-            # Which labels are dropped is read off eps, which is already random and keyed: no second generator.
-            drop = torch.special.ndtr(noise.eps.flatten(1)[:, 0].float()) < self.label_dropout
-            label = torch.where(drop, self._blank, label)
+            label = torch.where(noise.coin < self.label_dropout, self._blank, label)
         output = self.network(x_t, noise.log_snr, label)
         error = (output - training_target(x0, noise.eps, noise.log_snr, self.prediction)).float().square()
         return noise.weight * eps_error_factor(noise.log_snr, self.prediction) * error.flatten(1).mean(1)

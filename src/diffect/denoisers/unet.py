@@ -17,7 +17,7 @@ class UNet(nn.Module):
         widths: channels of each resolution, finest first, each a multiple of 8.
         attention: which of the resolutions carry self-attention, one flag each.
         layers: residual blocks per resolution.
-        head: channels per attention head.
+        head: channels per attention head; divides the widths with attention, and the last, where it always is.
     """
 
     def __init__(
@@ -43,6 +43,12 @@ class UNet(nn.Module):
             raise ValueError(
                 f"denoiser.network: widths {list(widths)} must be multiples of 8 and attention {list(attention)} "
                 "must have one flag for each"
+            )
+        attended = {width for width, flag in zip(widths, attention, strict=True) if flag} | {widths[-1]}
+        if any(width % head for width in attended):
+            raise ValueError(
+                f"denoiser.network.head is {head}; it must divide the widths that carry attention (the last always "
+                f"does), {sorted(attended)}"
             )
         self.net = UNet2DModel(
             sample_size=size,
