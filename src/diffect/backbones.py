@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import io
+import json
+import re
+import zipfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from torch.export.pt2_archive import PT2ArchiveReader
 
 
 class Backbone(Protocol):
@@ -60,7 +65,8 @@ class EfficientNetLite:
 class Exported:
     """Any backbone as a `torch.export` program file: images (B, 3, H, W) in [0, 1] to one feature map or several.
 
-    A program holds a graph and weights and runs no code of its own when loaded.
+    torch's loader unpickles, evaluates and executes parts of such a file, so it is given none but a graph of torch's
+    own operators and plain tensors (`_refuse_code`).
 
     Args:
         path: the .pt2 file; export it with a dynamic batch and the image size of `data.size`.
@@ -70,13 +76,17 @@ class Exported:
         file = Path(path).expanduser()
         if not file.is_file():
             raise ValueError(f"backbone.path is {path}: there is no such file; write one with torch.export.save")
+        content = file.read_bytes()
         try:
-            program = torch.export.load(file)
+            _refuse_code(content)
+            program = torch.export.load(io.BytesIO(content))
         except Exception as error:
-            raise ValueError(f"backbone.path is {path}: torch.export.load cannot read it ({error})") from error
-        digest = hashlib.sha256(file.read_bytes()).hexdigest()
-        self.identity = f"exported:{digest[:16]}"
-        self.net = program.module()
+            raise ValueError(
+                f"backbone.path is {path}: no program that is safe to load ({_first_line(error)})"
+            ) from error
+        self.identity = f"exported:{hashlib.sha256(content).hexdigest()[:16]}"
+        # The guards are Python source that would be executed; shapes are checked without them.
+        self.net = program.module(check_guards=False)
 
     def to(self, device: torch.device) -> None:
         self.net.to(device)
@@ -86,7 +96,7 @@ class Exported:
             out = self.net(images)
         except (AssertionError, RuntimeError) as error:
             raise ValueError(
-                f"the exported backbone refuses images of shape {tuple(images.shape)}: {str(error).splitlines()[0]}; "
+                f"the exported backbone refuses images of shape {tuple(images.shape)}: {_first_line(error)}; "
                 "export it with a dynamic batch dimension and the height and width of data.size"
             ) from error
         maps = list(out) if isinstance(out, tuple | list) else [out]
@@ -124,3 +134,67 @@ class Timm:
 
     def maps(self, images: Tensor) -> list[Tensor]:
         return list(self.net((images - self._mean) / self._std))
+
+
+# What a program file may hold: members of the archive, then strings of the graph by the key that they stand under.
+_MEMBER = re.compile(
+    r"archive_format|archive_version|byteorder|\.data/\w+|models/model\.json|data/sample_inputs/model\.pt|"
+    r"data/(weights|constants)/(model_\w+_config\.json|(weight|tensor)_\d+)"
+)
+_TENSOR = re.compile(r"(weight|tensor)_\d+")
+_NAME = re.compile(r"\w*")
+_OPERATOR = re.compile(
+    r"torch\.ops\.(aten|prims)\.\w+\.\w+|torch\.ops\.higher_order\.(cond|wrap_with_set_grad_enabled|wrap_with_autocast)|"
+    r"_operator\.\w+|math\.\w+|torch\.sym_\w+"
+)
+_SIZE = re.compile(  # sizes as sympy writes them: Add(Symbol('s7', positive=True, integer=True), Integer(1))
+    r"([A-Z][A-Za-z]*|'?[a-z]{1,2}\d+'?|(positive|nonnegative|integer|real)=|\d+(\.\d+)?|[-+*/%(),<>=&| ])*"
+)
+_NESTING = re.compile(  # nested tuples, lists and dicts, as JSON
+    r'([][{}:, 1]|null|"(type|context|children_spec|null|builtins\.(tuple|list|dict)|\[[\w", \\]*\])")*'
+)
+_ALLOWED = {
+    "name": _NAME,
+    "as_name": _NAME,
+    "forward_arg_names": _NAME,
+    "target": _OPERATOR,
+    "as_operator": _OPERATOR,
+    "expr_str": _SIZE,
+    "in_spec": _NESTING,
+    "out_spec": _NESTING,
+}
+
+
+def _refuse_code(content: bytes) -> None:
+    """ValueError if a program file holds anything that torch.export.load would unpickle, evaluate or execute."""
+    if "version" in zipfile.ZipFile(io.BytesIO(content)).namelist():
+        raise ValueError("it has the format of torch before 2.8, made of pickles: export it again")
+    reader = PT2ArchiveReader(io.BytesIO(content))
+    for member in reader.get_file_names():
+        if not _MEMBER.fullmatch(member):
+            raise ValueError(f"it holds {member!r}, which is neither graph nor tensor")
+    for kind in ("weights", "constants"):
+        listed = json.loads(reader.read_string(f"data/{kind}/model_{kind}_config.json"))["config"].values()
+        if any(tensor["use_pickle"] or not _TENSOR.fullmatch(tensor["path_name"]) for tensor in listed):
+            raise ValueError(f"its {kind} hold pickled objects")
+    torch.load(io.BytesIO(reader.read_bytes("data/sample_inputs/model.pt")), weights_only=True)
+    for key, text in _strings(json.loads(reader.read_string("models/model.json"))):
+        if key in _ALLOWED and not _ALLOWED[key].fullmatch(text):
+            raise ValueError(f"its graph holds the {key} {text[:80]!r}, which an export of plain operators has not")
+
+
+def _strings(node: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    """Every string in a JSON document with the key that it stands under; what only describes is left out."""
+    if isinstance(node, dict):
+        for name, value in node.items():
+            if name != "metadata":
+                yield from _strings(value, name)
+    elif isinstance(node, list):
+        for value in node:
+            yield from _strings(value, key)
+    elif isinstance(node, str):
+        yield key, node
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)

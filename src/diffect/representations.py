@@ -45,12 +45,19 @@ class Representation(nn.Module, ABC):
         """The fitted matrix (C, C) from the covariance (C, C) of raw over all positions, float64."""
 
     def fit(self, batches: Iterable[Tensor]) -> None:
-        """Mean and matrix from raw batches (B, C, h, w) of normal training images, summed in float64."""
-        count, total, second = 0, torch.zeros(0), torch.zeros(0)
+        """Mean and matrix from raw batches (B, C, h, w) of normal training images.
+
+        Products are taken in float32 about the first batch's mean, which keeps their sum exact enough, and summed
+        in float64.
+        """
+        count, shift, total, second = 0, torch.zeros(0), torch.zeros(0), torch.zeros(0)
         for raw in batches:
-            flat = raw.movedim(1, -1).flatten(0, -2).double()  # (B h w, C)
+            flat = raw.movedim(1, -1).flatten(0, -2)  # (B h w, C)
             if count == 0:
-                total, second = flat.new_zeros(flat.shape[1]), flat.new_zeros(flat.shape[1], flat.shape[1])
+                shift = flat.mean(0)
+                total = torch.zeros_like(shift, dtype=torch.float64)
+                second = total.new_zeros(len(shift), len(shift))
+            flat = flat - shift
             count += len(flat)
             total += flat.sum(0)
             second += flat.T @ flat
@@ -58,6 +65,7 @@ class Representation(nn.Module, ABC):
             raise ValueError("the representation was given no image to fit on")
         mean = total / count
         covariance = second / count - torch.outer(mean, mean)
+        mean += shift
         self.mean.copy_(mean)
         self.matrix.copy_(self._matrix(covariance))
 
