@@ -13,7 +13,6 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from torch.export.pt2_archive import PT2ArchiveReader
 
 
 class Backbone(Protocol):
@@ -148,7 +147,7 @@ _OPERATOR = re.compile(
     r"_operator\.\w+|math\.\w+|torch\.sym_\w+"
 )
 _SIZE = re.compile(  # sizes as sympy writes them: Add(Symbol('s7', positive=True, integer=True), Integer(1))
-    r"([A-Z][A-Za-z]*|'?[a-z]{1,2}\d+'?|(positive|nonnegative|integer|real)=|\d+(\.\d+)?|[-+*/%(),<>=&| ])*"
+    r"([A-Z][A-Za-z]*+|'?[a-z]{1,2}\d++'?|(positive|nonnegative|integer|real)=|\d++(\.\d++)?|[-+*/%(),<>=&| ])*"
 )
 _NESTING = re.compile(  # nested tuples, lists and dicts, as JSON
     r'([][{}:, 1]|null|"(type|context|children_spec|null|builtins\.(tuple|list|dict)|\[[\w", \\]*\])")*'
@@ -167,6 +166,8 @@ _ALLOWED = {
 
 def _refuse_code(content: bytes) -> None:
     """ValueError if a program file holds anything that torch.export.load would unpickle, evaluate or execute."""
+    from torch.export.pt2_archive import PT2ArchiveReader  # torch.export takes a while to import: not for all
+
     if "version" in zipfile.ZipFile(io.BytesIO(content)).namelist():
         raise ValueError("it has the format of torch before 2.8, made of pickles: export it again")
     reader = PT2ArchiveReader(io.BytesIO(content))
