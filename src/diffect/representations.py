@@ -129,6 +129,11 @@ class Features(Representation):
     ) -> None:
         if scaling not in ("scaled", "standard", "whitened"):
             raise ValueError(f"representation.scaling is {scaling!r}; allowed: scaled, standard, whitened")
+        if (grid is not None and grid < 1) or shrinkage <= 0:
+            raise ValueError(
+                f"representation.grid is {grid} and representation.shrinkage {shrinkage}: a grid has 1 cell or more on a "
+                "side (null for the finest level's own), and shrinkage is positive"
+            )
         with torch.no_grad():
             maps = backbone.maps(torch.zeros(1, 3, size, size))
         super().__init__(sum(m.shape[1] for m in maps))
