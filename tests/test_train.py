@@ -2,6 +2,11 @@
 
 import csv
 import json
+import os
+import pickle
+import shutil
+import socket
+import subprocess
 import sys
 from pathlib import Path
 
@@ -243,6 +248,30 @@ def test_bad_input(
     assert not [path for path in tmp_path.glob("outputs/*/*") if path.is_dir()]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("mode", "status", "said"), [("auto", 0, "logged offline"), ("online", 1, "tracking.mode is online")]
+)
+def test_wandb_server_that_does_not_answer(mode: str, status: int, said: str, tmp_path: Path) -> None:
+    # A process of its own: wandb reads its settings once.
+    environment = {name: value for name, value in os.environ.items() if name != "WANDB_MODE"}
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))  # bound, and never listening
+        environment |= {"WANDB_API_KEY": "a" * 40, "WANDB_BASE_URL": f"http://127.0.0.1:{deaf.getsockname()[1]}"}
+        command = [sys.executable, "-m", "diffect", "train", *SMALL, "tracking.timeout=1", f"tracking.mode={mode}"]
+        done = subprocess.run(
+            command,
+            cwd=tmp_path,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+    assert done.returncode == status, done.stderr
+    assert "W&B does not answer" in done.stderr and said in done.stderr
+
+
 def test_nan_loss_stops_with_step_and_level(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -263,9 +292,6 @@ def test_unwritable_output_folder(tmp_path: Path, capsys: pytest.CaptureFixture[
 def test_tampered_checkpoint_is_refused_and_not_executed(
     finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import pickle
-    import shutil
-
     class Bomb:
         def __reduce__(self) -> tuple[object, tuple[str]]:
             return (Path.touch, (tmp_path / "exploded",))  # type: ignore[return-value]
@@ -281,8 +307,6 @@ def test_tampered_checkpoint_is_refused_and_not_executed(
 def test_checkpoint_of_another_run_is_refused(
     finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import shutil
-
     copy = tmp_path / "run"
     shutil.copytree(finished, copy)
     record = (copy / "record.json").read_text()

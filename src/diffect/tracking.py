@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -51,28 +52,44 @@ class Tracking:
             "x_disable_stats": True,
             "x_disable_meta": True,
             "init_timeout": self.timeout,
+            "finish_timeout": self.timeout,
         }
         if online:
             try:
                 return wandb.init(mode="online", settings=wandb.Settings(**settings), **options)
             except (wandb.errors.Error, OSError) as error:
-                reason = str(error).splitlines()[0]
-                print(f"W&B does not answer ({reason}): this run is logged offline", file=sys.stderr)
+                _unreachable(self.mode, error)
         return wandb.init(mode="offline", settings=wandb.Settings(**settings), **options)
 
     def online(self) -> bool:
-        """Whether runs go to the server; ValueError for an unknown mode, or online without an API key."""
-        import wandb
-
+        """Whether runs go to the server; ValueError for an unknown mode, or where online was asked for in vain."""
         if self.mode not in ("auto", "online", "offline"):
             raise ValueError(f"tracking.mode is {self.mode!r}; allowed: auto, online, offline")
         wanted = os.environ.get("WANDB_MODE", self.mode) if self.mode == "auto" else self.mode
-        if wanted not in ("auto", "online"):
-            return False
-        if wandb.login(prompt=False):
+        return wanted in ("auto", "online") and _reachable(self.mode, round(self.timeout))
+
+
+@cache  # a sweep asks once, not once a run
+def _reachable(mode: Mode, timeout: int) -> bool:
+    """Whether W&B has an API key here and takes it."""
+    import wandb
+
+    try:
+        if wandb.login(prompt=False, timeout=timeout):
             return True
-        if wanted == "online":
-            raise ValueError(
-                "tracking.mode is online, but W&B has no API key here: run `wandb login`, or set WANDB_API_KEY"
-            )
+    except (wandb.errors.Error, OSError) as error:
+        _unreachable(mode, error)
         return False
+    if mode == "online":
+        raise ValueError(
+            "tracking.mode is online, but W&B has no API key here: run `wandb login`, or set WANDB_API_KEY"
+        )
+    return False
+
+
+def _unreachable(mode: Mode, error: Exception) -> None:
+    """Who asked for online is told no; who did not is told that runs are logged offline."""
+    reason = str(error).splitlines()[0]
+    if mode == "online":
+        raise ValueError(f"tracking.mode is online, but W&B does not answer: {reason}") from error
+    print(f"W&B does not answer ({reason}): logged offline; `wandb sync` sends it later", file=sys.stderr)
