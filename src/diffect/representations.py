@@ -131,8 +131,8 @@ class Features(Representation):
             raise ValueError(f"representation.scaling is {scaling!r}; allowed: scaled, standard, whitened")
         if (grid is not None and grid < 1) or shrinkage <= 0:
             raise ValueError(
-                f"representation.grid is {grid} and representation.shrinkage is {shrinkage}: the grid must be 1 or more "
-                "(null for the finest level's own), the shrinkage positive"
+                f"representation.grid is {grid} and representation.shrinkage is {shrinkage}: the grid must be 1 or "
+                "more (null for the finest level's own), the shrinkage positive"
             )
         with torch.no_grad():
             maps = backbone.maps(torch.zeros(1, 3, size, size))
