@@ -1,0 +1,32 @@
+"""The wheel holds conf/, so that an installed diffect works from any folder."""
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.mark.slow
+def test_wheel_holds_every_config(tmp_path: Path) -> None:
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), str(ROOT)]
+    subprocess.run(build, check=True, capture_output=True, text=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    names = set(zipfile.ZipFile(wheel).namelist())
+    for path in (ROOT / "conf").rglob("*.yaml"):
+        assert f"diffect/conf/{path.relative_to(ROOT / 'conf').as_posix()}" in names
+    assert "hydra_plugins/diffect_study/sweeper.py" in names
+
+    # Unpacked away from the checkout, it finds its own conf/.
+    zipfile.ZipFile(wheel).extractall(tmp_path / "installed")
+    code = (
+        f"import sys; sys.path.insert(0, {str(tmp_path / 'installed')!r}); from diffect import __main__ as entry; "
+        "print(entry.config_folder('train')); sys.exit(entry.main(['train', '--cfg', 'job', 'study=elsewhere']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert str(tmp_path / "installed" / "diffect" / "conf") in done.stdout
+    assert "study: elsewhere" in done.stdout
