@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import pickle
 import platform
 import shutil
 import statistics
@@ -190,16 +191,37 @@ def fit(cfg: DictConfig, detector: Detector, data: DataModule, logger: WandbLogg
         enable_version_counter=False,
     )
     trainer = _trainer(cfg, resumable.parent, logger=logger, callbacks=[keep])
-    last = resumable / "last.ckpt"
+    last, best = resumable / "last.ckpt", resumable / "best.ckpt"
+    resumed = last.is_file()
     try:
-        trainer.fit(detector, datamodule=data, ckpt_path=last if last.is_file() else None, weights_only=True)
-    except (RuntimeError, KeyError, EOFError) as error:
-        if not last.is_file() or trainer.global_step:
+        if resumed:
+            _weights(last)
+        trainer.fit(detector, datamodule=data, ckpt_path=last if resumed else None, weights_only=True)
+    except (RuntimeError, KeyError, TypeError) as error:
+        if not resumed or trainer.global_step:
             raise
-        raise ValueError(f"the checkpoint {last} cannot be read ({error}); delete it to start this run anew") from error
+        raise _unreadable(last, error) from error
     if watched:
-        best = torch.load(resumable / "best.ckpt", map_location=detector.device, weights_only=True)
-        detector.load_state_dict(best["state_dict"])
+        try:
+            detector.load_state_dict(_weights(best))
+        except RuntimeError as error:
+            raise _unreadable(best, error) from error
+
+
+def _weights(path: Path) -> dict[str, torch.Tensor]:
+    """The state of a training checkpoint, read with `weights_only`: nothing that it may hold is executed."""
+    try:
+        weights: dict[str, torch.Tensor] = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+    except (RuntimeError, OSError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
+        raise _unreadable(path, error) from error
+    return weights
+
+
+def _unreadable(path: Path, error: Exception) -> ValueError:
+    reason = str(error).split("\n")[0] or type(error).__name__
+    if isinstance(error, pickle.UnpicklingError):
+        reason = "it holds more than tensors and numbers, or is damaged"
+    return ValueError(f"the checkpoint {path} cannot be read ({reason}); delete {path.parent} to start this run anew")
 
 
 def latency(detector: Detector, data: DataModule, repeats: int) -> float:
