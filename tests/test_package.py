@@ -23,8 +23,9 @@ def test_wheel_holds_every_config(tmp_path: Path) -> None:
     # Unpacked away from the checkout, it finds its own conf/.
     zipfile.ZipFile(wheel).extractall(tmp_path / "installed")
     code = (
-        f"import sys; sys.path.insert(0, {str(tmp_path / 'installed')!r}); from diffect import __main__ as entry; "
-        "print(entry.config_folder('train')); sys.exit(entry.main(['train', '--cfg', 'job', 'study=elsewhere']))"
+        f"import sys; sys.path.insert(0, {str(tmp_path / 'installed')!r}); "
+        "from diffect import __main__ as entry, launching; "
+        "print(launching.config_folder('train')); sys.exit(entry.main(['train', '--cfg', 'job', 'study=elsewhere']))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

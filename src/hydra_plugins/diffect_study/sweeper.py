@@ -84,7 +84,7 @@ class Progress:
         if error is not None:
             if isinstance(error, KeyboardInterrupt | SystemExit):
                 raise error
-            from diffect.__main__ import expected, sentence
+            from diffect.launching import expected, sentence
 
             reason = sentence(error) if expected(error) else f"{type(error).__name__}: {sentence(error)}"
             self.failed.append(f"{' '.join(_shown(job))}: {reason}")

@@ -1,0 +1,105 @@
+"""From `diffect <command> [overrides]` to Hydra, once or for every point of a sweep, and from errors to sentences."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException, InstantiationException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+
+def _name_run(*, _root_: Any) -> str:
+    from diffect.runs.signature import of
+
+    return of(_root_)
+
+
+# At import, so that workers of other launchers (joblib, submitit) have it as soon as they unpickle a Command.
+OmegaConf.register_new_resolver("signature", _name_run, replace=True)
+
+
+class Command:
+    """What Hydra calls for each job: the command's `run(cfg)`."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.failure: Exception | None = None
+
+    def __call__(self, cfg: DictConfig) -> Any:
+        try:
+            return import_module(f"diffect.commands.{self.name}").run(cfg)
+        except Exception as error:
+            if HydraConfig.get().mode == RunMode.MULTIRUN:
+                raise  # the sweeper notes it and goes on
+            self.failure = error  # raised by `launch`: Hydra would print its own account of it first
+            return None
+
+
+def config_folder(command: str) -> Path:
+    """The folder of a command's config: conf/, inside the installed package or at the top of the checkout.
+
+    Commands that read logged runs have conf/logged/ instead, where `experiment` is a plain string: with the group in
+    sight Hydra would compose the experiment's sweep and launch the command once per job.
+    """
+    package = Path(__file__).parent
+    shipped = package / "conf"
+    conf = shipped if shipped.is_dir() else package.parents[1] / "conf"
+    return conf / "logged" if (conf / "logged" / f"{command}.yaml").is_file() else conf
+
+
+def launch(name: str, overrides: Sequence[str]) -> None:
+    """Compose the command's config with Hydra and run it, once, or for every point of a sweep."""
+    if name == "train":
+        _refuse_several_experiments(overrides)
+    # Hydra then raises instead of printing and exiting, so that every command fails in the same way.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    # Hydra's parser wants its flag before the overrides; a user may put it anywhere.
+    sweeping = [value for value in overrides if value in ("-m", "--multirun")]
+    rest = [value for value in overrides if value not in ("-m", "--multirun")]
+    command = Command(name)
+    before, sys.argv = sys.argv, [f"diffect {name}", *sweeping[:1], *rest]
+    try:
+        hydra.main(version_base="1.3", config_path=str(config_folder(name)), config_name=name)(command)()
+    finally:
+        sys.argv = before
+    if command.failure is not None:
+        raise command.failure
+
+
+def _refuse_several_experiments(overrides: Sequence[str]) -> None:
+    """Two experiments in one launch would lose both sweeps silently (Hydra merges one sweep per launch)."""
+    chosen = [value for value in overrides if re.match(r"[+~]*experiment=", value)]
+    if len(chosen) > 1 or any(re.search(r"[,\[(]", value) for value in chosen):
+        raise ValueError(f"one experiment per launch: found {' '.join(chosen)}; launch each by itself")
+
+
+def expected(error: BaseException) -> bool:
+    """Whether an error is the user's to mend: it is then told as a sentence, without a traceback."""
+    return isinstance(error, ValueError | OSError | HydraException | OmegaConfBaseException)
+
+
+def sentence(error: BaseException) -> str:
+    """The error's message on one line; `instantiate` wraps the real one, so the innermost ValueError speaks."""
+    while isinstance(error, InstantiationException) and error.__cause__ is not None:
+        error = error.__cause__
+    text = str(error) or type(error).__name__
+    if isinstance(error, OSError) and error.strerror:
+        text = f"{error.filename or 'a file'}: {error.strerror}"
+    missing = re.search(r"Key '([^']*)' is not in struct", text)
+    if missing:
+        full = re.search(r"full_key: (\S+)", text)
+        text = f"unknown config key {full.group(1) if full else missing.group(1)}; `--cfg job` shows those there are"
+    mandatory = re.search(r"Missing mandatory value: (\S+)", text)
+    if mandatory:
+        text = f"{mandatory.group(1)} has no value; give it as {mandatory.group(1)}=..."
+    return re.sub(r"\s+", " ", text).strip()
