@@ -24,12 +24,13 @@ FLOORS = (  # from the ground up; what stands on one floor does not import each 
     {"assembly", "panel"},
     {"run"},
     {"commands"},
+    {"launching"},
     {"__main__"},
 )
 ASIDE = {"runs": set(), "reports": {"runs"}}  # the way from logged runs to a paper
 HEAVY = ("torch", "pytorch_lightning", "torchmetrics", "diffusers", "wandb")
 LIGHT = (
-    *("diffect.__main__", "diffect.runs", "diffect.reports", "diffect.commands"),
+    *("diffect.__main__", "diffect.launching", "diffect.runs", "diffect.reports", "diffect.commands"),
     *(f"diffect.data.{name}" for name in ("mvtec", "textures", "audit", "download")),
 )
 
