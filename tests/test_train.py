@@ -1,6 +1,7 @@
 """The real command line, as a user drives it: a run's record, its identity, resuming, sweeps, failures, scoring."""
 
 import csv
+import errno
 import json
 import os
 import pickle
@@ -9,6 +10,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -287,6 +289,19 @@ def test_unwritable_output_folder(tmp_path: Path, capsys: pytest.CaptureFixture[
     (tmp_path / "file").write_text("not a folder")
     assert train(f"hydra.run.dir={tmp_path}/file/run") == 1
     assert f"{tmp_path}/file" in capsys.readouterr().err
+
+
+def test_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    import torch
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(torch, "save", full)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=0))
+    assert train() == 1
+    assert "the disk is full" in capsys.readouterr().err
 
 
 def test_tampered_checkpoint_is_refused_and_not_executed(

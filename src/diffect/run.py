@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import pickle
 import platform
@@ -34,6 +35,7 @@ from diffect.runs import wandb_files
 from diffect.schedules import curves
 from diffect.weights import effective_weight
 
+RESUME = "resume"  # what an interrupted run goes on from
 VERSIONS = (
     "diffect",
     "torch",
@@ -99,17 +101,27 @@ class Run:
         )
         try:
             self._fit_and_test(detector, data, tracker)
-            self.seconds["total"] = time.monotonic() - began
-            self.record |= {"status": "finished", "seconds": self.seconds}
         except BaseException as error:
             interrupted = isinstance(error, KeyboardInterrupt | SystemExit)
             self.record |= {"status": "running" if interrupted else "failed", "error": str(error)}
+            with contextlib.suppress(Exception):  # the first failure is the one to tell
+                self._close(tracker)
+            if isinstance(error, OSError | RuntimeError) and shutil.disk_usage(self.folder).free < 2**20:
+                raise ValueError(f"cannot write to {self.folder}: the disk is full; free some space") from error
             raise
-        finally:
+        self.seconds["total"] = time.monotonic() - began
+        self.record |= {"status": "finished", "seconds": self.seconds}
+        self._close(tracker)
+        shutil.rmtree(self.folder / RESUME, ignore_errors=True)
+        return self.record
+
+    def _close(self, tracker: Any) -> None:
+        """Write the record, here and into the W&B log, and end the log."""
+        try:
             records.write(self.folder, self.record)
             tracker.summary.update(wandb_files.to_summary(self.record))
+        finally:
             tracker.finish(exit_code=0 if self.record["status"] == "finished" else 1)
-        return self.record
 
     def _prepare(self) -> None:
         every, steps = self.cfg.training.validate_every, self.cfg.training.steps
@@ -119,6 +131,7 @@ class Run:
                 "is looked at too"
             )
         instantiate(self.cfg.tracking).online()  # what it refuses, it refuses before any work
+        logging.raiseExceptions = False  # a log that cannot be written must not bury the reason under its own
         logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
         for said in QUIET:
             warnings.filterwarnings("ignore", message=said)
@@ -128,7 +141,7 @@ class Run:
 
     def _fit_and_test(self, detector: Detector, data: DataModule, tracker: Any) -> None:
         logger = WandbLogger(experiment=tracker)
-        resumable = self.folder / "resume"
+        resumable = self.folder / RESUME
         with self._phase("fit"):
             fit(self.cfg, detector, data, logger, resumable)
         has_selection = bool(data.splits["selection"])
@@ -162,7 +175,6 @@ class Run:
             if picture is not None:
                 panel.save(picture, self.folder / records.PANEL)
         _log_pictures(tracker, picture, self.record)
-        shutil.rmtree(resumable, ignore_errors=True)
 
     def _save(self, detector: Detector, thresholds: list[float | None]) -> None:
         """All that scoring needs, in one file that `torch.load(weights_only=True)` reads."""
