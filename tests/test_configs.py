@@ -4,6 +4,7 @@ Groups and choices are found by looking into conf/, so a new one is tested by be
 its class does not know, and none names what cannot be resolved.
 """
 
+import functools
 import inspect
 import sys
 from collections.abc import Iterator
@@ -34,6 +35,7 @@ EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 GIVEN = {"backbone=exported": ["backbone.path=net.pt2"], "backbone=timm": ["backbone.name=resnet18"]}
 
 
+@functools.cache  # a tenth of a second each
 def composed(command: str, *overrides: str, **options: Any) -> DictConfig:
     with initialize_config_dir(str(config_folder(command)), version_base="1.3"):
         return compose(command, list(overrides), **options)
@@ -88,22 +90,25 @@ def test_every_choice_says_in_its_first_line_what_it_is(group: str, choice: str)
 
 
 @pytest.mark.parametrize("schedule", [choice for group, choice in CHOICES if group == "schedule"])
-@pytest.mark.parametrize("endpoints", ["matched", "native", "affine"])
-def test_every_schedule_and_weight_samples_noise(schedule: str, endpoints: str) -> None:
-    for weight in (choice for group, choice in CHOICES if group == "weight"):
-        cfg = train(f"schedule={schedule}", f"weight={weight}", f"schedule.endpoints={endpoints}")
-        objective = Objective(instantiate(cfg.schedule), instantiate(cfg.weight))
-        noise = objective.sample(torch.zeros(8, 1, 2, 2), torch.Generator().manual_seed(0))
-        assert torch.isfinite(noise.weight).all() and (noise.weight > 0).all(), weight
-        if endpoints == "matched":
-            assert objective.schedule.log_snr_range == (-5, 7)
+def test_every_schedule_samples_noise_with_every_weight(schedule: str) -> None:
+    cfg = train(f"schedule={schedule}").copy()
+    for endpoints in ("matched", "native", "affine"):
+        cfg.schedule.endpoints = endpoints
+        for weight in (choice for group, choice in CHOICES if group == "weight"):
+            cfg.weight = OmegaConf.load(CONF / "weight" / f"{weight}.yaml")
+            objective = Objective(instantiate(cfg.schedule), instantiate(cfg.weight))
+            noise = objective.sample(torch.zeros(8, 1, 2, 2), torch.Generator().manual_seed(0))
+            assert torch.isfinite(noise.weight).all() and (noise.weight > 0).all(), (endpoints, weight)
+            if endpoints == "matched":
+                assert objective.schedule.log_snr_range == (-5, 7)
 
 
 @pytest.mark.parametrize("denoiser", [choice for group, choice in CHOICES if group == "denoiser"])
 @pytest.mark.parametrize("classes", [1, 3])
 def test_every_denoiser_denoises_grids_of_several_sizes(denoiser: str, classes: int) -> None:
+    cfg = train(f"denoiser={denoiser}")
     for shape in ((5, 16, 16), (3, 8, 8)):
-        made = instantiate(train(f"denoiser={denoiser}").denoiser, shape=shape, classes=classes)
+        made = instantiate(cfg.denoiser, shape=shape, classes=classes)
         assert isinstance(made, LearnedDenoiser)
         x_t = torch.randn(2, *shape, generator=torch.Generator().manual_seed(0))
         with torch.no_grad():
@@ -222,7 +227,8 @@ def test_every_experiment_composes_at_each_value_of_its_sweep(name: str) -> None
     once = {f"{key}={value}" for key, listed in values.items() for value in listed}
     assert once == {override for job in jobs for override in job}
     for override in sorted(once):
-        resolved(train(f"experiment={name}", override))
+        if not override.startswith(("seed=", "data.category=")):  # plain values: they cannot fail to compose
+            resolved(train(f"experiment={name}", override))
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
