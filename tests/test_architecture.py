@@ -21,7 +21,7 @@ FLOORS = (  # from the ground up; what stands on one floor does not import each 
     {"denoising", "data"},
     {"denoisers", "scorers"},
     {"detector"},
-    {"assembly", "panel"},
+    {"assembly", "fitting", "panel", "account"},
     {"run"},
     {"commands"},
     {"launching"},

@@ -17,7 +17,6 @@ from diffect.denoisers.conv import ConvNet
 from diffect.denoisers.dit import DiT
 from diffect.denoisers.embedding import Conditioning
 from diffect.denoisers.learned import LearnedDenoiser
-from diffect.denoisers.mlp import PatchMLP
 from diffect.denoisers.unet import UNet
 from diffect.denoising import Objective, TrainingNoise, add_noise, alpha_sigma
 from diffect.schedules import Cosine
@@ -26,7 +25,7 @@ from diffect.weights import V
 SHAPE = (4, 8, 8)
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "conv": partial(ConvNet, width=24, depth=2),
-    "mlp": partial(PatchMLP, width=24, depth=2),
+    "mlp": partial(ConvNet, width=24, depth=2, kernel=1),
     "unet": partial(UNet, widths=(16, 32), attention=(False, True), head=16),
     "dit": partial(DiT, width=32, depth=2, heads=2),
 }

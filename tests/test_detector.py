@@ -15,12 +15,12 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from diffect.denoisers.conv import ConvNet
 from diffect.denoisers.learned import LearnedDenoiser
-from diffect.denoisers.mlp import PatchMLP
 from diffect.denoising import Objective
 from diffect.detector import Batch, Detector, Optimisation
+from diffect.fitting import fit
 from diffect.representations import Features, Pixels
-from diffect.run import fit
 from diffect.schedules import Cosine
 from diffect.scorers import AnomalyMap, DenoisingError, Reconstruction
 from diffect.weights import V
@@ -30,7 +30,7 @@ CATEGORIES = ("brick", "grass")
 
 
 def network(channels: int, size: int, classes: int) -> nn.Module:
-    return PatchMLP(channels, size, classes, width=16, depth=1)
+    return ConvNet(channels, size, classes, width=16, depth=1, kernel=1)
 
 
 def make(network: Any = network, signature: str = "0123456789ab", **changes: Any) -> Detector:

@@ -1,4 +1,4 @@
-"""A convolutional denoiser for feature grids: ConvNeXt blocks at one resolution, light enough for two CPU cores."""
+"""Denoisers for feature grids at one resolution, light enough for two CPU cores: convolutional, or cell by cell."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from diffect.denoisers.embedding import Conditioning, zero_init
 
 class ConvNet(nn.Module):
     """`depth` residual blocks at the grid's own resolution; receptive field depth * (kernel - 1) + 1 cells.
+
+    With kernel 1 every cell is denoised from its own channels alone: a per-patch MLP, the learned counterpart of
+    detectors that judge patch by patch.
 
     Channels come last inside: most of the work is then plain matrix products, which CPUs do several times faster
     than grouped convolutions.
@@ -51,7 +54,8 @@ class ConvBlock(nn.Module):
 
     def __init__(self, width: int, kernel: int, expand: int) -> None:
         super().__init__()
-        self.depthwise = nn.Conv2d(width, width, kernel, padding=kernel // 2, groups=width)
+        mixing = nn.Conv2d(width, width, kernel, padding=kernel // 2, groups=width)
+        self.depthwise = mixing if kernel > 1 else nn.Identity()
         self.norm = nn.LayerNorm(width)
         self.modulate = zero_init(nn.Linear(width, 2 * width))
         self.up = nn.Linear(width, expand * width)

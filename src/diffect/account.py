@@ -1,0 +1,138 @@
+"""What a run says about itself in its record: scores, training, schedule, protocol, versions, device."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+
+import diffect
+from diffect.data.datamodule import DataModule
+from diffect.detector import Detector
+from diffect.metrics.curves import image_curve
+from diffect.runs import record as records
+from diffect.schedules import curves
+from diffect.weights import effective_weight
+
+VERSIONS = (
+    "diffect",
+    "torch",
+    "pytorch-lightning",
+    "torchmetrics",
+    "diffusers",
+    "hydra-core",
+    "wandb",
+    "numpy",
+    "scikit-image",
+)
+
+
+def scores(detector: Detector, data: DataModule) -> dict[str, list[dict[str, Any]]]:
+    """The score of every test image, by category."""
+    rows: dict[str, list[dict[str, Any]]] = {}
+    for index, category in enumerate(data.categories):
+        rows[category] = []
+        for row, score in sorted(detector.scores[index].items()):
+            sample = data.sample(index, row)
+            rows[category].append(
+                {"name": sample.name, "defect": sample.defect, "anomalous": sample.anomalous, "score": score}
+            )
+    return rows
+
+
+def training(detector: Detector) -> dict[str, Any]:
+    """How training went. Without a selection set there are no losses, and the last step is the one kept."""
+    losses = detector.losses
+    steps = detector.optimisation.steps
+    if not losses:
+        return {"steps": steps, "loss_initial": None, "loss_best": None, "step_best": steps, "losses": []}
+    step, best = min(losses[1:], key=lambda pair: pair[1])
+    return {
+        "steps": steps,
+        "loss_initial": losses[0][1],
+        "loss_best": best,
+        "step_best": step,
+        "losses": [list(pair) for pair in losses],
+    }
+
+
+def schedule(cfg: DictConfig, detector: Detector) -> dict[str, Any]:
+    """The curves that a picture of the schedule needs: t, log_snr, density p and effective weight p w."""
+    objective = detector.objective
+    found = curves(objective.schedule)
+    found["weight"] = effective_weight(found["log_snr"], objective.schedule, objective.weight)
+    name = cfg.schedule._target_.rsplit(".", 1)[-1]
+    return {"name": name, **{key: values.tolist() for key, values in found.items()}}
+
+
+def protocol(cfg: DictConfig, data: DataModule, thresholds: list[float | None]) -> dict[str, str]:
+    """How each setting was chosen, in words."""
+    selection = "the lowest loss on the selection normals at fixed noise"
+    if not data.splits["selection"]:
+        selection = "the last step: too few images for a selection set"
+    promised = f"held-out calibration normals for a promised false-positive rate of {cfg.evaluation.conformal_rate:g}"
+    if any(value is None for value in thresholds):
+        promised += "; null where a category has too few of them (19 for 5%)"
+    return {
+        "checkpoint": selection,
+        "component_scale": "the mean on the selection normals",
+        "threshold": promised,
+        "settings": "as the config gives them, fixed before the test set was read, the same for all categories",
+        "test_set": "read once, after all of it",
+    }
+
+
+def log_pictures(tracker: Any, picture: Any, record: records.Record) -> None:
+    """The panel and each category's ROC curve into the W&B log, its figures into the summary."""
+    import wandb
+
+    logged: dict[str, Any] = {}
+    if picture is not None:
+        logged["panel"] = wandb.Image(picture)
+    for category, rows in record["scores"].items():
+        labels = [int(row["anomalous"]) for row in rows]
+        if 0 < sum(labels) < len(labels):
+            logged[f"roc/{category}"] = _roc(labels, [row["score"] for row in rows])
+        for name, value in record["metrics"][category].items():
+            if value is not None:
+                tracker.summary[f"{category}/{name}"] = value
+    tracker.log(logged)
+
+
+def _roc(labels: list[int], scores: list[float]) -> Any:
+    import wandb
+    from matplotlib.figure import Figure
+
+    fp, tp = (curve[0] for curve in image_curve(scores, labels))
+    axes = (figure := Figure(figsize=(4, 4))).subplots()
+    axes.plot([0, *(fp / fp[-1])], [0, *(tp / tp[-1])])
+    axes.set(xlabel="false-positive rate", ylabel="true-positive rate", xlim=(0, 1), ylim=(0, 1.01))
+    return wandb.Image(figure)
+
+
+def commit() -> str | None:
+    """The commit of the checkout that diffect runs from, `+` if it has changes; None outside a checkout."""
+    place = Path(diffect.__file__).parent
+    try:
+        git = ["git", "-C", str(place)]
+        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=True)
+        dirty = subprocess.run([*git, "status", "--porcelain", "."], capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return head.stdout.strip() + ("+" if dirty.stdout.strip() else "")
+
+
+def device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return f"cuda {torch.cuda.get_device_name(device)}"
+    return f"{device.type} {platform.machine()}, {torch.get_num_threads()} threads"
+
+
+def versions() -> dict[str, str]:
+    """The versions of what computed the numbers."""
+    return {name: version(name) for name in VERSIONS} | {"python": platform.python_version()}

@@ -1,0 +1,102 @@
+"""Lightning's part of a run: training that can be interrupted, the trainers, and how long one image takes."""
+
+from __future__ import annotations
+
+import pickle
+import statistics
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.loggers import WandbLogger
+
+from diffect.data.datamodule import DataModule
+from diffect.detector import Detector
+
+# What Lightning remarks on in every short run, and is meant so.
+QUIET = (
+    ".*does not have many workers.*",
+    ".*Checkpoint directory.*",
+    ".*LeafSpec.*",
+    ".*smaller than the logging interval.*",
+    ".*Total length of `DataLoader` across ranks is zero.*",
+)
+
+
+def fit(cfg: DictConfig, detector: Detector, data: DataModule, logger: WandbLogger | bool, resumable: Path) -> None:
+    """Train, going on from `resumable`/last.ckpt where there is one; leave the detector at its best selection loss."""
+    watched = bool(data.splits["selection"])
+    keep = ModelCheckpoint(
+        dirpath=resumable,
+        filename="best",
+        monitor="selection_loss" if watched else None,
+        save_last=True,
+        every_n_epochs=1,
+        enable_version_counter=False,
+    )
+    fitter = trainer(cfg, resumable.parent, logger=logger, callbacks=[keep])
+    last, best = resumable / "last.ckpt", resumable / "best.ckpt"
+    resumed = last.is_file()
+    try:
+        if resumed:
+            _weights(last)
+        fitter.fit(detector, datamodule=data, ckpt_path=last if resumed else None, weights_only=True)
+    except (RuntimeError, KeyError, TypeError) as error:
+        if not resumed or fitter.global_step:
+            raise
+        raise _unreadable(last, error) from error
+    if watched:
+        try:
+            detector.load_state_dict(_weights(best))
+        except RuntimeError as error:
+            raise _unreadable(best, error) from error
+
+
+def _weights(path: Path) -> dict[str, torch.Tensor]:
+    """The state of a training checkpoint, read with `weights_only`: nothing that it may hold is executed."""
+    try:
+        weights: dict[str, torch.Tensor] = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+    except (RuntimeError, OSError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
+        raise _unreadable(path, error) from error
+    return weights
+
+
+def _unreadable(path: Path, error: Exception) -> ValueError:
+    reason = str(error).split("\n")[0] or type(error).__name__
+    if isinstance(error, pickle.UnpicklingError):
+        reason = "it holds more than tensors and numbers, or is damaged"
+    return ValueError(f"the checkpoint {path} cannot be read ({reason}); delete {path.parent} to start this run anew")
+
+
+def latency(detector: Detector, data: DataModule, repeats: int) -> float:
+    """Median milliseconds from one decoded image (uint8, on the CPU) to its map (on the CPU), batch 1."""
+    batch = data.test_dataloader().dataset.__getitems__([0])  # type: ignore[attr-defined]
+    detector.eval()
+    times = []
+    with torch.no_grad():
+        for _ in range(repeats + 1):
+            start = time.perf_counter()
+            here = {name: value.to(detector.device) for name, value in batch.items()}
+            here["raw"] = detector.representation.extract(here["image"])
+            detector.judge(here)[0].cpu()
+            times.append((time.perf_counter() - start) * 1000)
+    return statistics.median(times[1:])
+
+
+def trainer(cfg: DictConfig, folder: Path, **changes: Any) -> pl.Trainer:
+    """Lightning's Trainer as the config has it, less its own logs and checkpoints; `changes` come last."""
+    options: dict[str, Any] = {
+        "logger": False,
+        "enable_checkpointing": "callbacks" in changes,
+        "enable_progress_bar": sys.stderr.isatty(),
+        "default_root_dir": folder,
+        "num_sanity_val_steps": -1,  # the whole selection set: the loss of the initialisation
+    }
+    made: pl.Trainer = instantiate(cfg.trainer, **(options | changes))
+    return made
