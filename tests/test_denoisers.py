@@ -127,6 +127,18 @@ def test_attention_sees_the_whole_grid(network: str) -> None:
     assert changed_cells(network, (0, 0)).all()
 
 
+def test_the_transformer_knows_where_a_patch_lies_and_the_convolutional_net_does_not() -> None:
+    x_t, log_snr = inputs(1)
+    x_t[..., :2], x_t[..., -2:] = 0, 0  # so that what is rolled stays inside
+    x_t[..., :2, :], x_t[..., -2:, :] = 0, 0
+    moved = x_t.roll(2, dims=3)
+    for network, knows in (("dit", True), ("conv", False)):
+        net = make(network).network
+        here, there = net(x_t, log_snr, None).roll(2, dims=3), net(moved, log_snr, None)
+        inside = (slice(None), slice(None), slice(2, -2), slice(4, -2))
+        assert ((here - there)[inside].abs().max() > 1e-3 * here.abs().max()) == knows, network
+
+
 # Guidance and label dropout
 
 
