@@ -1,5 +1,6 @@
-"""The wheel holds conf/, so that an installed diffect works from any folder."""
+"""The wheel holds conf/, so that an installed diffect works from any folder; the README's code runs."""
 
+import re
 import subprocess
 import sys
 import zipfile
@@ -8,6 +9,15 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+
+
+def test_python_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    snippets = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert snippets
+    for snippet in snippets:
+        exec(compile(snippet, "README.md", "exec"), {})
+    assert (tmp_path / "schedules.png").is_file()
 
 
 @pytest.mark.slow

@@ -126,7 +126,7 @@ def networks() -> dict[str, Denoiser]:
 def test_shuffling_or_splitting_the_batch_leaves_each_score_unchanged(network: str, name: str) -> None:
     scorer, denoiser = SCORERS[name], networks()[network]
     x0, label, noise = features(6), torch.arange(6) % 3, keyed(6)
-    head = AnomalyMap(scorer.components, size=24, blur=1.0)
+    head = AnomalyMap(scorer.components, size=24, blur=1 / 24)
 
     def scores(rows: Tensor) -> Tensor:
         components = scorer(denoiser, x0[rows], label[rows], ImageNoise(0, noise.keys[rows]))
@@ -235,13 +235,13 @@ def test_a_component_that_is_always_zero_does_not_divide_by_zero() -> None:
 
 @pytest.mark.parametrize("blur", [0.0, 0.7, 2.0, 30.0])
 def test_maps_keep_a_constant(blur: float) -> None:
-    head = AnomalyMap(2, size=20, blur=blur)
+    head = AnomalyMap(2, size=20, blur=blur / 20)
     found = head.map(torch.full((3, 2, 5, 5), 3.5))
     assert found.shape == (3, 20, 20) and torch.allclose(found, torch.full_like(found, 3.5))
 
 
 def test_the_blur_is_a_gaussian_and_keeps_the_sum_of_what_lies_inside() -> None:
-    head = AnomalyMap(1, size=40, blur=2.0)
+    head = AnomalyMap(1, size=40, blur=2 / 40)
     image = torch.zeros(1, 1, 40, 40)
     image[0, 0, 20, 17] = 5.0
     found = head.map(image)

@@ -16,8 +16,6 @@ from diffect.data.datamodule import DataModule
 from diffect.detector import Detector
 from diffect.metrics.curves import image_curve
 from diffect.runs import record as records
-from diffect.schedules import curves
-from diffect.weights import effective_weight
 
 VERSIONS = (
     "diffect",
@@ -59,15 +57,6 @@ def training(detector: Detector) -> dict[str, Any]:
         "step_best": step,
         "losses": [list(pair) for pair in losses],
     }
-
-
-def schedule(cfg: DictConfig, detector: Detector) -> dict[str, Any]:
-    """The curves that a picture of the schedule needs: t, log_snr, density p and effective weight p w."""
-    objective = detector.objective
-    found = curves(objective.schedule)
-    found["weight"] = effective_weight(found["log_snr"], objective.schedule, objective.weight)
-    name = cfg.schedule._target_.rsplit(".", 1)[-1]
-    return {"name": name, **{key: values.tolist() for key, values in found.items()}}
 
 
 def protocol(cfg: DictConfig, data: DataModule, thresholds: list[float | None]) -> dict[str, str]:

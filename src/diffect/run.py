@@ -24,6 +24,7 @@ from diffect.data.datamodule import DataModule
 from diffect.detector import Detector
 from diffect.runs import record as records
 from diffect.runs import wandb_files
+from diffect.weights import schedule_curves
 
 RESUME = "resume"  # what an interrupted run goes on from
 
@@ -120,22 +121,19 @@ class Run:
             detector.calibrate(data.val_dataloader() if has_selection else data.fit_dataloader())
             thresholds = detector.set_thresholds(data.calibration_dataloader(), self.cfg.evaluation.conformal_rate)
             fitting.trainer(self.cfg, self.folder, precision="32-true").test(detector, datamodule=data, verbose=False)
-            evaluations = detector.evaluations()
+            found = dict(zip(data.categories, detector.evaluations(), strict=True))
         with self._phase("latency"):
             milliseconds = fitting.latency(detector, data, self.cfg.evaluation.latency_repeats)
         self._save(detector, thresholds)
-        names = data.categories
+        schedule, weight = detector.objective.schedule, detector.objective.weight
         self.record |= {
-            "metrics": {
-                name: {**found.metrics, "latency_ms": milliseconds}
-                for name, found in zip(names, evaluations, strict=True)
-            },
-            "intervals": {name: found.intervals for name, found in zip(names, evaluations, strict=True)},
-            "replicates": {name: found.replicates for name, found in zip(names, evaluations, strict=True)},
-            "undefined": {name: found.undefined for name, found in zip(names, evaluations, strict=True)},
+            "metrics": {category: {**one.metrics, "latency_ms": milliseconds} for category, one in found.items()},
+            "intervals": {category: one.intervals for category, one in found.items()},
+            "replicates": {category: one.replicates for category, one in found.items()},
+            "undefined": {category: one.undefined for category, one in found.items()},
             "scores": account.scores(detector, data),
             "training": account.training(detector),
-            "schedule": account.schedule(self.cfg, detector),
+            "schedule": schedule_curves(type(schedule).__name__, schedule, weight),
             "protocol": account.protocol(self.cfg, data, thresholds),
             "device": account.device_name(detector.device),
             "wandb": {"id": tracker.id, "mode": "offline" if tracker.offline else "online"},

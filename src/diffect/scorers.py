@@ -122,7 +122,8 @@ class AnomalyMap(nn.Module):
     Args:
         components: K, the number of components of the scorer.
         size: side S of the map in pixels.
-        blur: standard deviation of the Gaussian blur in pixels of the map; 0 for none.
+        blur: standard deviation of the Gaussian blur as a share of the map's side, the same look at any size; 0 for
+            none. 1/64 is 4 pixels at 256.
         pool: `max`, or `top_mean`, the mean over the top `share` of pixels.
     """
 
@@ -132,7 +133,7 @@ class AnomalyMap(nn.Module):
         self,
         components: int,
         size: int,
-        blur: float = 4.0,
+        blur: float = 0.015625,
         pool: Literal["max", "top_mean"] = "top_mean",
         share: float = 0.01,
     ) -> None:
@@ -155,7 +156,7 @@ class AnomalyMap(nn.Module):
         """(B, S, S) from components (B, K, h, w)."""
         combined = (components / self.scale.view(1, -1, 1, 1)).mean(1, keepdim=True)
         wide = F.interpolate(combined, size=(self.size, self.size), mode="bilinear", align_corners=False)
-        return _gaussian_blur(wide, self.blur)[:, 0]
+        return _gaussian_blur(wide, self.blur * self.size)[:, 0]
 
     def score(self, maps: Tensor, valid: Tensor) -> Tensor:
         """(B,) from maps (B, S, S) and valid (B, S, S), true where the image is and false on padding."""

@@ -8,12 +8,12 @@ With t uniform the expected loss depends only on the product p(log_snr) w(log_sn
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from diffect.schedules import NoiseSchedule
+from diffect.schedules import NoiseSchedule, curves
 
 
 class LossWeight(Protocol):
@@ -82,6 +82,13 @@ class Matched:
     def __call__(self, log_snr: Tensor, schedule: NoiseSchedule) -> Tensor:
         # Samples come from `schedule`, so its density is positive there.
         return self.target.density(log_snr) / schedule.density(log_snr)
+
+
+def schedule_curves(name: str, schedule: NoiseSchedule, weight: LossWeight) -> dict[str, Any]:
+    """What `reports.figures.schedule_figure` draws: the name, and t, log_snr, density, weight as lists."""
+    found = curves(schedule)
+    found["weight"] = effective_weight(found["log_snr"], schedule, weight)
+    return {"name": name, **{key: values.tolist() for key, values in found.items()}}
 
 
 def effective_weight(log_snr: Tensor, schedule: NoiseSchedule, weight: LossWeight) -> Tensor:
