@@ -80,8 +80,9 @@ class Matched:
     target: NoiseSchedule
 
     def __call__(self, log_snr: Tensor, schedule: NoiseSchedule) -> Tensor:
-        # Samples come from `schedule`, so its density is positive there.
-        return self.target.density(log_snr) / schedule.density(log_snr)
+        density = schedule.density(log_snr)
+        # Where the density underflows no sample falls either.
+        return torch.where(density > 0, self.target.density(log_snr) / density, 0.0)
 
 
 def schedule_curves(name: str, schedule: NoiseSchedule, weight: LossWeight) -> dict[str, Any]:
