@@ -16,7 +16,7 @@ import diffect
 
 PACKAGE = Path(diffect.__file__).parent
 FLOORS = (  # from the ground up; what stands on one floor does not import each other
-    {"schedules", "backbones", "metrics", "tracking", "runs"},
+    {"schedules", "backbones", "metrics", "tracking", "runs", "sentences", "helping", "checkpoints"},
     {"weights", "interop", "representations", "reports"},
     {"denoising", "data"},
     {"denoisers", "scorers"},

@@ -172,7 +172,7 @@ def test_score_new_images_with_maps(finished: Path, tmp_path: Path) -> None:
         rows = list(csv.DictReader(file))
     assert [row["name"] for row in rows] == ["one.png", "two.jpg"]
     assert all(row["flagged"] in ("true", "false") for row in rows)
-    assert Image.open(tmp_path / "out" / "maps" / "one.png.png").size == (64, 64)
+    assert Image.open(tmp_path / "out" / "maps" / "one.png").size == (64, 64)
 
 
 def test_one_model_for_two_categories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,6 +223,18 @@ def test_every_experiment_runs_small(name: str, tmp_path: Path, monkeypatch: pyt
         (["data.batch_size=1000"], "data.batch_size"),
         (["data.category=brik"], "brick"),
         (["data=mvtec"], "data.root"),
+        (["experiment=demmo"], "did you mean demo?"),
+        (["schedule=cosin"], "did you mean cosine?"),
+        (["training.stepz=3"], "did you mean training.steps?"),
+        (["data.root=x"], "add data=mvtec"),
+        (["schedule=cosine,linear"], "add -m to sweep"),
+        (["-m", "schedule=cosine,linaer"], "did you mean linear?"),
+        (["training.steps=abc"], "training.steps is 'abc'; it must be a whole number"),
+        (["seed=-1"], "seed is -1"),
+        (["scorer.levels=2"], "scorer.levels is 2"),
+        (["trainer.precision=foo"], "trainer"),
+        (["trainer.accelerator=tpu"], "trainer"),
+        (["tracking.mode=foo"], "allowed: auto, online, offline"),
         (["data=mvtec", "data.root=nowhere"], "nowhere"),
         (["denoiser.prediction=u"], "allowed: eps, v, x0"),
         (["denoiser.guidance=2"], "several categories"),

@@ -51,19 +51,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         return 2
     # Only now: these import Hydra.
-    from diffect.launching import expected, launch, sentence
+    from diffect.launching import config_folder, launch
+    from diffect.sentences import expected, sentence
 
+    if "--help" in overrides or "-h" in overrides:
+        from diffect.helping import text
+
+        print(text(command, config_folder(command)))
+        return 0
     try:
         launch(command, overrides)
     except KeyboardInterrupt:
         print(f"\ndiffect {command}: interrupted; the same command goes on from here", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # the reader went away, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 1
     except Exception as error:
         if not expected(error) or os.environ.get("DIFFECT_TRACEBACK"):
             raise
-        print(f"diffect {command}: {sentence(error)}", file=sys.stderr)
+        print(f"diffect {command}: {sentence(error, config_folder(command))}", file=sys.stderr)
         return 1
     return 0
 

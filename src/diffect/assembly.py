@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
+from diffect import checkpoints
 from diffect.data.datamodule import DataModule
 from diffect.denoising import Objective
 from diffect.detector import Detector, Optimisation
@@ -72,14 +72,8 @@ def restore(folder: Path) -> tuple[DictConfig, Detector, list[float | None]]:
         raise ValueError(f"the run in {folder} is {record['status']}: only a finished run can score")
     cfg = DictConfig(record["config"])
     path = folder / CHECKPOINT
-    try:
-        kept = torch.load(path, map_location="cpu", weights_only=True)
-        mine, state, thresholds = kept["signature"], kept["state"], kept["thresholds"]
-    except FileNotFoundError:
-        raise ValueError(f"{path} is missing: train the run again, after removing {records.RECORD}") from None
-    except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, TypeError, ValueError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(f"{path} is not a checkpoint of diffect, or is damaged ({reason})") from error
+    kept = checkpoints.read(path, f"to train the run again, delete {records.RECORD} beside it")
+    mine, state, thresholds = kept.get("signature"), kept.get("state", {}), kept.get("thresholds", [])
     if mine != record["signature"]:
         raise ValueError(f"{path} belongs to run {mine}, the record beside it to run {record['signature']}")
     detector = build(cfg, record["categories"], instantiate(cfg.representation), record["signature"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import statistics
 import sys
 import time
@@ -16,6 +15,7 @@ from omegaconf import DictConfig
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import WandbLogger
 
+from diffect import checkpoints
 from diffect.data.datamodule import DataModule
 from diffect.detector import Detector
 
@@ -25,6 +25,7 @@ QUIET = (
     ".*Checkpoint directory.*",
     ".*LeafSpec.*",
     ".*smaller than the logging interval.*",
+    ".*could not find the monitored key.*",  # right after resuming
     ".*Total length of `DataLoader` across ranks is zero.*",
 )
 
@@ -42,36 +43,26 @@ def fit(cfg: DictConfig, detector: Detector, data: DataModule, logger: WandbLogg
     )
     fitter = trainer(cfg, resumable.parent, logger=logger, callbacks=[keep])
     last, best = resumable / "last.ckpt", resumable / "best.ckpt"
+    cure = f"delete {resumable} to start this run anew"
     resumed = last.is_file()
+    if resumed:
+        checkpoints.read(last, cure)
     try:
-        if resumed:
-            _weights(last)
         fitter.fit(detector, datamodule=data, ckpt_path=last if resumed else None, weights_only=True)
+    except SystemExit as stop:
+        # Lightning turns Ctrl-C into exit(1), which would pass for a failure.
+        if fitter.interrupted:
+            raise KeyboardInterrupt from stop
+        raise
     except (RuntimeError, KeyError, TypeError) as error:
         if not resumed or fitter.global_step:
             raise
-        raise _unreadable(last, error) from error
+        raise ValueError(f"the checkpoint {last} does not fit this run; {cure}") from error
     if watched:
         try:
-            detector.load_state_dict(_weights(best))
-        except RuntimeError as error:
-            raise _unreadable(best, error) from error
-
-
-def _weights(path: Path) -> dict[str, torch.Tensor]:
-    """The state of a training checkpoint, read with `weights_only`: nothing that it may hold is executed."""
-    try:
-        weights: dict[str, torch.Tensor] = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
-    except (RuntimeError, OSError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
-        raise _unreadable(path, error) from error
-    return weights
-
-
-def _unreadable(path: Path, error: Exception) -> ValueError:
-    reason = str(error).split("\n")[0] or type(error).__name__
-    if isinstance(error, pickle.UnpicklingError):
-        reason = "it holds more than tensors and numbers, or is damaged"
-    return ValueError(f"the checkpoint {path} cannot be read ({reason}); delete {path.parent} to start this run anew")
+            detector.load_state_dict(checkpoints.read(best, cure)["state_dict"])
+        except (RuntimeError, KeyError) as error:
+            raise ValueError(f"the checkpoint {best} does not fit this run; {cure}") from error
 
 
 def latency(detector: Detector, data: DataModule, repeats: int) -> float:

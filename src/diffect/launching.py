@@ -1,4 +1,4 @@
-"""From `diffect <command> [overrides]` to Hydra, once or for every point of a sweep, and from errors to sentences."""
+"""From `diffect <command> [overrides]` to Hydra, once or for every point of a sweep."""
 
 from __future__ import annotations
 
@@ -12,10 +12,8 @@ from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException, InstantiationException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 
 def _name_run(*, _root_: Any) -> str:
@@ -84,25 +82,3 @@ def _refuse_several_experiments(overrides: Sequence[str]) -> None:
     chosen = [value for value in overrides if re.match(r"[+~]*experiment=", value)]
     if len(chosen) > 1 or any(re.search(r"[,\[(]", value) for value in chosen):
         raise ValueError(f"one experiment per launch: found {' '.join(chosen)}; launch each by itself")
-
-
-def expected(error: BaseException) -> bool:
-    """Whether an error is the user's to mend: it is then told as a sentence, without a traceback."""
-    return isinstance(error, ValueError | OSError | HydraException | OmegaConfBaseException)
-
-
-def sentence(error: BaseException) -> str:
-    """The error's message on one line; `instantiate` wraps the real one, so the innermost ValueError speaks."""
-    while isinstance(error, InstantiationException) and error.__cause__ is not None:
-        error = error.__cause__
-    text = str(error) or type(error).__name__
-    if isinstance(error, OSError) and error.strerror:
-        text = f"{error.filename or 'a file'}: {error.strerror}"
-    missing = re.search(r"Key '([^']*)' is not in struct", text)
-    if missing:
-        full = re.search(r"full_key: (\S+)", text)
-        text = f"unknown config key {full.group(1) if full else missing.group(1)}; `--cfg job` shows those there are"
-    mandatory = re.search(r"Missing mandatory value: (\S+)", text)
-    if mandatory:
-        text = f"{mandatory.group(1)} has no value; give it as {mandatory.group(1)}=..."
-    return re.sub(r"\s+", " ", text).strip()

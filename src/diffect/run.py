@@ -19,11 +19,12 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import WandbLogger
 
-from diffect import account, assembly, fitting, panel
+from diffect import account, assembly, checkpoints, fitting, panel
 from diffect.data.datamodule import DataModule
 from diffect.detector import Detector
 from diffect.runs import record as records
 from diffect.runs import wandb_files
+from diffect.sentences import sentence
 from diffect.weights import schedule_curves
 
 RESUME = "resume"  # what an interrupted run goes on from
@@ -75,7 +76,8 @@ class Run:
             self._fit_and_test(detector, data, tracker)
         except BaseException as error:
             interrupted = isinstance(error, KeyboardInterrupt | SystemExit)
-            self.record |= {"status": "running" if interrupted else "failed", "error": str(error)}
+            status, reason = ("interrupted", None) if interrupted else ("failed", sentence(error))
+            self.record |= {"status": status, "error": reason}
             with contextlib.suppress(Exception):  # the first failure is the one to tell
                 self._close(tracker)
             if isinstance(error, OSError | RuntimeError) and shutil.disk_usage(self.folder).free < 2**20:
@@ -96,17 +98,12 @@ class Run:
             tracker.finish(exit_code=0 if self.record["status"] == "finished" else 1)
 
     def _prepare(self) -> None:
-        every, steps = self.cfg.training.validate_every, self.cfg.training.steps
-        if every < 1 or steps % every:
-            raise ValueError(
-                f"training.validate_every is {every}; it must divide training.steps, {steps}, so that the last step "
-                "is looked at too"
-            )
         instantiate(self.cfg.tracking).online()  # what it refuses, it refuses before any work
         logging.raiseExceptions = False  # a log that cannot be written must not bury the reason under its own
         logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
         for said in fitting.QUIET:
             warnings.filterwarnings("ignore", message=said)
+        fitting.trainer(self.cfg, self.folder)  # refuses a precision or a device that is not there
         if self.cfg.threads:
             torch.set_num_threads(self.cfg.threads)
         pl.seed_everything(self.cfg.seed, verbose=False)
@@ -146,12 +143,9 @@ class Run:
         account.log_pictures(tracker, picture, self.record)
 
     def _save(self, detector: Detector, thresholds: list[float | None]) -> None:
-        """All that scoring needs, in one file that `torch.load(weights_only=True)` reads."""
-        path = self.folder / assembly.CHECKPOINT
-        temporary = path.with_name(f".{path.name}.tmp")
+        """All that scoring needs, in one file."""
         kept = {"signature": self.signature, "state": detector.scoring_state(), "thresholds": thresholds}
-        torch.save(kept, temporary)
-        temporary.replace(path)
+        checkpoints.write(self.folder / assembly.CHECKPOINT, kept)
 
     @contextmanager
     def _phase(self, name: str) -> Iterator[None]:

@@ -170,8 +170,8 @@ class AnomalyMap(nn.Module):
 
 
 def _check_levels(key: str, levels: Sequence[float]) -> None:
-    if not levels or any(not -20 <= level <= 20 for level in levels):
-        raise ValueError(f"{key} is {list(levels)}; it must be log-SNRs between -20 and 20")
+    if not isinstance(levels, Sequence) or not levels or any(not -20 <= level <= 20 for level in levels):
+        raise ValueError(f"{key} is {levels}; it must be a list of log-SNRs between -20 and 20")
 
 
 def _gaussian_blur(maps: Tensor, sigma: float) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,9 @@ def run(cfg: DictConfig) -> None:
     folder = Path(str(cfg.run)).expanduser()
     trained, detector, thresholds = assembly.restore(folder)
     images = _own(trained) if cfg.images is None else _given(cfg, detector.categories)
-    out = Path(str(cfg.out)).expanduser() if cfg.out else folder / "scored"
+    name = "test" if cfg.images is None else Path(str(cfg.images)).expanduser().resolve().stem
+    out = Path(str(cfg.out)).expanduser() if cfg.out else folder / "scored" / name
+    shutil.rmtree(out / "maps", ignore_errors=True)  # maps of an earlier call would stand beside other scores
     rows: list[tuple[str, str, str, str, str]] = []
     low = high = 0.0
     for batch in _batches(images, cfg.batch_size):
@@ -46,7 +49,8 @@ def run(cfg: DictConfig) -> None:
     writer.writerows(rows)
     write_atomic(out / "scores.csv", buffer.getvalue())
     count = sum(row[-1] == "true" for row in rows)
-    print(f"{len(rows)} images scored, {count} flagged: {out / 'scores.csv'}")
+    flags = f"{count} flagged" if None not in thresholds else "none flagged: the run had too few calibration images"
+    print(f"{len(rows)} images scored, {flags}: {out / 'scores.csv'}")
 
 
 def _own(trained: DictConfig) -> list[tuple[str, int, Path]]:
@@ -116,7 +120,7 @@ def _draw(batch: list[tuple[str, int, Path]], found: dict[str, Any], folder: Pat
 
     pictures = panel.overlay(found["maps"], found["images"], low, high)
     for (name, _, _), picture in zip(batch, pictures, strict=True):
-        path = folder / f"{name}.png"
+        path = folder / (name if name.lower().endswith(".png") else f"{name}.png")
         path.parent.mkdir(parents=True, exist_ok=True)
         panel.save(picture, path)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from diffect.runs import record as records
 from diffect.runs import signature
@@ -26,27 +26,68 @@ GROUPS = (
     "trainer",
 )
 
+NUMBERS = {
+    "seed": ("whole number", 0),
+    "threads": ("whole number", 1),
+    "panel": ("whole number", 0),
+    "data.size": ("whole number", 16),
+    "data.batch_size": ("whole number", 1),
+    "training.steps": ("whole number", 1),
+    "training.validate_every": ("whole number", 1),
+    "training.learning_rate": ("number", 0),
+    "training.weight_decay": ("number", 0),
+    "training.warmup": ("whole number", 0),
+    "training.ema": ("number", 0),
+    "evaluation.conformal_rate": ("number", 0),
+    "evaluation.replicates": ("whole number", 0),
+    "evaluation.latency_repeats": ("whole number", 1),
+}
+"""Keys that hold numbers, and the least that each may be."""
+
 
 def run(cfg: DictConfig) -> dict[str, Any]:
     """Train, test and record; a finished run is found, not repeated. Returns what a study's progress shows."""
     hydra = HydraConfig.get()
     folder = Path(hydra.runtime.output_dir)
-    name = signature.of(cfg)
-    found = records.finished(folder, name)
-    if found is None:
-        try:
+    try:
+        check(cfg)
+        name = signature.of(cfg)
+        found = records.finished(folder, name)
+        if found is None:
             # torch and Lightning cost seconds to import: a finished run must not pay for them.
             from diffect.run import Run
 
             record = Run(cfg, folder, name, choices(hydra)).carry_out()
-        finally:
-            with contextlib.suppress(OSError):
-                folder.rmdir()  # only if the run failed before it wrote anything
-    else:
-        record = found
+        else:
+            record = found
+    finally:
+        with contextlib.suppress(OSError):
+            folder.rmdir()  # only if the run failed before it wrote anything
     if hydra.mode == RunMode.RUN:
         _tell(record, folder, found is not None)
     return {"line": line(record), "found": found is not None}
+
+
+def check(cfg: DictConfig) -> None:
+    """What can be refused before anything is imported, written or trained: missing values and wrong numbers."""
+    missing = sorted(OmegaConf.missing_keys(cfg))
+    if missing:
+        raise ValueError(f"{missing[0]} has no value; give it as {missing[0]}=...")
+    for key, (kind, low) in NUMBERS.items():
+        value = OmegaConf.select(cfg, key)
+        if key == "threads" and value is None:
+            continue
+        fits = isinstance(value, int if kind == "whole number" else int | float) and not isinstance(value, bool)
+        if not fits or value < low:
+            raise ValueError(f"{key} is {value!r}; it must be a {kind}, {low} or more")
+    steps, every = cfg.training.steps, cfg.training.validate_every
+    if steps % every:
+        raise ValueError(
+            f"training.validate_every is {every}; it must divide training.steps, {steps}, so that the last step is "
+            "looked at too"
+        )
+    if cfg.tracking.mode not in ("auto", "online", "offline"):
+        raise ValueError(f"tracking.mode is {cfg.tracking.mode!r}; allowed: auto, online, offline")
 
 
 def choices(hydra: Any) -> dict[str, str]:
@@ -76,9 +117,10 @@ def _tell(record: records.Record, folder: Path, found: bool) -> None:
         for metric in records.METRICS:
             value = values.get(metric.name)
             interval = record["intervals"][category].get(metric.name)
+            reason = record.get("undefined", {}).get(category, {}).get(metric.name, "")
             shown = "undefined" if value is None else f"{value:.4f}" if metric.name != "latency_ms" else f"{value:.1f}"
             spread = f"  [{interval[0]:.4f}, {interval[1]:.4f}]" if interval else ""
-            print(f"  {metric.title:16} {shown:>10}{spread}")
+            print(f"  {metric.title:16} {shown:>10}{spread}" + (f"  {reason}" if value is None else ""))
         warning = record["audit"].get(category, {}).get("warning")
         if warning:
             print(f"  warning: {warning}")

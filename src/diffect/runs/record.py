@@ -16,7 +16,7 @@ FORMAT = 1
 RECORD = "record.json"
 SCORES = "scores.csv"
 PANEL = "panel.png"
-STATUSES = ("running", "finished", "failed")
+STATUSES = ("running", "finished", "failed", "interrupted")
 
 # Order of the keys in the file: what a reader looks for first, and the bulk last.
 _KEYS = (

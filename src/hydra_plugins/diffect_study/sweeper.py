@@ -40,16 +40,29 @@ class StudySweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         jobs = grid({str(key): value for key, value in (self.params or {}).items()}, arguments)
-        progress = Progress(len(jobs))
+        self._check(jobs)
+        progress = Progress(jobs)
         one_by_one = type(self.launcher).__name__ == "BasicLauncher"
         batches = [[job] for job in jobs] if one_by_one else [jobs]
-        for number, batch in enumerate(batches):
-            if one_by_one:
-                progress.started(batch[0])
-            for job, outcome in zip(batch, self._launch(batch, number), strict=True):
-                progress.ended(job, outcome)
-        progress.close()
+        try:
+            for number, batch in enumerate(batches):
+                if one_by_one:
+                    progress.started(batch[0])
+                for job, outcome in zip(batch, self._launch(batch, number), strict=True):
+                    progress.ended(job, outcome)
+        finally:
+            progress.tally()
+        progress.raise_failures()
         return None
+
+    def _check(self, jobs: list[list[str]]) -> None:
+        """Compose each swept value once: a mistyped choice is told now, not when its turn comes."""
+        assert self.hydra_context is not None
+        seen: set[str] = set()
+        for job in jobs:
+            if not set(job) <= seen:
+                seen |= set(job)
+                self.hydra_context.config_loader.load_sweep_config(self.config, job)
 
     def _launch(self, batch: list[list[str]], first: int) -> Sequence[JobReturn | Exception]:
         try:
@@ -63,8 +76,10 @@ class StudySweeper(Sweeper):
 class Progress:
     """Lines on stderr: runs done, running, failed, and the time left; the failures named at the end."""
 
-    def __init__(self, total: int) -> None:
-        self.total, self.done, self.found, self.start = total, 0, 0, time.monotonic()
+    def __init__(self, jobs: list[list[str]]) -> None:
+        self.total, self.done, self.found, self.start = len(jobs), 0, 0, time.monotonic()
+        # What all jobs share is not repeated in every line.
+        self.shared = set.intersection(*map(set, jobs)) if len(jobs) > 1 else set()
         self.worked = 0.0
         self.failed: list[str] = []
         self._began = self.start
@@ -74,7 +89,7 @@ class Progress:
         fresh = self.done - self.found
         left = f", about {_duration((self.total - self.done) * self.worked / fresh)} left" if fresh > 0 else ""
         counts = f"done {self.done}, running 1, failed {len(self.failed)}{left}"
-        self._say(f"[{self.done + 1}/{self.total}] {' '.join(_shown(job))} ({counts})")
+        self._say(f"[{self.done + 1}/{self.total}] {self._shown(job)} ({counts})")
 
     def ended(self, job: list[str], outcome: JobReturn | Exception) -> None:
         self.done += 1
@@ -84,10 +99,10 @@ class Progress:
         if error is not None:
             if isinstance(error, KeyboardInterrupt | SystemExit):
                 raise error
-            from diffect.launching import expected, sentence
+            from diffect.sentences import expected, sentence
 
             reason = sentence(error) if expected(error) else f"{type(error).__name__}: {sentence(error)}"
-            self.failed.append(f"{' '.join(_shown(job))}: {reason}")
+            self.failed.append(f"{self._shown(job)}: {reason}")
             self._say(f"    failed: {reason}")
             self.worked += time.monotonic() - self._began
             return
@@ -99,14 +114,20 @@ class Progress:
             self.worked += time.monotonic() - self._began
         self._say(f"    {result.get('line', 'done')}")
 
-    def close(self) -> None:
-        good = self.total - len(self.failed)
+    def tally(self) -> None:
+        good = self.done - len(self.failed)
         self._say(
             f"{good} of {self.total} runs finished ({self.found} found finished), {len(self.failed)} failed, "
             f"in {_duration(time.monotonic() - self.start)}"
         )
+
+    def raise_failures(self) -> None:
         if self.failed:
             raise ValueError(f"{len(self.failed)} of {self.total} runs failed: " + "; ".join(self.failed))
+
+    def _shown(self, job: list[str]) -> str:
+        hidden = ("experiment=", "hydra.", "study=")
+        return " ".join(part for part in job if part not in self.shared and not part.startswith(hidden))
 
     def _say(self, line: str) -> None:
         print(line, file=sys.stderr, flush=True)
@@ -126,10 +147,6 @@ def grid(params: dict[str, Any], arguments: Sequence[str]) -> list[list[str]]:
         else:
             lists.append([override.input_line or ""])
     return [list(job) for job in itertools.product(*lists)]
-
-
-def _shown(job: list[str]) -> list[str]:
-    return [part for part in job if not part.startswith(("experiment=", "hydra.", "study="))]
 
 
 def _duration(seconds: float) -> str:

@@ -1,0 +1,39 @@
+"""Checkpoint files: written whole or not at all, read without executing anything."""
+
+from __future__ import annotations
+
+import pickle
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+def write(path: Path, content: dict[str, Any]) -> None:
+    """Tensors, numbers and strings into `path`, under a temporary name first."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    torch.save(content, temporary)
+    temporary.replace(path)
+
+
+def read(path: Path, cure: str) -> dict[str, Any]:
+    """What `write` or Lightning wrote; ValueError with `cure`, what to do then, where it is damaged or foreign.
+
+    `weights_only` keeps torch from executing what a tampered file may hold.
+    """
+    unreadable = f"the checkpoint {path} cannot be read: it is damaged, or none of diffect's; {cure}"
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # on how the file was pickled, which is no news to a reader of ours
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise ValueError(f"there is no {path}; {cure}") from None
+    except (RuntimeError, OSError, EOFError, KeyError, TypeError, ValueError, pickle.UnpicklingError) as error:
+        # torch's own words advise to switch weights_only off, which nobody should.
+        raise ValueError(
+            f"the checkpoint {path} cannot be read: it is damaged, or none of diffect's; {cure}"
+        ) from error
+    if not isinstance(content, dict):
+        raise ValueError(unreadable)
+    return content

@@ -1,0 +1,42 @@
+"""`diffect <command> --help`: the command's own config file, comments and all, and the choices of each group."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def text(command: str, folder: Path) -> str:
+    """What the command does, its groups with a line for each choice, its keys with their defaults and comments."""
+    lines = (folder / f"{command}.yaml").read_text(encoding="utf-8").splitlines()
+    head = [line.removeprefix("# ") for line in lines[: _first(lines, "defaults:")]]
+    start, end = _first(lines, "defaults:"), _first(lines, "hydra:")
+    defaults = [line.strip().removeprefix("- ") for line in lines[start + 1 : _after(lines, start)]]
+    parts = ["\n".join(head)]
+    for default in defaults:
+        group, _, chosen = default.partition(": ")
+        if not group or group.startswith(("_self_", "override")):
+            continue
+        choices = sorted((folder / group).glob("*.yaml"))
+        listed = [f"  {'*' if path.stem == chosen else ' '} {path.stem:16} {_summary(path)}" for path in choices]
+        parts.append(f"{group}=...\n" + "\n".join(listed))
+    keys = "\n".join(lines[_after(lines, start) : end]).strip()
+    parts.append("keys, with their defaults; a group's keys are under its name, e.g. schedule.endpoints\n\n" + keys)
+    parts.append(f"`diffect {command} --cfg job [overrides]` prints the config as composed; -m sweeps over a=1,2.")
+    return "\n\n".join(part for part in parts if part)
+
+
+def _summary(path: Path) -> str:
+    """The first comment of a choice's file; of an experiment's, its question."""
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if line.startswith("# ") and not line.startswith("# @"):
+            return line.removeprefix("# ").removeprefix("Question:").strip()
+    return ""
+
+
+def _first(lines: list[str], start: str) -> int:
+    return next((number for number, line in enumerate(lines) if line.startswith(start)), len(lines))
+
+
+def _after(lines: list[str], block: int) -> int:
+    """The line after an indented block that begins at `block`."""
+    return next((n for n in range(block + 1, len(lines)) if lines[n] and not lines[n].startswith(" ")), len(lines))
