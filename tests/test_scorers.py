@@ -290,7 +290,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "no level": (lambda: DenoisingError([]), r"scorer\.levels is \[\]"),
     "step number": (
         lambda: DenoisingError([250]),
-        r"scorer\.levels is \[250\]; it must be log-SNRs between -20 and 20",
+        r"scorer\.levels is \[250\]; it must be a list of log-SNRs between -20 and 20",
     ),
     "not a number": (lambda: DenoisingError([math.nan]), r"scorer\.levels"),
     "no draw": (lambda: DenoisingError(draws=0), r"scorer\.draws is 0"),
