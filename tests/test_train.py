@@ -126,6 +126,24 @@ def test_interrupted_run_resumes_to_the_straight_runs_figures(
     assert straight["training"] == resumed["training"]
 
 
+def test_ctrl_c_is_told_and_is_no_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from diffect.detector import Detector
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Detector, "training_step", interrupted)
+    assert train("-m", "seed=0,1", "study=stopped") == 130
+    said = capsys.readouterr().err
+    assert "0 of 2 runs finished" in said and "the same command goes on from here" in said
+    (path,) = tmp_path.glob("outputs/stopped/*/record.json")  # the second was not begun
+    record = json.loads(path.read_text())
+    assert record["status"] == "interrupted" and record["error"] is None
+
+
 def test_sweep_goes_on_past_a_failing_run_and_names_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -21,8 +21,10 @@ def lines(
     warned: dict[str, tuple[str, ...]],
 ) -> list[str]:
     """The notes under a study's tables, in order of weight."""
-    found = [_evidence(runs), *_study_notes(runs), *_interval(estimates), training(runs)]
-    found += [_missing_runs(groups), _absent(groups, axes, holes), _partial(estimates)]
+    found = [_evidence(runs), *_study_notes(runs), *_different_data(runs), *_interval(estimates), training(runs)]
+    if any(run.record["study"] != "single" for run in runs):  # runs launched one by one were never a grid
+        found += [_missing_runs(groups), _absent(groups, axes, holes)]
+    found += [_partial(estimates)]
     found += _undefined(runs)
     found += [f"† {category}: {text}" for category, texts in sorted(warned.items()) for text in texts]
     found += ["reference: figures that the field quotes; they were not measured here.", _devices(runs)]
@@ -72,6 +74,20 @@ def listed(names: Sequence[str]) -> str:
     """The first few names, and how many more there are."""
     more = len(names) - _LISTED
     return ", ".join(names[:_LISTED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _different_data(runs: Sequence[Run]) -> list[str]:
+    """Runs that call their data alike and mean different images: their figures do not compare."""
+    found: dict[str, set[str]] = {}
+    for run in runs:
+        data = (run.record.get("splits") or {}).get("fingerprint")
+        if data:
+            found.setdefault(", ".join(map(str, run.record["categories"])), set()).add(str(data))
+    return [
+        f"{name}: {len(data)} different data sets of this name; runs on one do not compare with runs on another."
+        for name, data in sorted(found.items())
+        if len(data) > 1
+    ]
 
 
 def _evidence(runs: Sequence[Run]) -> str:
