@@ -59,7 +59,11 @@ class Run:
         self._prepare()
         with self._phase("data"):
             data = assembly.open_data(self.cfg)
-            self.record |= {"categories": data.categories, "splits": {**data.describe(), "fingerprint": data.fingerprint()}, "audit": data.audit()}
+            self.record |= {
+                "categories": data.categories,
+                "splits": {**data.describe(), "fingerprint": data.fingerprint()},
+                "audit": data.audit(),
+            }
         with self._phase("features"):
             representation = assembly.attach_features(self.cfg, data)
             representation.fit(batch["raw"] for batch in data.fit_dataloader())

@@ -128,6 +128,22 @@ def test_notes_say_what_the_ranking_is_worth() -> None:
     assert "grass†" in found.sheets[1].header and "grass†" in found.sheets[0].title
 
 
+def test_data_sets_that_only_share_a_name_are_told_apart() -> None:
+    records = study_records(categories=("brick",))
+    assert not any("different data sets" in note for note in built(records).notes)
+    for number, record in enumerate(records):
+        record["splits"] = {"fingerprint": f"data {number % 2}"}
+    assert any(note.startswith("brick: 2 different data sets of this name") for note in built(records).notes)
+
+
+def test_runs_launched_one_by_one_are_no_grid_with_holes() -> None:
+    records = study_records(study="single")[:-1]
+    assert not any(note.startswith(("missing:", "not run:")) for note in built(records, "single").notes)
+    for record in records:
+        record["study"] = "mine"
+    assert any(note.startswith("missing:") for note in built(records, "mine").notes)
+
+
 def test_holes_show_as_holes() -> None:
     records = []
     for weight in ("eps", "matched"):
