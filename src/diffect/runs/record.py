@@ -20,9 +20,31 @@ STATUSES = ("running", "finished", "failed", "interrupted")
 
 # Order of the keys in the file: what a reader looks for first, and the bulk last.
 _KEYS = (
-    *("format", "status", "error", "signature", "study", "seed", "choices", "categories", "metrics"),
-    *("intervals", "undefined", "training", "audit", "splits", "protocol", "seconds", "versions", "device"),
-    *("commit", "wandb", "created", "config", "schedule", "scores", "replicates"),
+    "format",
+    "status",
+    "error",
+    "signature",
+    "study",
+    "seed",
+    "choices",
+    "categories",
+    "metrics",
+    "intervals",
+    "undefined",
+    "training",
+    "audit",
+    "splits",
+    "protocol",
+    "seconds",
+    "versions",
+    "device",
+    "commit",
+    "wandb",
+    "created",
+    "config",
+    "schedule",
+    "scores",
+    "replicates",
 )
 
 Record = dict[str, Any]
