@@ -180,6 +180,26 @@ def test_score_repeats_the_runs_own_scores_whatever_the_batch(finished: Path, tm
         assert again == pytest.approx(mine, rel=1e-5)
 
 
+def test_sixteen_bit_images_score_alike_alone_and_in_company(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import numpy as np
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    for folder, count, top in (("train/good", 24, 4000), ("test/good", 3, 200), ("test/dent", 3, 4000)):
+        place = tmp_path / "data" / "part" / folder
+        place.mkdir(parents=True)
+        for number in range(count):  # a 12-bit sensor; some test images are so dark that 8 bits would hold them
+            Image.fromarray(rng.integers(0, top, (64, 64)).astype(np.uint16)).save(place / f"{number}.png")
+    monkeypatch.chdir(tmp_path)
+    assert train("data=mvtec", "data.root=data", "data.category=part") == 0
+    run = only(tmp_path / "outputs")
+    assert main(["score", f"run={run}", "out=alone", "batch_size=1", "maps=false"]) == 0
+    with (run / "scores.csv").open() as one, Path("alone/scores.csv").open() as other:
+        mine = {f"{row['category']}/{row['name']}": float(row["score"]) for row in csv.DictReader(one)}
+        again = {row["name"]: float(row["score"]) for row in csv.DictReader(other)}
+    assert again == pytest.approx(mine, rel=1e-5)
+
+
 def test_score_new_images_with_maps(finished: Path, tmp_path: Path) -> None:
     from PIL import Image
 

@@ -310,6 +310,7 @@ def test_the_description_says_what_there_is_and_what_is_missing(module: Callable
         "test": 6,
         "defects": {"good": 3, "hole": 3},
         "masks": 0,
+        "grey_bits": 16,
         "notes": ["3 defective images have no mask: image metrics only"],
     }
     assert "max(2, round(0.1 n))" in told["rule"] and "{" not in told["rule"]

@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 
 from diffect.data import decode
 from diffect.data.layout import EXTENSIONS
-from diffect.runs.record import write_atomic
+from diffect.runs import record as records
 
 
 def run(cfg: DictConfig) -> None:
@@ -31,10 +31,13 @@ def run(cfg: DictConfig) -> None:
     name = "test" if cfg.images is None else Path(str(cfg.images)).expanduser().resolve().stem
     out = Path(str(cfg.out)).expanduser() if cfg.out else folder / "scored" / name
     shutil.rmtree(out / "maps", ignore_errors=True)  # maps of an earlier call would stand beside other scores
+    # The depth of 16-bit files as training judged it: judged again on a batch, a score would depend on its neighbours.
+    told = records.read(folder / records.RECORD)["splits"]["categories"]
+    bits = [int(told[category]["grey_bits"]) for category in detector.categories]
     rows: list[tuple[str, str, str, str, str]] = []
     low = high = 0.0
     for batch in _batches(images, cfg.batch_size):
-        found = _judge(batch, trained, detector)
+        found = _judge(batch, trained, detector, bits)
         if not rows:  # one colour scale for all maps: the first batch's lowest value to twice its median peak
             low, high = float(found["maps"].min()), 2 * float(np.median(found["maps"].max((1, 2))))
         for place, (name, label, _) in enumerate(batch):
@@ -47,7 +50,7 @@ def run(cfg: DictConfig) -> None:
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(("name", "category", "score", "threshold", "flagged"))
     writer.writerows(rows)
-    write_atomic(out / "scores.csv", buffer.getvalue())
+    records.write_atomic(out / "scores.csv", buffer.getvalue())
     count = sum(row[-1] == "true" for row in rows)
     flags = f"{count} flagged" if None not in thresholds else "none flagged: the run had too few calibration images"
     print(f"{len(rows)} images scored, {flags}: {out / 'scores.csv'}")
@@ -90,13 +93,14 @@ def _batches(images: list[tuple[str, int, Path]], size: int) -> Iterator[list[tu
         yield images[start : start + size]
 
 
-def _judge(batch: list[tuple[str, int, Path]], trained: DictConfig, detector: Any) -> dict[str, Any]:
+def _judge(batch: list[tuple[str, int, Path]], trained: DictConfig, detector: Any, bits: list[int]) -> dict[str, Any]:
     """Decoded images (B, S, S, 3), maps (B, S, S) and scores (B,) as arrays."""
     import torch
 
     size, aspect = trained.data.size, trained.data.aspect
-    bits = decode.grey_bits([path for _, _, path in batch])
-    fitted = [decode.fit_square(decode.read_image(path, bits)[0], None, size, aspect) for _, _, path in batch]
+    fitted = [
+        decode.fit_square(decode.read_image(path, bits[label])[0], None, size, aspect) for _, label, path in batch
+    ]
     pixels = np.stack([image for image, _, _ in fitted])
     valid = np.zeros(pixels.shape[:3], bool)
     for inside, (_, _, (top, left, height, width)) in zip(valid, fitted, strict=True):

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Sampler
 
-from diffect.data import audit, splits
+from diffect.data import audit, decode, splits
 from diffect.data.batches import Batch, Batches, Extract, Items, as_is, images
 from diffect.data.cache import ImageStore, cache_root, logger, npy_writer, open_npy, progress
 from diffect.data.layout import choose_categories
@@ -255,6 +255,7 @@ class DataModule(pl.LightningDataModule):
             **counts,
             "defects": test,
             "masks": sum(sample.mask is not None for sample in samples),
+            "grey_bits": decode.grey_bits([sample.path for sample in samples if sample.split == "train"]),
             "notes": _notes(samples, store),
         }
 
