@@ -19,7 +19,7 @@ FLOORS = (  # from the ground up; what stands on one floor does not import each 
     {"schedules", "backbones", "metrics", "tracking", "runs", "sentences", "helping", "checkpoints"},
     {"weights", "interop", "representations", "reports"},
     {"denoising", "data"},
-    {"denoisers", "scorers"},
+    {"denoisers", "scorers", "anomaly_map"},
     {"detector"},
     {"assembly", "fitting", "panel", "account"},
     {"run"},

@@ -20,13 +20,13 @@ from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 
 from diffect import assembly
+from diffect.anomaly_map import AnomalyMap
 from diffect.commands.train import GROUPS
 from diffect.data.datamodule import DataModule
 from diffect.denoisers.learned import LearnedDenoiser
 from diffect.denoising import ImageNoise, Objective
 from diffect.launching import config_folder
 from diffect.representations import Representation
-from diffect.scorers import AnomalyMap
 from diffect.sentences import sentence
 from hydra_plugins.diffect_study.sweeper import grid
 

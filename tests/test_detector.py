@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from diffect.anomaly_map import AnomalyMap
 from diffect.denoisers.conv import ConvNet
 from diffect.denoisers.learned import LearnedDenoiser
 from diffect.denoising import Objective
@@ -22,7 +23,8 @@ from diffect.detector import Batch, Detector, Optimisation
 from diffect.fitting import fit
 from diffect.representations import Features, Pixels
 from diffect.schedules import Cosine
-from diffect.scorers import AnomalyMap, DenoisingError, Reconstruction
+from diffect.scorers.denoising import DenoisingError
+from diffect.scorers.reconstruction import Reconstruction
 from diffect.weights import V
 
 SIZE = 8

@@ -16,11 +16,14 @@ from scipy.ndimage import gaussian_filter
 from skimage.metrics import structural_similarity
 from torch import Tensor
 
+from diffect.anomaly_map import AnomalyMap
 from diffect.denoisers.conv import ConvNet
 from diffect.denoisers.learned import LearnedDenoiser
 from diffect.denoisers.unet import UNet
 from diffect.denoising import Denoiser, ImageNoise
-from diffect.scorers import AnomalyMap, DenoisingError, Reconstruction, Scorer
+from diffect.scorers.contract import Scorer
+from diffect.scorers.denoising import DenoisingError
+from diffect.scorers.reconstruction import Reconstruction
 
 DISTANCES = ("l1", "l2", "cosine", "ssim")
 

@@ -12,13 +12,15 @@ import torch
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
+from diffect.anomaly_map import AnomalyMap
 from diffect.denoisers.learned import LearnedDenoiser
 from diffect.denoising import ImageNoise, Objective, seed_of
 from diffect.metrics.conformal import conformal_threshold
 from diffect.metrics.detection import DetectionMetrics
 from diffect.metrics.evaluation import Evaluation
 from diffect.representations import Representation
-from diffect.scorers import AnomalyMap, Reconstruction, Scorer
+from diffect.scorers.contract import Scorer
+from diffect.scorers.reconstruction import Reconstruction
 
 Batch = dict[str, Tensor]
 

@@ -1,0 +1,1 @@
+"""Scorers: how a denoiser judges an image, one module for each."""

@@ -1,0 +1,90 @@
+"""Reconstruction: what the denoiser makes of a noised image, compared with the image."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from diffect.denoising import Denoiser, ImageNoise, add_noise, ddim
+from diffect.scorers.contract import check_levels
+
+Distance = Literal["l1", "l2", "cosine", "ssim"]
+
+
+class Reconstruction(nn.Module):
+    """Noise to a level, DDIM back in k steps, compare with the original: one component.
+
+    Args:
+        start: log-SNR of the noised image.
+        stop: the last log-SNR before x0; steps lie uniformly in log-SNR between the two.
+        steps: denoiser calls.
+        distance: l1, l2 or cosine over channels, or ssim (1 - structural similarity, over an 11-cell window).
+        guidance: how strongly each step leans towards the test image (Mousakhan et al. 2023, DDAD); 0 for none.
+        draws: noise draws, their distances averaged.
+    """
+
+    components = 1
+
+    def __init__(
+        self,
+        start: float = -1.0,
+        stop: float = 5.0,
+        steps: int = 8,
+        distance: Distance = "l2",
+        guidance: float = 0.0,
+        draws: int = 1,
+    ) -> None:
+        super().__init__()
+        check_levels("scorer.start and scorer.stop", [start, stop])
+        if steps < 1 or draws < 1:
+            raise ValueError(f"scorer.steps and scorer.draws must be 1 or more, found {steps} and {draws}")
+        if start >= stop:
+            raise ValueError(f"scorer.start is {start:g}: it must lie below scorer.stop, {stop:g}")
+        if distance not in ("l1", "l2", "cosine", "ssim"):
+            raise ValueError(f"scorer.distance is {distance!r}; allowed: l1, l2, cosine, ssim")
+        if guidance < 0:
+            raise ValueError(f"scorer.guidance is {guidance}; it must be 0 or more")
+        # Uniform in log-SNR: k levels from start towards stop, the last step going on to x0.
+        self.levels = [start + (stop - start) * step / max(steps - 1, 1) for step in range(steps)]
+        self.distance, self.guidance, self.draws = distance, guidance, draws
+
+    def forward(self, denoiser: Denoiser, x0: Tensor, label: Tensor | None, noise: ImageNoise) -> Tensor:
+        maps = [self._compare(x0, self.reconstruct(denoiser, x0, label, noise, draw)) for draw in range(self.draws)]
+        return torch.stack(maps).mean(0)[:, None]
+
+    def reconstruct(
+        self, denoiser: Denoiser, x0: Tensor, label: Tensor | None, noise: ImageNoise, draw: int = 0
+    ) -> Tensor:
+        """What the model makes of x0 (B, C, h, w) after noising it to the start level."""
+        log_snr = torch.full((len(x0),), self.levels[0], device=x0.device)
+        x_t = add_noise(x0, noise(x0, self.levels[0], draw), log_snr)
+        return ddim(denoiser, x_t, label, self.levels, target=x0, guidance=self.guidance)
+
+    def _compare(self, x0: Tensor, other: Tensor) -> Tensor:
+        if self.distance == "l1":
+            return (x0 - other).abs().mean(1)
+        if self.distance == "l2":
+            return (x0 - other).square().mean(1)
+        if self.distance == "cosine":
+            return 1 - F.cosine_similarity(x0, other, dim=1)
+        return (1 - _ssim(x0, other)).mean(1)
+
+
+def _ssim(a: Tensor, b: Tensor, window: int = 11) -> Tensor:
+    """Structural similarity per channel and position (Wang et al. 2004, eq. 13), same shape as a (B, C, h, w).
+
+    The stabilisers take the dynamic range of unit-variance data as 6 standard deviations.
+    """
+    window = min(window, a.shape[-1] - 1 + a.shape[-1] % 2)
+    c1, c2 = (0.01 * 6) ** 2, (0.03 * 6) ** 2
+
+    def mean(x: Tensor) -> Tensor:
+        return F.avg_pool2d(x, window, stride=1, padding=window // 2, count_include_pad=False)
+
+    mu_a, mu_b = mean(a), mean(b)
+    var_a, var_b = mean(a * a) - mu_a**2, mean(b * b) - mu_b**2
+    cov = mean(a * b) - mu_a * mu_b
+    return ((2 * mu_a * mu_b + c1) * (2 * cov + c2)) / ((mu_a**2 + mu_b**2 + c1) * (var_a + var_b + c2))
