@@ -7,10 +7,10 @@ The one contract of every denoiser is x0_hat = denoiser(x_t, log_snr, label).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -25,6 +25,29 @@ class Denoiser(Protocol):
     """x0_hat (B, C, h, w) from x_t (B, C, h, w), log_snr (B,) and the class label (B,), or None for no label."""
 
     def __call__(self, x_t: Tensor, log_snr: Tensor, label: Tensor | None) -> Tensor: ...
+
+
+@runtime_checkable
+class Learner(Protocol):
+    """What learns by steps: its loss (B,) on x0 (B, C, h, w), label (B,) and one draw of the objective."""
+
+    def loss(self, x0: Tensor, label: Tensor | None, noise: TrainingNoise) -> Tensor: ...
+
+
+@runtime_checkable
+class ClosedForm(Denoiser, Protocol):
+    """A denoiser that is solved at once: the exact posterior mean under a density of x0 that it has fitted.
+
+    `fit` may go through the batches (x0 (B, C, h, w), label (B,)) several times. `log_density` is log p(x_t) in nats
+    at each position (B, h, w), `log_normaliser` that part of it which does not depend on x_t: the rest, times -2, is
+    a squared distance in units of the noise.
+    """
+
+    def fit(self, batches: Iterable[tuple[Tensor, Tensor]]) -> None: ...
+
+    def log_density(self, x_t: Tensor, log_snr: Tensor, label: Tensor | None) -> Tensor: ...
+
+    def log_normaliser(self, log_snr: Tensor, label: Tensor | None) -> Tensor: ...
 
 
 def alpha_sigma(log_snr: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
@@ -63,6 +86,16 @@ def eps_error_factor(log_snr: Tensor, prediction: Prediction) -> Tensor:
     if prediction == "v":
         return torch.sigmoid(log_snr)
     return torch.exp(log_snr) if prediction == "x0" else torch.ones_like(log_snr)
+
+
+def denoising_loss(denoiser: Denoiser, x0: Tensor, label: Tensor | None, noise: TrainingNoise) -> Tensor:
+    """The training objective of any denoiser, weight * SNR * mean over (C, h, w) of (x0 - x0_hat)^2, per sample: (B,).
+
+    SNR ||x0 - x0_hat||^2 is the squared eps error: the figure that learned denoisers report, to compare with.
+    """
+    x0_hat = denoiser(add_noise(x0, noise.eps, noise.log_snr), noise.log_snr, label)
+    error = (x0 - x0_hat).float().square().flatten(1).mean(1)
+    return noise.weight * eps_error_factor(noise.log_snr, "x0") * error
 
 
 @dataclass(frozen=True)

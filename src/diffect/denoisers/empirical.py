@@ -1,0 +1,180 @@
+"""The empirical distribution in closed form: x0 is one of the training patches, as denoiser and as density."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor, nn
+
+from diffect.denoisers.coreset import greedy_centres
+from diffect.denoisers.models import by_model, model_count
+from diffect.denoising import alpha_sigma, seed_of
+
+Read = Callable[[Tensor, Tensor], Tensor]  # logits (P, B, M) and patches (M, C) to (P, B, D)
+
+_WEIGHTS = 2**24  # weights of stored patches held at a time
+
+
+class Empirical(nn.Module):
+    """x0 at each grid cell is one of M stored training patches x_i, all equally likely.
+
+    E[x0|x_t] = sum_i softmax_i(-||x_t - alpha x_i||^2 / (2 sigma^2)) x_i, over all of them, without approximation. As
+    sigma goes to 0 it is the nearest neighbour of x_t / alpha, and the denoising error of an un-noised patch its
+    distance to it: PatchCore (Roth et al. 2022, eq. 6). Squared distances are exact to about 1e-6 C in float32.
+
+    Args:
+        shape: (C, h, w) of x0.
+        classes: how many categories there are.
+        memory: M of each category, a whole number, or a share of its patches; kept by `greedy_centres`.
+        window: patches count only at cells at most so many rows and columns from their own; None for everywhere.
+        projection: channels of the random projection in which patches are chosen, None for none (Roth et al. 2022,
+            section 3.2).
+        conditional: each category is denoised by its own patches, images without label by all; else by all alike,
+            M being those of all categories.
+        seed: of the projection.
+    """
+
+    patches: Tensor
+    cells: Tensor
+    owners: Tensor
+
+    def __init__(
+        self,
+        shape: tuple[int, int, int],
+        classes: int = 1,
+        memory: int | float = 10_000,
+        window: int | None = None,
+        projection: int | None = 128,
+        conditional: bool = True,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if isinstance(memory, bool) or memory <= 0 or (isinstance(memory, float) and memory > 1):
+            raise ValueError(
+                f"denoiser.memory is {memory}; it must be a whole number of patches, 1 or more, or a share in (0, 1]"
+            )
+        for key, value in (("window", window), ("projection", projection)):
+            if value is not None and value < (key == "projection"):
+                raise ValueError(f"denoiser.{key} is {value}; it must be {int(key == 'projection')} or more, or null")
+        channels, *self.grid = shape
+        self.memory, self.window, self.projection, self.seed = memory, window, projection, seed
+        self.models = model_count(classes, conditional)
+        # Sized by the fit.
+        self.register_buffer("patches", torch.empty(0, channels))
+        self.register_buffer("cells", torch.empty(0, dtype=torch.int64))  # where each patch is from
+        self.register_buffer("owners", torch.empty(0, dtype=torch.int64))  # which category each patch is of
+
+    def forward(self, x_t: Tensor, log_snr: Tensor, label: Tensor | None = None) -> Tensor:
+        """x0_hat (B, C, h, w); label None lets the patches of all categories count."""
+        return self._read(x_t, log_snr, label, lambda logits, patches: logits.softmax(2) @ patches)
+
+    def log_density(self, x_t: Tensor, log_snr: Tensor, label: Tensor | None = None) -> Tensor:
+        """log of the mean over i of N(x_t; alpha x_i, sigma^2 I) at each position, in nats: (B, h, w)."""
+        evidence = self._read(x_t, log_snr, label, lambda logits, _: logits.logsumexp(2, keepdim=True))[:, 0]
+        _, sigma = alpha_sigma(log_snr, evidence)  # (B, 1, 1)
+        return self.log_normaliser(log_snr, label) + evidence - x_t.square().sum(1) / (2 * sigma**2)
+
+    def log_normaliser(self, log_snr: Tensor, label: Tensor | None = None) -> Tensor:
+        """-C/2 log(2 pi sigma^2) - log M at each position, M being the patches that count there: (B, h, w)."""
+        counts = self.patches.new_empty(len(log_snr), math.prod(self.grid))
+        for model, rows in by_model(label, self.models, len(log_snr)):
+            mine, near = self._memory(model)
+            counts[rows] = near.sum(1).to(counts) if near is not None else float(len(mine))
+        _, sigma = alpha_sigma(log_snr, counts)
+        found = -0.5 * self.patches.shape[1] * (2 * math.pi * sigma**2).log() - counts.log()
+        return found.unflatten(1, self.grid)
+
+    @torch.no_grad()
+    def fit(self, batches: Iterable[tuple[Tensor, Tensor]]) -> None:
+        """Choose and keep the patches of x0 (B, C, h, w); batches may come in any order."""
+        held: list[list[Tensor]] = [[] for _ in range(max(self.models - 1, 1))]
+        for x0, label in batches:
+            for model, rows in by_model(label, self.models, len(x0)):
+                held[model].append(x0[rows].to(self.patches).flatten(2).mT.flatten(0, 1))  # (B P, C)
+        if not any(held):
+            raise ValueError("denoiser=empirical was given no image to fit on")
+        cells = torch.arange(math.prod(self.grid), device=self.patches.device)
+        kept = []
+        for model, parts in enumerate(held):
+            patches = torch.cat(parts)
+            parts.clear()  # half the memory
+            whence = cells.repeat(len(patches) // len(cells))
+            chosen = greedy_centres(self._points(patches, whence), self._count(len(patches)))
+            kept.append((patches[chosen], whence[chosen], torch.full_like(chosen, model)))
+        self.patches, self.cells, self.owners = (torch.cat(parts) for parts in zip(*kept, strict=True))
+        self._check_window()
+
+    def _count(self, patches: int) -> int:
+        """How many of a category's patches to keep."""
+        count = self.memory if isinstance(self.memory, int) else max(1, round(self.memory * patches))
+        if count > patches:
+            raise ValueError(
+                f"denoiser.memory is {count}, but there are only {patches} patches to fit on; lower it, or give a "
+                "share, such as 0.1"
+            )
+        return count
+
+    def _points(self, patches: Tensor, whence: Tensor) -> Tensor:
+        """What centres are chosen by: patches (N, C), projected, and with a window their places beside them.
+
+        Two places beyond the window are made to lie farther apart than any two patches, so that every window gets
+        patches of its own before any gets more.
+        """
+        points = patches
+        if self.projection is not None and self.projection < patches.shape[1]:
+            generator = torch.Generator().manual_seed(seed_of(self.seed, "projection"))
+            matrix = torch.randn(patches.shape[1], self.projection, generator=generator) / self.projection**0.5
+            points = patches @ matrix.to(patches)
+        if self.window is None:
+            return points
+        widest = 2 * (points - points.mean(0)).square().sum(1).max().sqrt()
+        return torch.cat([points, self._places(whence).to(points) * widest / (self.window + 1)], dim=1)
+
+    def _places(self, cells: Tensor) -> Tensor:
+        """Rows and columns (N, 2) of cells (N,)."""
+        width = self.grid[1]
+        return torch.stack([cells // width, cells % width], dim=1)
+
+    def _memory(self, model: int) -> tuple[Tensor, Tensor | None]:
+        """A model's patches (M, C), and with a window which of them count at which cell, (P, M)."""
+        mine = self.owners == model
+        if model == self.models - 1:  # that of all categories
+            mine = torch.ones_like(mine)
+        if self.window is None:
+            return self.patches[mine], None
+        here = self._places(torch.arange(math.prod(self.grid), device=mine.device))
+        apart = (here[:, None] - self._places(self.cells[mine])).abs().amax(2)
+        return self.patches[mine], apart <= self.window
+
+    def _check_window(self) -> None:
+        for model in range(self.models):
+            _, near = self._memory(model)
+            empty = 0 if near is None else int((~near.any(1)).sum())
+            if empty:
+                raise ValueError(
+                    f"denoiser.window is {self.window}, and no stored patch lies so near to {empty} of the "
+                    f"{math.prod(self.grid)} cells; raise it, or denoiser.memory, which is {self.memory}"
+                )
+
+    def _read(self, x_t: Tensor, log_snr: Tensor, label: Tensor | None, read: Read) -> Tensor:
+        """`read(logits, patches)` at every position, (B, D, h, w); what the logits lack is the same for all patches.
+
+        logits_i = log N(x_t; alpha x_i, sigma^2 I) + constant = (alpha x_t x_i - alpha^2 x_i^2 / 2) / sigma^2.
+        """
+        found, order = [], []
+        for model, rows in by_model(label, self.models, len(x_t)):
+            patches, near = self._memory(model)
+            alpha, sigma = alpha_sigma(log_snr[rows], x_t[rows, :, 0, 0])  # (B, 1)
+            scaled = x_t[rows].flatten(2).permute(2, 0, 1) * alpha / sigma**2  # (P, B, C)
+            bias = 0.5 * (alpha / sigma) ** 2 * patches.square().sum(1)  # (B, M)
+            parts = []
+            for cells in torch.arange(len(scaled)).split(max(1, _WEIGHTS // bias.numel())):
+                logits = scaled[cells] @ patches.T - bias
+                if near is not None:
+                    logits = logits.masked_fill(~near[cells][:, None], -math.inf)
+                parts.append(read(logits, patches))
+            found.append(torch.cat(parts).permute(1, 2, 0).unflatten(2, self.grid))
+            order.append(rows)
+        return torch.cat(found)[torch.cat(order).argsort()]

@@ -1,0 +1,189 @@
+"""The Gaussian in closed form: the Wiener filter as denoiser, the Mahalanobis distance as density."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterable
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from diffect.denoisers.models import by_model, model_count
+from diffect.denoisers.moments import Moments
+from diffect.denoising import alpha_sigma
+
+Where = Literal["cell", "shared"]
+
+logger = logging.getLogger(__name__)
+_CHUNK = 128  # covariances taken apart at a time, in float64
+
+
+class Gaussian(nn.Module):
+    """x0 ~ N(mu, Sigma) at each grid cell, so that the posterior mean is the Wiener filter.
+
+    E[x0|x_t] = mu + alpha Sigma (alpha^2 Sigma + sigma^2 I)^-1 (x_t - alpha mu).
+    -2 log p_t(x_t), less its log-determinant and constant, is the squared Mahalanobis distance of x_t / alpha under
+    Sigma + (sigma / alpha)^2 I: PaDiM (Defard et al. 2020, eq. 2), its regulariser being the noise variance (0.01
+    there: log-SNR 4.6). Sigma is kept as its eigenvectors and eigenvalues, so that any level costs two products.
+
+    Args:
+        shape: (C, h, w) of x0.
+        classes: how many categories there are.
+        mean, covariance: `cell`, one for each grid cell, or `shared` by all cells.
+        shrinkage: share of Sigma that is replaced by its mean variance times I: a number in [0, 1], or `oas`, the
+            share that is best for Gaussian data of so many samples (Chen et al. 2010, eq. 23).
+        conditional: one Gaussian for each category, and one of all images for those without label; else the latter
+            alone.
+    """
+
+    mean: Tensor
+    vectors: Tensor
+    values: Tensor
+
+    def __init__(
+        self,
+        shape: tuple[int, int, int],
+        classes: int = 1,
+        mean: Where = "cell",
+        covariance: Where = "cell",
+        shrinkage: float | Literal["oas"] = "oas",
+        conditional: bool = True,
+    ) -> None:
+        super().__init__()
+        if mean not in ("cell", "shared") or covariance not in ("cell", "shared"):
+            raise ValueError(
+                f"denoiser.mean is {mean!r} and denoiser.covariance is {covariance!r}; allowed: cell, shared"
+            )
+        if shrinkage != "oas" and not (isinstance(shrinkage, float | int) and 0 <= shrinkage <= 1):
+            raise ValueError(f"denoiser.shrinkage is {shrinkage!r}; allowed: oas, or a number in [0, 1]")
+        channels, *self.grid = shape
+        self.shrinkage, self.mean_of, self.covariance_of = shrinkage, mean, covariance
+        models, cells = model_count(classes, conditional), math.prod(self.grid)
+        spreads = cells if covariance == "cell" else 1
+        # Before the fit N(0, I), which is what a representation of unit variance promises.
+        self.register_buffer("mean", torch.zeros(models, cells if mean == "cell" else 1, channels))
+        self.register_buffer("vectors", torch.eye(channels).repeat(models, spreads, 1, 1))
+        self.register_buffer("values", torch.ones(models, spreads, channels))
+
+    def forward(self, x_t: Tensor, log_snr: Tensor, label: Tensor | None = None) -> Tensor:
+        """x0_hat (B, C, h, w); label None stands for all images."""
+        x0_hat = torch.empty_like(x_t)
+        for model, rows in by_model(label, len(self.mean), len(x_t)):
+            along, spread, alpha = self._along(model, x_t[rows], log_snr[rows])
+            gain = alpha * self.values[model][:, None] / spread
+            found = self.mean[model][:, None] + _turn(gain * along, self.vectors[model].mT)
+            x0_hat[rows] = found.permute(1, 2, 0).unflatten(2, self.grid)
+        return x0_hat
+
+    def log_density(self, x_t: Tensor, log_snr: Tensor, label: Tensor | None = None) -> Tensor:
+        """log N(x_t; alpha mu, alpha^2 Sigma + sigma^2 I) at each position, in nats: (B, h, w)."""
+        return self.log_normaliser(log_snr, label) - 0.5 * self.mahalanobis(x_t, log_snr, label)
+
+    def mahalanobis(self, x_t: Tensor, log_snr: Tensor, label: Tensor | None = None) -> Tensor:
+        """(x_t - alpha mu)^T (alpha^2 Sigma + sigma^2 I)^-1 (x_t - alpha mu) at each position: (B, h, w)."""
+        squared = x_t.new_empty(len(x_t), *self.grid)
+        for model, rows in by_model(label, len(self.mean), len(x_t)):
+            along, spread, _ = self._along(model, x_t[rows], log_snr[rows])
+            squared[rows] = (along.square() / spread).sum(2).mT.unflatten(1, self.grid)
+        return squared
+
+    def log_normaliser(self, log_snr: Tensor, label: Tensor | None = None) -> Tensor:
+        """-1/2 log det(2 pi (alpha^2 Sigma + sigma^2 I)) at each position: (B, h, w)."""
+        found = self.values.new_empty(len(log_snr), *self.grid)
+        for model, rows in by_model(label, len(self.mean), len(log_snr)):
+            spread, _ = self._spread(model, log_snr[rows])
+            half = -0.5 * (2 * math.pi * spread).log().sum(2).mT  # (B, P or 1)
+            found[rows] = half.expand(-1, math.prod(self.grid)).unflatten(1, self.grid)
+        return found
+
+    @torch.no_grad()
+    def fit(self, batches: Iterable[tuple[Tensor, Tensor]]) -> None:
+        """Means and covariances of x0 (B, C, h, w) by category, in one pass; batches may come in any order.
+
+        Sums are kept in the precision of the buffers, eigenvectors are found in float64. Where no more samples than
+        channels stand behind a covariance it is singular, and a warning says what is done about it.
+        """
+        models, cells, groups = len(self.mean), math.prod(self.grid), self.values.shape[1]
+        found = [Moments.none(cells, groups, self.mean) for _ in range(max(models - 1, 1))]
+        shift = None
+        for x0, label in batches:
+            patches = _patches(x0.to(self.mean))
+            if shift is None:
+                shift = patches.mean(1) if self.mean_of == "cell" else patches.mean((0, 1))[None]
+            for model, rows in by_model(label, models, len(x0)):
+                found[model].add(patches[:, rows] - shift[:, None])
+        if shift is None:
+            raise ValueError("denoiser=gaussian was given no image to fit on")
+        fewest = min(moments.count for moments in found)
+        if fewest < 2 and self.mean_of == "cell":
+            raise ValueError(
+                f"denoiser.mean is cell, which needs 2 images or more of each category to fit on; found {fewest}: "
+                "take denoiser.mean=shared"
+            )
+        if models > 1:
+            found.append(sum(found[1:], start=found[0]))  # the last model has seen them all
+        for model, moments in enumerate(found):
+            self._solve(model, moments, shift)
+        self._warn(fewest * (cells // groups))
+
+    def _solve(self, model: int, moments: Moments, shift: Tensor) -> None:
+        """Fill the buffers of one model; the moments are about `shift` (P or 1, C)."""
+        centre = moments.average if self.mean_of == "cell" else moments.average.mean(0, keepdim=True)
+        self.mean[model] = shift + centre
+        cells, groups = len(moments.first), len(moments.second)
+        samples = (moments.count - (self.mean_of == "cell")) * (cells // groups)  # less what the mean takes
+        for start in range(0, groups, _CHUNK):
+            some = slice(start, start + _CHUNK)
+            values, vectors = torch.linalg.eigh(moments.scatter(centre, some) / samples)
+            values = values.clamp(min=0)
+            share = oas_share(values, samples) if self.shrinkage == "oas" else self.shrinkage
+            self.values[model, some] = (1 - share) * values + share * values.mean(1, keepdim=True)
+            self.vectors[model, some] = vectors
+
+    def _warn(self, samples: int) -> None:
+        """Say where a covariance is of no more samples than channels."""
+        channels = self.values.shape[2]
+        if samples > channels:
+            return
+        done = "is left to the noise alone" if self.shrinkage == 0 else "is shrunk towards a multiple of I"
+        logger.warning(
+            "denoiser=gaussian has %d samples for a covariance of %d channels, which %s (denoiser.shrinkage=%s, "
+            "denoiser.covariance=%s)",
+            samples,
+            channels,
+            done,
+            self.shrinkage,
+            self.covariance_of,
+        )
+
+    def _along(self, model: int, x_t: Tensor, log_snr: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """x_t - alpha mu along the axes of Sigma (P, B, C), its variances (P or 1, B, C), and alpha (B, 1)."""
+        spread, alpha = self._spread(model, log_snr)
+        return _turn(_patches(x_t) - alpha * self.mean[model][:, None], self.vectors[model]), spread, alpha
+
+    def _spread(self, model: int, log_snr: Tensor) -> tuple[Tensor, Tensor]:
+        """The eigenvalues of alpha^2 Sigma + sigma^2 I (P or 1, B, C), and alpha (B, 1)."""
+        alpha, sigma = alpha_sigma(log_snr, self.values[0, 0, None].expand(len(log_snr), -1))
+        return alpha**2 * self.values[model][:, None] + sigma**2, alpha
+
+
+def oas_share(values: Tensor, samples: int) -> Tensor:
+    """Oracle-approximating shrinkage (..., 1) for eigenvalues (..., C) of covariances (Chen et al. 2010, eq. 23)."""
+    channels = values.shape[-1]
+    squares, trace2 = values.square().sum(-1, keepdim=True), values.sum(-1, keepdim=True).square()
+    above = (1 - 2 / channels) * squares + trace2
+    below = (samples + 1 - 2 / channels) * (squares - trace2 / channels)
+    # Where all eigenvalues are equal there is nothing to shrink: 1 and 0 are the same.
+    return torch.where(below > above, above / below, 1.0)
+
+
+def _patches(x: Tensor) -> Tensor:
+    """(P, B, C), the P = h w cells first, from (B, C, h, w)."""
+    return x.flatten(2).permute(2, 0, 1)
+
+
+def _turn(patches: Tensor, axes: Tensor) -> Tensor:
+    """Patches (P, B, C) times axes (P or 1, C, C)."""
+    return (patches.reshape(len(axes), -1, patches.shape[2]) @ axes).reshape(patches.shape)
