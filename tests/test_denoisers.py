@@ -36,9 +36,9 @@ def network(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
-def make(network: str, perturbed: bool = True, **settings: Any) -> LearnedDenoiser:
+def make(network: str, perturbed: bool = True, shape: tuple[int, int, int] = SHAPE, **settings: Any) -> LearnedDenoiser:
     torch.manual_seed(0)
-    denoiser = LearnedDenoiser(NETWORKS[network], SHAPE, **settings).eval()
+    denoiser = LearnedDenoiser(NETWORKS[network], shape, **settings).eval()
     if perturbed:  # zero-initialised layers would hide everything
         with torch.no_grad():
             for parameter in denoiser.parameters():
@@ -54,6 +54,18 @@ def inputs(count: int = 5) -> tuple[Tensor, Tensor]:
 def test_the_output_has_the_shape_of_the_input(network: str) -> None:
     x_t, log_snr = inputs()
     assert make(network)(x_t, log_snr, None).shape == x_t.shape
+
+
+@pytest.mark.parametrize("grid", [(4, 20), (20, 4)])
+def test_on_a_long_grid_every_cell_stays_in_its_place(network: str, grid: tuple[int, int]) -> None:
+    net = make(network, shape=(4, *grid)).network
+    x_t, log_snr = torch.randn(1, 4, *grid, generator=torch.Generator().manual_seed(1)), torch.zeros(1)
+    for row, column in ((0, 3), (3, 0), (grid[0] - 1, grid[1] - 1)):
+        moved = x_t.clone()
+        moved[:, :, row, column] += 3
+        change = (net(moved, log_snr, None) - net(x_t, log_snr, None)).abs().sum((0, 1))  # (h, w)
+        found = divmod(int(change.argmax()), grid[1])
+        assert max(abs(found[0] - row), abs(found[1] - column)) <= 2
 
 
 def test_a_new_network_predicts_v_0_so_x0_hat_is_alpha_x_t(network: str) -> None:
@@ -159,7 +171,7 @@ def test_guidance_extrapolates_from_the_unconditional_guess(network: str, predic
 class Listener(nn.Module):
     """A network that notes the labels it is told."""
 
-    def __init__(self, channels: int, size: int, classes: int) -> None:
+    def __init__(self, shape: tuple[int, int, int], classes: int) -> None:
         super().__init__()
         self.classes, self.heard = classes, torch.zeros(0)
 
@@ -259,14 +271,17 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: make("mlp", classes=3, label_dropout=0.0, guidance=1.0),
         r"denoiser\.guidance.*denoiser\.label_dropout above 0",
     ),
-    "even kernel": (lambda: ConvNet(4, 8, 0, kernel=4), r"denoiser\.network\.kernel is 4; it must be odd"),
-    "patch": (lambda: DiT(4, 9, 0, patch=2), r"denoiser\.network\.patch is 2; it must divide the grid, 9"),
-    "heads": (lambda: DiT(4, 8, 0, width=36, heads=4), r"denoiser\.network\.width is 36; .* 16"),
-    "halvings": (lambda: UNet(4, 10, 0), r"denoiser\.network\.widths has 3 resolutions.* divide by 4; it is 10"),
-    "widths": (lambda: UNet(4, 8, 0, widths=(12, 32, 64)), r"widths \[12, 32, 64\] must be multiples of 8"),
-    "attention flags": (lambda: UNet(4, 8, 0, attention=(True, False)), r"attention \[True, False\] must have one"),
+    "even kernel": (lambda: ConvNet((4, 8, 8), 0, kernel=4), r"denoiser\.network\.kernel is 4; it must be odd"),
+    "patch": (lambda: DiT((4, 8, 9), 0, patch=2), r"denoiser\.network\.patch is 2; .* grid, 8 x 9"),
+    "heads": (lambda: DiT((4, 8, 8), 0, width=36, heads=4), r"denoiser\.network\.width is 36; .* 16"),
+    "halvings": (lambda: UNet((4, 8, 10), 0), r"denoiser\.network\.widths has 3 resolutions.* by 4; they are 8 x 10"),
+    "widths": (lambda: UNet((4, 8, 8), 0, widths=(12, 32, 64)), r"widths \[12, 32, 64\] must be multiples of 8"),
+    "attention flags": (
+        lambda: UNet((4, 8, 8), 0, attention=(True, False)),
+        r"attention \[True, False\] must have one",
+    ),
     "head": (
-        lambda: UNet(4, 8, 0, widths=(8, 16), attention=(False, False)),
+        lambda: UNet((4, 8, 8), 0, widths=(8, 16), attention=(False, False)),
         r"denoiser\.network\.head is 32; it must divide the widths that carry attention.*\[16\]",
     ),
 }

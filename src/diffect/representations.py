@@ -7,6 +7,7 @@ silently shift log_snr and void the comparison.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import Literal
@@ -18,6 +19,11 @@ from torch import Tensor, nn
 from diffect.backbones import Backbone
 
 Scaling = Literal["scaled", "standard", "whitened"]
+Exposure = Literal["level", "none"]
+
+LUMA = (0.299, 0.587, 0.114)  # of R, G, B
+MIDDLE = 0.459  # mean luma of ImageNet, (0.485, 0.456, 0.406) in RGB: what the backbones were trained on
+MOST = 8.0
 
 
 class Representation(nn.Module, ABC):
@@ -38,7 +44,7 @@ class Representation(nn.Module, ABC):
 
     @abstractmethod
     def extract(self, images: Tensor) -> Tensor:
-        """The frozen stage: uint8 images (B, 3, S, S) to raw (B, C, h, w) float32."""
+        """The frozen stage: uint8 images (B, 3, H, W) to raw (B, C, h, w) float32."""
 
     @abstractmethod
     def _matrix(self, covariance: Tensor) -> Tensor:
@@ -77,7 +83,7 @@ class Representation(nn.Module, ABC):
         return torch.einsum("dc,bchw->bdhw", self.matrix, centred)
 
     def decode(self, x0: Tensor) -> Tensor | None:
-        """Images (B, 3, S, S) in [0, 1] from x0, or None where there is no way back."""
+        """Images (B, 3, H, W) in [0, 1] from x0, or None where there is no way back."""
         return None
 
     @property
@@ -111,54 +117,55 @@ class Features(Representation):
 
     Args:
         backbone: gives the levels.
-        grid: side of the grid in cells; None takes the finest level's own.
-        size: side of the images, needed to measure the backbone's maps once.
+        grid: cells of the grid along the short side, the long side in proportion; None takes the finest level's own.
         scaling: `scaled` one scalar per level (channels keep their relative variance, each level has mean variance 1);
             `standard` every channel to unit variance; `whitened` all channels decorrelated too, by the symmetric
             (ZCA) root, so that every channel stays itself as nearly as possible.
         shrinkage: share of the mean variance added to the diagonal before whitening.
+        exposure: `level` multiplies every image to one brightness, see `level`; `none` takes it as it is.
     """
 
     def __init__(
         self,
         backbone: Backbone,
-        size: int,
         grid: int | None = None,
         scaling: Scaling = "standard",
         shrinkage: float = 1e-3,
+        exposure: Exposure = "level",
     ) -> None:
         if scaling not in ("scaled", "standard", "whitened"):
             raise ValueError(f"representation.scaling is {scaling!r}; allowed: scaled, standard, whitened")
+        if exposure not in ("level", "none"):
+            raise ValueError(f"representation.exposure is {exposure!r}; allowed: level, none")
         if (grid is not None and grid < 1) or shrinkage <= 0:
             raise ValueError(
                 f"representation.grid is {grid} and representation.shrinkage is {shrinkage}: the grid must be 1 or "
                 "more (null for the finest level's own), the shrinkage positive"
             )
-        with torch.no_grad():
-            maps = backbone.maps(torch.zeros(1, 3, size, size))
-        super().__init__(sum(m.shape[1] for m in maps))
+        super().__init__(sum(backbone.channels))
         self._frozen = (backbone,)  # in a tuple: torch then neither moves it nor puts it in a checkpoint
-        self.levels = [m.shape[1] for m in maps]
-        self.grid = grid or max(m.shape[-1] for m in maps)
-        self.scaling, self.shrinkage = scaling, shrinkage
+        self.grid, self.scaling, self.shrinkage, self.exposure = grid, scaling, shrinkage, exposure
 
     @property
     def identity(self) -> str:
-        return f"{self._frozen[0].identity}:grid{self.grid}"
+        return f"{self._frozen[0].identity}:grid={self.grid or 'own'}:exposure={self.exposure}"
 
     def extract(self, images: Tensor) -> Tensor:
         (backbone,) = self._frozen
         backbone.to(images.device)
         with torch.no_grad():
-            maps = backbone.maps(images.float() / 255)
-        return torch.cat([_to_grid(m.float(), self.grid) for m in maps], dim=1)
+            maps = backbone.maps(level(images) if self.exposure == "level" else images.float() / 255)
+        finest = max((m.shape[-2:] for m in maps), key=math.prod)
+        scale = self.grid / min(finest) if self.grid else 1
+        grid = round(scale * finest[0]), round(scale * finest[1])
+        return torch.cat([_to_grid(m.float(), grid) for m in maps], dim=1)
 
     def _matrix(self, covariance: Tensor) -> Tensor:
         variance = covariance.diagonal().clamp(min=1e-8)
         if self.scaling == "standard":
             return torch.diag(variance.rsqrt())
         if self.scaling == "scaled":
-            scalars = [level.mean().rsqrt().expand(len(level)) for level in variance.split(self.levels)]
+            scalars = [level.mean().rsqrt().expand(len(level)) for level in variance.split(self._frozen[0].channels)]
             return torch.diag(torch.cat(scalars))
         # Correlations are whitened, not covariances: levels of large raw variance must not drown the others.
         std = variance.sqrt()
@@ -175,10 +182,23 @@ class Features(Representation):
         return self.scaling != "whitened"
 
 
-def _to_grid(maps: Tensor, grid: int) -> Tensor:
-    """Feature maps (B, C, h, w) on a grid of (grid, grid): averaged down, or interpolated up."""
-    if maps.shape[-1] > grid:
-        return F.adaptive_avg_pool2d(maps, grid)
-    if maps.shape[-1] < grid:
-        return F.interpolate(maps, size=(grid, grid), mode="bilinear", align_corners=False)
+def level(images: Tensor) -> Tensor:
+    """uint8 images (B, 3, H, W) as float32, each multiplied so that its mean luma is that of ImageNet, `MIDDLE`.
+
+    A gain on the whole image cancels, whatever its content, up to the rounding and the saturation of 8 bits. Values
+    above 1 stay. The factor is at most `MOST`, so that a black image stays dark.
+    """
+    luma = images.sum((2, 3), dtype=torch.float64) @ images.new_tensor(LUMA, dtype=torch.float64)  # (B,)
+    luma = luma / (255 * images.shape[2] * images.shape[3])
+    factor = (MIDDLE / luma).clamp(max=MOST)
+    return images.float() * (factor / 255).float().view(-1, 1, 1, 1)
+
+
+def _to_grid(maps: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Feature maps (B, C, h, w) on another grid: averaged down, or interpolated up."""
+    height, width = maps.shape[-2:]
+    if height > grid[0] or width > grid[1]:
+        maps = F.adaptive_avg_pool2d(maps, (min(height, grid[0]), min(width, grid[1])))
+    if maps.shape[-2:] != grid:
+        maps = F.interpolate(maps, size=grid, mode="bilinear", align_corners=False)
     return maps

@@ -19,7 +19,7 @@ Make = Callable[..., Path]
 
 def of(root: Path, cache: Path) -> dict:
     samples = Folder(root).samples("part")
-    return audit(samples, ImageStore.open(samples, 64, "pad", cache))
+    return audit(samples, ImageStore.open(samples, (64, 64), "pad", cache))
 
 
 def test_auroc_is_that_of_scikit_learn_with_ties() -> None:

@@ -20,7 +20,7 @@ Make = Callable[..., Path]
 
 
 def open_store(root: Path, cache: Path, size: int = 32, aspect: str = "pad") -> ImageStore:
-    return ImageStore.open(Folder(root).samples("part"), size, aspect, cache)
+    return ImageStore.open(Folder(root).samples("part"), (size, size), aspect, cache)
 
 
 def store_files(cache: Path) -> list[Path]:
@@ -85,31 +85,23 @@ def test_exif_orientation_is_applied(tmp_path: Path) -> None:
     assert np.array_equal(pixels, np.rot90(picture(1, 20, 40), -1))
 
 
-def test_pad_keeps_the_aspect_and_mirrors_around(tmp_path: Path) -> None:
-    pixels = picture(1, 20, 40)
-    mask = np.ones((20, 40), np.uint8)
-    image, fitted, box = decode.fit_square(pixels, mask, 40, "pad")
-    assert box == (10, 0, 20, 40)
-    assert np.array_equal(image[10:30], pixels)
-    assert np.array_equal(image[:10], pixels[:10][::-1]) and np.array_equal(image[30:], pixels[10:][::-1])
-    assert fitted.sum() == 20 * 40 and fitted[10:30].all()
-    image, _, box = decode.fit_square(pixels, None, 40, "stretch")
-    assert box == (0, 0, 40, 40) and image.shape == (40, 40, 3)
+@pytest.mark.parametrize("extension", ["png", "jpg", "tif", "bmp"])
+def test_the_size_in_the_header_is_that_of_the_pixels(tmp_path: Path, extension: str) -> None:
+    path = tmp_path / f"x.{extension}"
+    for orientation in range(1, 9):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        Image.fromarray(picture(1, 20, 40)).save(path, **({} if extension == "bmp" else {"exif": exif}))
+        assert decode.size_of(path) == decode.read_image(path)[0].shape[:2]
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (1, 300), (301, 2), (37, 64)])
-def test_any_shape_fits(shape: tuple[int, int]) -> None:
-    for aspect in decode.ASPECTS:
-        image, mask, (top, left, height, width) = decode.fit_square(picture(1, *shape), None, 33, aspect)
-        assert image.shape == (33, 33, 3) and mask.shape == (33, 33)
-        assert top >= 0 and left >= 0 and top + height <= 33 and left + width <= 33
-
-
-def test_masks_take_the_nearest_pixel() -> None:
-    mask = np.zeros((64, 64), np.uint8)
-    mask[16:32, 8:40] = 1
-    _, fitted, _ = decode.fit_square(picture(1, 64, 64), mask, 32, "pad")
-    assert fitted.sum() == mask.sum() // 4 and set(np.unique(fitted)) == {0, 1}
+def test_the_size_is_read_without_decoding(tmp_path: Path) -> None:
+    path = save(tmp_path / "x.png", picture(1, 200, 300))
+    path.write_bytes(path.read_bytes()[:2000])
+    assert decode.size_of(path) == (200, 300)
+    path.write_bytes(path.read_bytes()[:20])
+    with pytest.raises(ValueError, match=r"x\.png cannot be read as an image"):
+        decode.size_of(path)
 
 
 def test_statistics_are_those_of_the_original() -> None:
@@ -255,7 +247,7 @@ def test_a_second_opening_decodes_nothing(make: Make, tmp_path: Path, monkeypatc
     assert np.array_equal(first.rows, second.rows)
 
 
-def test_the_key_follows_files_size_and_aspect(make: Make, tmp_path: Path) -> None:
+def test_the_key_follows_files_canvas_and_aspect(make: Make, tmp_path: Path) -> None:
     root, cache = make(), tmp_path / "cache"
     keys = {
         open_store(root, cache).key,
@@ -345,12 +337,6 @@ def test_a_full_disk_and_a_folder_that_cannot_be_written_are_told(make: Make, tm
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match="cannot be written"):
         open_store(root, tmp_path / "file")
-
-
-@pytest.mark.parametrize(("size", "aspect", "said"), [(8, "pad", "data.size=8"), (32, "crop", "data.aspect=crop")])
-def test_size_and_aspect_are_checked(make: Make, tmp_path: Path, size: int, aspect: str, said: str) -> None:
-    with pytest.raises(ValueError, match=said):
-        open_store(make(), tmp_path / "cache", size, aspect)
 
 
 def test_the_row_format_holds_no_objects() -> None:

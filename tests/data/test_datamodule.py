@@ -83,6 +83,7 @@ def test_splits_follow_seed_and_category_and_shots_nest() -> None:
         ({"workers": -1}, r"data\.workers=-1"),
         ({"size": 7}, r"data\.size=7"),
         ({"aspect": "crop"}, r"data\.aspect=crop"),
+        ({"max_aspect": 0.5}, r"data\.max_aspect=0\.5"),
         ({"category": "prat"}, r"data\.category=prat .* did you mean part"),
         ({"category": []}, r"data\.category is an empty list"),
         ({"category": ["part", "part"]}, r"names part twice"),
@@ -198,6 +199,23 @@ def test_padding_is_not_valid(module: Callable[..., DataModule], make: Make) -> 
     valid = batch["valid"][names.index("test/good/wide.png")]
     assert valid[8:24].all() and valid.sum() == 16 * 32
     assert batch["valid"][names.index("test/good/000.png")].all()
+
+
+def test_long_training_images_make_a_long_canvas(module: Callable[..., DataModule], make: Make) -> None:
+    root = make("long", "square")
+    for number in range(10):
+        save(root / f"long/train/good/{number:03d}.png", picture(number, 40, 110))
+    data = module(root=root, category="long")
+    data.attach("", means)
+    assert data.canvas == (32, 96) and data.describe()["canvas"] == [32, 96]  # 88 in steps of 32
+    batch = next(iter(data.fit_dataloader()))
+    assert batch["image"].shape == (6, 3, 32, 96) and batch["raw"].shape == (6, 3, 4, 12)
+    assert batch["valid"].sum((1, 2)).tolist() == [32 * 88] * 6  # 4 pixels to each side are the image's mirror
+    test = torch.cat([b["valid"] for b in data.test_dataloader()])  # square, and they do not decide
+    assert test.shape == (6, 32, 96) and test.sum((1, 2)).tolist() == [32 * 32] * 6
+    both = module(root=root)
+    both.setup()
+    assert both.canvas == (32, 64) and {store.images.shape[1:] for store in both.stores} == {(32, 64, 3)}
 
 
 def test_workers_give_the_same_batches(module: Callable[..., DataModule]) -> None:

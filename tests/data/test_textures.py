@@ -94,7 +94,7 @@ def test_saved_masks_have_two_levels_and_the_size_of_their_image(cache: Path) ->
 @pytest.mark.parametrize("name", PICTURES)
 def test_trivial_statistics_give_nothing_away(cache: Path, name: str) -> None:
     samples = Textures(cache=cache).samples(name)
-    store = ImageStore.open(samples, 128, "pad", cache)
+    store = ImageStore.open(samples, (128, 128), "pad", cache)
     found = audit(samples, store)
     assert found["warning"] is None and found["shared"] == 0 and found["near"] == 0
     assert max(found["trivial"].values()) < 0.85

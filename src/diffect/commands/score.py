@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 import shutil
 from collections.abc import Iterator
@@ -14,6 +13,8 @@ import numpy as np
 from omegaconf import DictConfig
 
 from diffect.data import decode
+from diffect.data.cache import content_key
+from diffect.data.canvas import fit_to_canvas, inside
 from diffect.data.layout import EXTENSIONS
 from diffect.runs import record as records
 
@@ -31,13 +32,14 @@ def run(cfg: DictConfig) -> None:
     name = "test" if cfg.images is None else Path(str(cfg.images)).expanduser().resolve().stem
     out = Path(str(cfg.out)).expanduser() if cfg.out else folder / "scored" / name
     shutil.rmtree(out / "maps", ignore_errors=True)  # maps of an earlier call would stand beside other scores
-    # The depth of 16-bit files as training judged it: judged again on a batch, a score would depend on its neighbours.
-    told = records.read(folder / records.RECORD)["splits"]["categories"]
-    bits = [int(told[category]["grey_bits"]) for category in detector.categories]
+    # As training found them: found again on a batch, a score would depend on its neighbours.
+    told = records.read(folder / records.RECORD)["splits"]
+    canvas = int(told["canvas"][0]), int(told["canvas"][1])
+    bits = [int(told["categories"][category]["grey_bits"]) for category in detector.categories]
     rows: list[tuple[str, str, str, str, str]] = []
     low = high = 0.0
     for batch in _batches(images, cfg.batch_size):
-        found = _judge(batch, trained, detector, bits)
+        found = _judge(batch, detector, canvas, trained.data.aspect, bits)
         if not rows:  # one colour scale for all maps: the first batch's lowest value to twice its median peak
             low, high = float(found["maps"].min()), 2 * float(np.median(found["maps"].max((1, 2))))
         for place, (name, label, _) in enumerate(batch):
@@ -93,26 +95,22 @@ def _batches(images: list[tuple[str, int, Path]], size: int) -> Iterator[list[tu
         yield images[start : start + size]
 
 
-def _judge(batch: list[tuple[str, int, Path]], trained: DictConfig, detector: Any, bits: list[int]) -> dict[str, Any]:
-    """Decoded images (B, S, S, 3), maps (B, S, S) and scores (B,) as arrays."""
+def _judge(
+    batch: list[tuple[str, int, Path]], detector: Any, canvas: tuple[int, int], aspect: str, bits: list[int]
+) -> dict[str, Any]:
+    """Fitted images (B, H, W, 3), maps (B, H, W) and scores (B,) as arrays."""
     import torch
 
-    size, aspect = trained.data.size, trained.data.aspect
-    fitted = [
-        decode.fit_square(decode.read_image(path, bits[label])[0], None, size, aspect) for _, label, path in batch
-    ]
+    fitted = [fit_to_canvas(decode.read_image(path, bits[label])[0], None, canvas, aspect) for _, label, path in batch]
     pixels = np.stack([image for image, _, _ in fitted])
-    valid = np.zeros(pixels.shape[:3], bool)
-    for inside, (_, _, (top, left, height, width)) in zip(valid, fitted, strict=True):
-        inside[top : top + height, left : left + width] = True
-    keys = [int.from_bytes(hashlib.sha256(image.tobytes()).digest()[:8], "little", signed=True) for image in pixels]
+    valid = inside(canvas, (box for _, _, box in fitted))
     images = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous().to(detector.device)
     with torch.no_grad():
         maps, scores = detector.judge(
             {
                 "raw": detector.representation.extract(images),
                 "label": torch.tensor([label for _, label, _ in batch], device=detector.device),
-                "key": torch.tensor(keys),
+                "key": torch.tensor([content_key(image) for image in pixels]),
                 "valid": torch.from_numpy(valid).to(detector.device),
             }
         )

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from diffect.data.cache import ImageStore
+from diffect.data.canvas import inside
 from diffect.data.mvtec import Sample
 
 Extract = Callable[[Tensor], Tensor]
@@ -52,13 +53,13 @@ class Items(Dataset[Batch]):
         if self.lean:
             return batch
         assert image is not None
-        side = image.shape[-1]
+        canvas = image.shape[-2], image.shape[-1]
         masks = np.stack([self.stores[c].masks[row] for c, row in picked])
-        boxes = [tuple(self.stores[c].valid_boxes[row].tolist()) for c, row in picked]
+        boxes = [self.stores[c].valid_boxes[row].tolist() for c, row in picked]
         return batch | {
-            "image": image,  # (B, 3, S, S)
-            "mask": torch.from_numpy(masks).bool(),  # (B, S, S)
-            "valid": torch.stack([_inside(side, *box) for box in boxes]),  # (B, S, S)
+            "image": image,  # (B, 3, H, W)
+            "mask": torch.from_numpy(masks).bool(),  # (B, H, W)
+            "valid": torch.from_numpy(inside(canvas, boxes)),  # (B, H, W)
             "anomalous": torch.tensor([self.samples[c][row].anomalous for c, row in picked]),
             "has_mask": torch.tensor([bool(self.stores[c].has_mask[row]) for c, row in picked]),
             "index": torch.tensor([row for _, row in picked]),
@@ -109,14 +110,8 @@ def _permutation(seed: int, epoch: int, group: int, turn: int, count: int) -> li
 
 
 def images(store: ImageStore, rows: NDArray[np.int64]) -> Tensor:
-    """The decoded images of these rows, (B, 3, S, S) uint8."""
-    return torch.from_numpy(store.images[rows]).permute(0, 3, 1, 2).contiguous()  # (B, 3, S, S)
-
-
-def _inside(side: int, top: int, left: int, height: int, width: int) -> Tensor:
-    valid = torch.zeros(side, side, dtype=torch.bool)
-    valid[top : top + height, left : left + width] = True
-    return valid
+    """The decoded images of these rows, (B, 3, H, W) uint8."""
+    return torch.from_numpy(store.images[rows]).permute(0, 3, 1, 2).contiguous()  # (B, 3, H, W)
 
 
 def as_is(batch: Batch) -> Batch:

@@ -1,4 +1,4 @@
-"""What is kept on disk between runs: decoded images of one size, in plain .npy files that are mapped."""
+"""What is kept on disk between runs: decoded images of one canvas, in plain .npy files that are mapped."""
 
 import hashlib
 import json
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from diffect.data import decode
+from diffect.data.canvas import fit_to_canvas
 from diffect.data.mvtec import Sample
 
 logger = logging.getLogger(__name__)
@@ -40,10 +41,10 @@ def cache_root() -> Path:
 
 @dataclass(frozen=True)
 class ImageStore:
-    """Decoded and resized images of one category, one row per sample, in the samples' order.
+    """Decoded images of one category, fitted into one canvas, one row per sample, in the samples' order.
 
-    images (N, S, S, 3) uint8 RGB; masks (N, S, S) uint8, 0 or 1; rows: a structured array (N,) of dtype
-    `ROW`. `key` names the content: it changes with any file's path, size or time, and with size and aspect.
+    images (N, H, W, 3) uint8 RGB; masks (N, H, W) uint8, 0 or 1; rows: a structured array (N,) of dtype
+    `ROW`. `key` names the content: it changes with any file's path, size or time, and with canvas and aspect.
     """
 
     key: str
@@ -52,35 +53,31 @@ class ImageStore:
     rows: NDArray[np.void]
 
     @classmethod
-    def open(cls, samples: list[Sample], size: int, aspect: str, cache: Path) -> "ImageStore":
-        """The store of these samples, built under `cache` when it is missing or broken."""
-        if isinstance(size, bool) or not isinstance(size, int) or not 16 <= size <= 4096:
-            raise ValueError(f"data.size={size} is not allowed; it must be a whole number from 16 to 4096 (pixels)")
-        if aspect not in decode.ASPECTS:
-            raise ValueError(f"data.aspect={aspect} is not allowed; it must be one of {', '.join(decode.ASPECTS)}")
-        key = _key(samples, size, aspect)
+    def open(cls, samples: list[Sample], canvas: tuple[int, int], aspect: str, cache: Path) -> "ImageStore":
+        """The store of these samples, built under `cache` when it is missing or broken; see `canvas.fit_to_canvas`."""
+        key = _key(samples, canvas, aspect)
         folder = cache / "images" / f"{samples[0].category}-{key}"
         try:
-            return cls._load(key, folder, len(samples), size)
+            return cls._load(key, folder, len(samples), canvas)
         except FileNotFoundError:
             pass
         except (ValueError, OSError) as error:
             logger.warning("the image cache %s is broken (%s); it is built again", folder, error)
-        _build(samples, size, aspect, folder)
-        return cls._load(key, folder, len(samples), size)
+        _build(samples, canvas, aspect, folder)
+        return cls._load(key, folder, len(samples), canvas)
 
     @classmethod
-    def _load(cls, key: str, folder: Path, count: int, size: int) -> "ImageStore":
+    def _load(cls, key: str, folder: Path, count: int, canvas: tuple[int, int]) -> "ImageStore":
         return cls(
             key,
-            open_npy(folder / "images.npy", np.uint8, (count, size, size, 3)),
-            open_npy(folder / "masks.npy", np.uint8, (count, size, size)),
+            open_npy(folder / "images.npy", np.uint8, (count, *canvas, 3)),
+            open_npy(folder / "masks.npy", np.uint8, (count, *canvas)),
             np.array(open_npy(folder / "rows.npy", ROW, (count,))),
         )
 
     @property
     def keys(self) -> NDArray[np.int64]:
-        """Content keys (N,): the first 8 bytes of the SHA-256 over the resized pixels."""
+        """Content keys (N,) of the fitted images; see `content_key`."""
         return self.rows["key"]
 
     @property
@@ -90,7 +87,7 @@ class ImageStore:
 
     @property
     def valid_boxes(self) -> NDArray[np.int32]:
-        """Top, left, height, width (N, 4) of the true image inside the padded square."""
+        """Top, left, height, width (N, 4) of the true image inside the canvas."""
         return self.rows["box"]
 
     @property
@@ -104,7 +101,7 @@ class ImageStore:
         return {name: self.rows["stats"][:, i] for i, name in enumerate(decode.STATISTICS)}
 
 
-def _key(samples: list[Sample], size: int, aspect: str) -> str:
+def _key(samples: list[Sample], canvas: tuple[int, int], aspect: str) -> str:
     entries = []
     for sample in samples:
         entry: list[object] = []
@@ -113,11 +110,11 @@ def _key(samples: list[Sample], size: int, aspect: str) -> str:
                 stat = path.stat()
                 entry += [str(path.absolute()), stat.st_size, stat.st_mtime_ns]
         entries.append([*entry, sample.anomalous])
-    content = json.dumps([FORMAT, size, aspect, entries])
+    content = json.dumps([FORMAT, canvas, aspect, entries])
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
-def _build(samples: list[Sample], size: int, aspect: str, folder: Path) -> None:
+def _build(samples: list[Sample], canvas: tuple[int, int], aspect: str, folder: Path) -> None:
     """Decodes every sample once, in threads; a failed build leaves nothing behind."""
     count = len(samples)
     rows = np.zeros(count, ROW)
@@ -125,9 +122,9 @@ def _build(samples: list[Sample], size: int, aspect: str, folder: Path) -> None:
     pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1))
     try:
         with ExitStack() as stack:
-            write_image = stack.enter_context(npy_writer(folder / "images.npy", np.uint8, (count, size, size, 3)))
-            write_mask = stack.enter_context(npy_writer(folder / "masks.npy", np.uint8, (count, size, size)))
-            done = pool.map(lambda sample: _decode(sample, size, aspect, bits), samples)
+            write_image = stack.enter_context(npy_writer(folder / "images.npy", np.uint8, (count, *canvas, 3)))
+            write_mask = stack.enter_context(npy_writer(folder / "masks.npy", np.uint8, (count, *canvas)))
+            done = pool.map(lambda sample: _decode(sample, canvas, aspect, bits), samples)
             bar = progress(done, f"decoding {samples[0].category}", count)
             for row, (image, mask, values) in enumerate(bar):
                 write_image(image)
@@ -141,15 +138,19 @@ def _build(samples: list[Sample], size: int, aspect: str, folder: Path) -> None:
 
 
 def _decode(
-    sample: Sample, size: int, aspect: str, bits: int
+    sample: Sample, canvas: tuple[int, int], aspect: str, bits: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8], tuple[object, ...]]:
     pixels, mode = decode.read_image(sample.path, bits)
     height, width = pixels.shape[:2]
     mask = None if sample.mask is None else decode.read_mask(sample.mask, width, height)
     stats = decode.statistics(pixels, sample.path.stat().st_size)
-    image, mask, box = decode.fit_square(pixels, mask, size, aspect)
-    key = int.from_bytes(hashlib.sha256(image.tobytes()).digest()[:8], "little", signed=True)
-    return image, mask, (key, sample.mask is not None or not sample.anomalous, box, mode, stats)
+    image, mask, box = fit_to_canvas(pixels, mask, canvas, aspect)
+    return image, mask, (content_key(image), sample.mask is not None or not sample.anomalous, box, mode, stats)
+
+
+def content_key(image: NDArray[np.uint8]) -> int:
+    """The first 8 bytes of the SHA-256 over a fitted image (H, W, 3), as a signed number."""
+    return int.from_bytes(hashlib.sha256(image.tobytes()).digest()[:8], "little", signed=True)
 
 
 def progress(items: Any, title: str, count: int) -> Any:

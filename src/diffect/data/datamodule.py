@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Sampler
 from diffect.data import audit, decode, splits
 from diffect.data.batches import Batch, Batches, Extract, Items, as_is, images
 from diffect.data.cache import ImageStore, cache_root, logger, npy_writer, open_npy, progress
+from diffect.data.canvas import choose_canvas
 from diffect.data.layout import choose_categories
 from diffect.data.mvtec import Sample
 
@@ -36,9 +37,10 @@ class DataModule(pl.LightningDataModule):
     """One or many categories, cut into fit, selection, calibration and test.
 
     source: what holds the images. root: its folder, for the record. category: "all", one name or a list; the
-    class label is the position in it. size, aspect: images become size x size pixels, "pad" or "stretch".
-    shots: keep this many normal training images per category. selection, calibration, calibration_min: see
-    `splits.RULE`. batches_per_epoch: training batches per epoch. cache: folder, None for `cache_root()`.
+    class label is the position in it. size, aspect, max_aspect: what all images are fitted into, see
+    `canvas.choose_canvas`. shots: keep this many normal training images per category. selection, calibration,
+    calibration_min: see `splits.RULE`. batches_per_epoch: training batches per epoch. cache: folder, None for
+    `cache_root()`.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class DataModule(pl.LightningDataModule):
         category: str | Iterable[str] = "all",
         size: int = 256,
         aspect: str = "pad",
+        max_aspect: float = 4.0,
         shots: int | None = None,
         selection: float = 0.1,
         calibration: float = 0.1,
@@ -62,7 +65,7 @@ class DataModule(pl.LightningDataModule):
         super().__init__()
         self.source, self.root = source, root
         self.category = category if isinstance(category, str) else [str(name) for name in category]
-        self.size, self.aspect, self.shots = size, aspect, shots
+        self.size, self.aspect, self.max_aspect, self.shots = size, aspect, max_aspect, shots
         self.selection, self.calibration, self.calibration_min = selection, calibration, calibration_min
         self.batch_size, self.eval_batch_size, self.batches_per_epoch = (
             batch_size,
@@ -110,7 +113,9 @@ class DataModule(pl.LightningDataModule):
                 f"data.batch_size={self.batch_size} is larger than the {len(parts['fit'])} images to fit on "
                 f"({', '.join(self.categories[:5])}); it must be from 1 to {len(parts['fit'])}"
             )
-        stores = [ImageStore.open(held, self.size, self.aspect, self.cache) for held in samples]
+        sizes = (decode.size_of(sample.path) for held in samples for sample in held if sample.split == "train")
+        canvas = choose_canvas(sizes, self.size, self.aspect, self.max_aspect)
+        stores = [ImageStore.open(held, canvas, self.aspect, self.cache) for held in samples]
         self._samples, self.splits, self.stores = samples, parts, stores
 
     def _check(self) -> None:
@@ -123,8 +128,15 @@ class DataModule(pl.LightningDataModule):
             if getattr(self, name) < low:
                 raise ValueError(f"data.{name}={getattr(self, name)} is not allowed; it must be {low} or more")
 
+    @property
+    def canvas(self) -> tuple[int, int]:
+        """Height and width of all images, found from the training images."""
+        self.setup()
+        _, height, width, _ = self.stores[0].images.shape
+        return height, width
+
     def attach(self, identity: str, extract: Extract) -> None:
-        """Sets what `raw` is: extract(image (B, 3, S, S) uint8) -> (B, C, h, w) float32, frozen.
+        """Sets what `raw` is: extract(image (B, 3, H, W) uint8) -> (B, C, h, w) float32, frozen.
 
         With an `identity` (a name of the extractor and all its settings) the features of every image are
         computed once, in batches of one size, and kept on disk; with "" they are computed for each batch that
@@ -240,6 +252,7 @@ class DataModule(pl.LightningDataModule):
             "shots": self.shots,
             "size": self.size,
             "aspect": self.aspect,
+            "canvas": list(self.canvas),  # height, width
             "categories": {category: self._counts(index) for index, category in enumerate(self.categories)},
         }
 

@@ -1,4 +1,4 @@
-"""From an image file to pixels of one size: reading, checking, resizing, measuring."""
+"""From an image file to pixels: reading, checking, measuring."""
 
 import struct
 import zlib
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 # No EPS or PDF: Pillow would start another program to read them.
 FORMATS = ("PNG", "JPEG", "BMP", "DIB", "TIFF", "GIF", "WEBP", "PPM")
@@ -21,7 +21,6 @@ STATISTICS = (
     "width",
     "height",
 )
-ASPECTS = ("pad", "stretch")
 
 _UNREADABLE = (
     OSError,
@@ -52,6 +51,19 @@ def read_image(path: Path, bits: int = 16) -> tuple[NDArray[np.uint8], str]:
     top = 2**bits - 1
     grey = np.rint(np.minimum(_deep(picture, path), top) * (255.0 / top)).astype(np.uint8)
     return np.repeat(grey[..., None], 3, axis=2), mode
+
+
+def size_of(path: Path) -> tuple[int, int]:
+    """Height and width that `read_image` will give, from the file's header alone."""
+    try:
+        with Image.open(path, formats=FORMATS) as picture:
+            width, height = picture.size
+            # PNG's own `getexif` would decode all pixels, to look for tags behind them; TIFF's size is turned already.
+            orientation = Image.Image.getexif(picture).get(ExifTags.Base.Orientation)
+            turned = orientation in (5, 6, 7, 8) and picture.format != "TIFF"
+    except _UNREADABLE as error:
+        raise ValueError(_corrupt(path, error)) from error
+    return (width, height) if turned else (height, width)
 
 
 def grey_bits(paths: list[Path]) -> int:
@@ -99,35 +111,6 @@ def read_mask(path: Path, width: int, height: int) -> NDArray[np.uint8]:
         )
     mask: NDArray[np.uint8] = (values != 0).astype(np.uint8)
     return mask
-
-
-def fit_square(
-    pixels: NDArray[np.uint8], mask: NDArray[np.uint8] | None, size: int, aspect: str
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8], tuple[int, int, int, int]]:
-    """Image (S, S, 3), mask (S, S) and the box (top, left, height, width) that the true image fills.
-
-    "pad" keeps the aspect ratio: the long side becomes `size`, the image is centred and the rest filled with
-    its mirror image, marked normal in the mask. "stretch" fills the square. Images are resized bicubically
-    with antialiasing; masks take the nearest pixel, which neither grows nor shrinks regions.
-    """
-    rows, columns = pixels.shape[:2]
-    height = width = size
-    if aspect == "pad":
-        height = max(1, round(size * rows / max(rows, columns)))
-        width = max(1, round(size * columns / max(rows, columns)))
-    image = pixels
-    if (rows, columns) != (height, width):
-        image = np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC))
-        if mask is not None:
-            mask = np.asarray(Image.fromarray(mask).resize((width, height), Image.Resampling.NEAREST))
-    top, left = (size - height) // 2, (size - width) // 2
-    around = ((top, size - height - top), (left, size - width - left))
-    if height < size or width < size:
-        image = np.pad(image, (*around, (0, 0)), mode="symmetric")
-        mask = None if mask is None else np.pad(mask, around)
-    if mask is None:
-        mask = np.zeros((size, size), np.uint8)
-    return image, mask, (top, left, height, width)
 
 
 def statistics(pixels: NDArray[np.uint8], file_bytes: int) -> tuple[float, ...]:

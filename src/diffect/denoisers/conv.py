@@ -18,14 +18,13 @@ class ConvNet(nn.Module):
     than grouped convolutions.
 
     Args:
-        channels, size: of x0 (C, size, size); `size` is not needed, the net is fully convolutional.
+        shape: of x0, (C, h, w); only C matters, the net is fully convolutional.
         classes: number of labels, 0 for none.
     """
 
     def __init__(
         self,
-        channels: int,
-        size: int,
+        shape: tuple[int, int, int],
         classes: int,
         width: int = 128,
         depth: int = 4,
@@ -35,6 +34,7 @@ class ConvNet(nn.Module):
         super().__init__()
         if kernel % 2 == 0:
             raise ValueError(f"denoiser.network.kernel is {kernel}; it must be odd, so that a cell stays where it is")
+        channels = shape[0]
         self.condition = Conditioning(width, classes)
         self.enter = nn.Linear(channels, width)
         self.blocks = nn.ModuleList(ConvBlock(width, kernel, expand) for _ in range(depth))

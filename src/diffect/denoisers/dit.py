@@ -15,7 +15,7 @@ class DiT(nn.Module):
     """DiT with adaLN-Zero blocks (Peebles & Xie 2023, section 3.2) and fixed 2-D sine-cosine positions.
 
     Args:
-        channels, size: of x0 (C, size, size); `patch` must divide size.
+        shape: of x0, (C, h, w); `patch` must divide h and w.
         classes: number of labels, 0 for none.
         patch: side of a token in grid cells.
     """
@@ -24,8 +24,7 @@ class DiT(nn.Module):
 
     def __init__(
         self,
-        channels: int,
-        size: int,
+        shape: tuple[int, int, int],
         classes: int,
         patch: int = 2,
         width: int = 192,
@@ -33,14 +32,17 @@ class DiT(nn.Module):
         heads: int = 4,
     ) -> None:
         super().__init__()
-        if size % patch:
-            raise ValueError(f"denoiser.network.patch is {patch}; it must divide the grid, {size}")
+        channels, *grid = shape
+        if any(side % patch for side in grid):
+            raise ValueError(
+                f"denoiser.network.patch is {patch}; it must divide both sides of the grid, {grid[0]} x {grid[1]}"
+            )
         if width % (4 * heads):
             raise ValueError(f"denoiser.network.width is {width}; it must be a multiple of 4 heads = {4 * heads}")
         self.patch = patch
         self.condition = Conditioning(width, classes)
         self.enter = nn.Linear(channels * patch**2, width)
-        self.register_buffer("positions", _positions(size // patch, width), persistent=False)
+        self.register_buffer("positions", _positions(grid[0] // patch, grid[1] // patch, width), persistent=False)
         self.blocks = nn.ModuleList(DiTBlock(width, heads) for _ in range(depth))
         self.norm = nn.LayerNorm(width, elementwise_affine=False)
         self.modulate = zero_init(nn.Linear(width, 2 * width))
@@ -48,14 +50,14 @@ class DiT(nn.Module):
 
     def forward(self, x: Tensor, log_snr: Tensor, label: Tensor | None) -> Tensor:
         condition = self.condition(log_snr, label)
-        side = x.shape[-1]
         tokens = F.pixel_unshuffle(x, self.patch).flatten(2).transpose(1, 2)  # (B, (h/p)(w/p), C p^2)
         h = self.enter(tokens) + self.positions
         for block in self.blocks:
             h = block(h, condition)
         scale, shift = self.modulate(condition)[:, None].chunk(2, dim=-1)
         out = self.leave(self.norm(h) * (1 + scale) + shift).transpose(1, 2)
-        return F.pixel_shuffle(out.unflatten(2, (side // self.patch, side // self.patch)), self.patch)
+        height, width = x.shape[-2] // self.patch, x.shape[-1] // self.patch
+        return F.pixel_shuffle(out.unflatten(2, (height, width)), self.patch)
 
 
 class DiTBlock(nn.Module):
@@ -81,12 +83,12 @@ class DiTBlock(nn.Module):
         return out
 
 
-def _positions(side: int, width: int) -> Tensor:
-    """(side^2, width): sines and cosines of the row and of the column, a quarter of the width each."""
+def _positions(height: int, breadth: int, width: int) -> Tensor:
+    """(height * breadth, width): sines and cosines of the row and of the column, a quarter of the width each."""
     quarter = width // 4
     frequency = torch.exp(-math.log(10000.0) * torch.arange(quarter) / quarter)
-    angle = torch.arange(side)[:, None] * frequency  # (side, quarter)
-    one = torch.cat([angle.sin(), angle.cos()], dim=1)  # (side, width / 2)
-    rows = one[:, None].expand(side, side, -1)
-    columns = one[None].expand(side, side, -1)
+    angle = torch.arange(max(height, breadth))[:, None] * frequency  # (max, quarter)
+    one = torch.cat([angle.sin(), angle.cos()], dim=1)  # (max, width / 2)
+    rows = one[:height, None].expand(height, breadth, -1)
+    columns = one[None, :breadth].expand(height, breadth, -1)
     return torch.cat([rows, columns], dim=-1).flatten(0, 1)

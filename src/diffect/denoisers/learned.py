@@ -24,7 +24,7 @@ class LearnedDenoiser(nn.Module):
     (Karras et al. 2022, table 1): the network's input and target have unit variance at every level.
 
     Args:
-        network: called as network(channels=C, size=h, classes=n) -> nn.Module with forward(x, log_snr, label);
+        network: called as network(shape=(C, h, w), classes=n) -> nn.Module with forward(x, log_snr, label);
             n is 0 without classes, else the number of classes plus one "no label" at index n - 1.
         shape: (C, h, w) of x0.
         classes: how many categories there are; conditioning exists only where there are two or more.
@@ -57,7 +57,7 @@ class LearnedDenoiser(nn.Module):
                 "denoiser.conditional=true and denoiser.label_dropout above 0"
             )
         embeddings = 0 if self.no_label is None else classes + 1
-        self.network = network(channels=shape[0], size=shape[1], classes=embeddings)
+        self.network = network(shape=shape, classes=embeddings)
 
     def forward(self, x_t: Tensor, log_snr: Tensor, label: Tensor | None = None) -> Tensor:
         """x0_hat (B, C, h, w); label None means "no label"."""

@@ -12,7 +12,7 @@ class UNet(nn.Module):
     """diffusers' UNet2DModel, told the log-SNR in place of a step number (Ho et al. 2020; Dhariwal & Nichol 2021).
 
     Args:
-        channels, size: of x0 (C, size, size); size must divide by 2^(len(widths) - 1).
+        shape: of x0, (C, h, w); h and w must divide by 2^(len(widths) - 1).
         classes: number of labels, 0 for none.
         widths: channels of each resolution, finest first, each a multiple of 8.
         attention: which of the resolutions carry self-attention, one flag each.
@@ -22,8 +22,7 @@ class UNet(nn.Module):
 
     def __init__(
         self,
-        channels: int,
-        size: int,
+        shape: tuple[int, int, int],
         classes: int,
         widths: Sequence[int] = (32, 64, 128),
         attention: Sequence[bool] = (False, False, True),
@@ -33,11 +32,12 @@ class UNet(nn.Module):
         super().__init__()
         from diffusers import UNet2DModel  # 5-14 s to import: paid only by those who use it
 
+        channels, *grid = shape
         halvings = 2 ** (len(widths) - 1)
-        if size % halvings:
+        if any(side % halvings for side in grid):
             raise ValueError(
-                f"denoiser.network.widths has {len(widths)} resolutions, so the grid must divide by {halvings}; "
-                f"it is {size}"
+                f"denoiser.network.widths has {len(widths)} resolutions, so both sides of the grid must divide by "
+                f"{halvings}; they are {grid[0]} x {grid[1]}"
             )
         if len(attention) != len(widths) or any(width % 8 for width in widths):
             raise ValueError(
@@ -51,7 +51,7 @@ class UNet(nn.Module):
                 f"does), {sorted(attended)}"
             )
         self.net = UNet2DModel(
-            sample_size=size,
+            sample_size=tuple(grid),
             in_channels=channels,
             out_channels=channels,
             layers_per_block=layers,

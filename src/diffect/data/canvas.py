@@ -1,0 +1,82 @@
+"""The canvas: the one rectangle of pixels that every image of a run is fitted into.
+
+Long images would be a few pixels narrow in a square, so the canvas has the shape of the training images.
+"""
+
+import math
+import statistics
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+ASPECTS = ("pad", "stretch")
+STEP = 32  # pixels: the coarsest grids of usual backbones and networks divide the long side
+NEARLY_SQUARE = 1.12  # a long side of so many short sides is not worth its padding on other images
+MIXED = 0.25  # share of images that lie the other way, from which neither way is the data's own
+
+
+def choose_canvas(sizes: Iterable[tuple[int, int]], size: int, aspect: str, max_aspect: float) -> tuple[int, int]:
+    """Height and width of the canvas for images of these heights and widths; its short side is `size`.
+
+    For "pad" the long side is size * exp |median log(width / height)|, rounded to a multiple of 32 pixels, at most
+    max_aspect * size. The canvas is a square for "stretch", where that median is within 12% of a square, and where a
+    quarter of the images or more are upright among lying ones, or the other way round.
+    """
+    if isinstance(size, bool) or not isinstance(size, int) or not 16 <= size <= 4096:
+        raise ValueError(f"data.size={size} is not allowed; it must be a whole number from 16 to 4096 (pixels)")
+    if aspect not in ASPECTS:
+        raise ValueError(f"data.aspect={aspect} is not allowed; it must be one of {', '.join(ASPECTS)}")
+    if not isinstance(max_aspect, int | float) or not 1 <= max_aspect <= 64:
+        raise ValueError(f"data.max_aspect={max_aspect} is not allowed; it must be from 1 to 64 (long side by short)")
+    ratios = [math.log(width / height) for height, width in sizes]
+    middle, edge = statistics.median(ratios), math.log(NEARLY_SQUARE)
+    across = sum(ratio * middle < 0 and abs(ratio) > edge for ratio in ratios)
+    if aspect == "stretch" or abs(middle) <= edge or across >= MIXED * len(ratios):
+        return size, size
+    steps = min(round(size * math.exp(abs(middle)) / STEP), int(size * max_aspect / STEP))
+    long = max(size, steps * STEP)
+    return (size, long) if middle > 0 else (long, size)
+
+
+def fit_to_canvas(
+    pixels: NDArray[np.uint8], mask: NDArray[np.uint8] | None, canvas: tuple[int, int], aspect: str
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8], tuple[int, int, int, int]]:
+    """Image (H, W, 3), mask (H, W) and the box (top, left, height, width) that the true image fills.
+
+    "pad" keeps the image's own aspect: it becomes as large as fits, is centred, and the rest is filled with its
+    mirror image, marked normal in the mask. "stretch" fills the canvas. Images are resized bicubically with
+    antialiasing; masks take the nearest pixel, which neither grows nor shrinks regions.
+    """
+    height, width = canvas if aspect == "stretch" else _inner(pixels.shape[0], pixels.shape[1], canvas)
+    image = pixels
+    if pixels.shape[:2] != (height, width):
+        image = np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC))
+        if mask is not None:
+            mask = np.asarray(Image.fromarray(mask).resize((width, height), Image.Resampling.NEAREST))
+    top, left = (canvas[0] - height) // 2, (canvas[1] - width) // 2
+    around = ((top, canvas[0] - height - top), (left, canvas[1] - width - left))
+    if (height, width) != canvas:
+        image = np.pad(image, (*around, (0, 0)), mode="symmetric")
+        mask = None if mask is None else np.pad(mask, around)
+    if mask is None:
+        mask = np.zeros(canvas, np.uint8)
+    return image, mask, (top, left, height, width)
+
+
+def inside(canvas: tuple[int, int], boxes: Iterable[Iterable[int]]) -> NDArray[np.bool_]:
+    """(B, H, W), true where the true image is, for boxes (top, left, height, width)."""
+    boxes = [tuple(box) for box in boxes]
+    valid = np.zeros((len(boxes), *canvas), np.bool_)
+    for one, (top, left, height, width) in zip(valid, boxes, strict=True):
+        one[top : top + height, left : left + width] = True
+    return valid
+
+
+def _inner(rows: int, columns: int, canvas: tuple[int, int]) -> tuple[int, int]:
+    """The largest height and width of the ratio rows : columns that the canvas holds."""
+    height, width = canvas
+    if rows * width >= columns * height:
+        return height, max(1, round(height * columns / rows))
+    return max(1, round(width * rows / columns)), width
