@@ -32,8 +32,8 @@ SIZE = 8
 CATEGORIES = ("brick", "grass")
 
 
-def network(channels: int, size: int, classes: int) -> nn.Module:
-    return ConvNet(channels, size, classes, width=16, depth=1, kernel=1)
+def network(shape: tuple[int, int, int], classes: int) -> nn.Module:
+    return ConvNet(shape, classes, width=16, depth=1, kernel=1)
 
 
 def make(network: Any = network, signature: str = "0123456789ab", **changes: Any) -> Detector:
@@ -169,7 +169,7 @@ def test_bad_settings_are_refused_with_a_sentence(settings: dict[str, Any], mess
 class Broken(nn.Module):
     """A network whose third answer is not a number."""
 
-    def __init__(self, channels: int, size: int, classes: int, value: float = float("nan")) -> None:
+    def __init__(self, shape: tuple[int, int, int], classes: int, value: float = float("nan")) -> None:
         super().__init__()
         self.weight, self.calls, self.value = nn.Parameter(torch.zeros(1)), 0, value
 

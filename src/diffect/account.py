@@ -44,25 +44,31 @@ def scores(detector: Detector, data: DataModule) -> dict[str, list[dict[str, Any
 
 
 def training(detector: Detector) -> dict[str, Any]:
-    """How training went. Without a selection set there are no losses, and the last step is the one kept."""
+    """How training went. Without a selection set there are no losses, and the last step is the one kept.
+
+    What is solved at once takes no step and has no initialisation to compare with.
+    """
     losses = detector.losses
-    steps = detector.optimisation.steps
+    solved = detector.learner is None
+    steps = 0 if solved else detector.optimisation.steps
     if not losses:
         return {"steps": steps, "loss_initial": None, "loss_best": None, "step_best": steps, "losses": []}
-    step, best = min(losses[1:], key=lambda pair: pair[1])
+    step, best = min(losses if solved else losses[1:], key=lambda pair: pair[1])
     return {
         "steps": steps,
-        "loss_initial": losses[0][1],
+        "loss_initial": None if solved else losses[0][1],
         "loss_best": best,
         "step_best": step,
         "losses": [list(pair) for pair in losses],
     }
 
 
-def protocol(cfg: DictConfig, data: DataModule, thresholds: list[float | None]) -> dict[str, str]:
+def protocol(cfg: DictConfig, detector: Detector, data: DataModule, thresholds: list[float | None]) -> dict[str, str]:
     """How each setting was chosen, in words."""
     selection = "the lowest loss on the selection normals at fixed noise"
-    if not data.splits["selection"]:
+    if detector.learner is None:
+        selection = "none to choose from: the denoiser was solved on the fit images"
+    elif not data.splits["selection"]:
         selection = "the last step: too few images for a selection set"
     promised = f"held-out calibration normals for a promised false-positive rate of {cfg.evaluation.conformal_rate:g}"
     if any(value is None for value in thresholds):

@@ -12,7 +12,8 @@ from omegaconf import DictConfig
 from diffect import checkpoints
 from diffect.data.datamodule import DataModule
 from diffect.denoising import Objective
-from diffect.detector import Detector, Optimisation
+from diffect.detector import Detector
+from diffect.optimisation import Optimisation
 from diffect.representations import Representation
 from diffect.runs import record as records
 
@@ -34,9 +35,15 @@ def attach_features(cfg: DictConfig, data: DataModule) -> Representation:
     return representation
 
 
-def build(cfg: DictConfig, categories: Sequence[str], representation: Representation, signature: str) -> Detector:
-    """The detector; the shape of x0 is found by a blank image."""
-    blank = torch.zeros(1, 3, cfg.data.size, cfg.data.size, dtype=torch.uint8, device=_device(cfg))
+def build(
+    cfg: DictConfig,
+    categories: Sequence[str],
+    canvas: tuple[int, int],
+    representation: Representation,
+    signature: str,
+) -> Detector:
+    """The detector for images of the canvas, height and width; the shape of x0 is found by a blank one."""
+    blank = torch.zeros(1, 3, *canvas, dtype=torch.uint8, device=_device(cfg))
     shape = tuple(representation.extract(blank).shape[1:])
     schedule = instantiate(cfg.schedule)
     _ = schedule.log_snr_range  # a range that the family does not reach is refused here, before any work
@@ -76,7 +83,11 @@ def restore(folder: Path) -> tuple[DictConfig, Detector, list[float | None]]:
     mine, state, thresholds = kept.get("signature"), kept.get("state", {}), kept.get("thresholds", [])
     if mine != record["signature"]:
         raise ValueError(f"{path} belongs to run {mine}, the record beside it to run {record['signature']}")
-    detector = build(cfg, record["categories"], instantiate(cfg.representation), record["signature"])
+    height, width = record["splits"]["canvas"]
+    detector = build(cfg, record["categories"], (height, width), instantiate(cfg.representation), record["signature"])
+    for name, buffer in detector.named_buffers():
+        if buffer.numel() == 0 and isinstance(state.get(name), torch.Tensor):  # it was sized by the fit
+            buffer.resize_(state[name].shape)
     try:
         missing, unknown = detector.load_state_dict(state, strict=False)
     except RuntimeError as error:

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from torch import Tensor
-from torch.optim.swa_utils import AveragedModel
+from torch import Tensor, nn
 
 from diffect.anomaly_map import AnomalyMap
-from diffect.denoisers.learned import LearnedDenoiser
-from diffect.denoising import ImageNoise, Objective, seed_of
+from diffect.denoisers.none import NoDenoiser
+from diffect.denoising import ImageNoise, Learner, Objective, TrainingNoise, denoising_loss, seed_of
 from diffect.metrics.conformal import conformal_threshold
 from diffect.metrics.detection import DetectionMetrics
 from diffect.metrics.evaluation import Evaluation
+from diffect.optimisation import Optimisation
 from diffect.representations import Representation
 from diffect.scorers.contract import Scorer
 from diffect.scorers.reconstruction import Reconstruction
@@ -26,36 +25,21 @@ Batch = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
-class Optimisation:
-    """How training steps are taken: AdamW, linear warm-up, cosine decay to 0, and an average of the weights.
+class Passes:
+    """`make` of each batch, anew in every pass: what is solved at once may go through its data several times."""
 
-    `ema` is the decay of the weights' moving average that is validated, kept and scored with; early on it is
-    min(ema, (1 + n) / (10 + n)) after n steps, so that the initialisation is forgotten.
-    """
+    batches: Iterable[Batch]
+    make: Callable[[Batch], tuple[Any, ...]]
 
-    steps: int
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.01
-    warmup: int = 50
-    ema: float = 0.995
-
-    def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise ValueError(f"training.steps is {self.steps}; it must be 1 or more")
-        if self.learning_rate <= 0:
-            raise ValueError(f"training.learning_rate is {self.learning_rate}; it must be positive")
-        if not 0 <= self.ema < 1:
-            raise ValueError(f"training.ema is {self.ema}; it must lie in [0, 1)")
-
-    def rate(self, step: int) -> float:
-        """The learning rate at `step`, as a share of `learning_rate`."""
-        if step < self.warmup:
-            return (step + 1) / self.warmup
-        return 0.5 * (1 + math.cos(math.pi * (step - self.warmup) / max(1, self.steps - self.warmup)))
+    def __iter__(self) -> Iterator[tuple[Any, ...]]:
+        return map(self.make, self.batches)
 
 
 class Detector(pl.LightningModule):
-    """Trains a denoiser on normal images and turns any image into an anomaly map and a score.
+    """Fits a denoiser or a scorer on normal images and turns any image into an anomaly map and a score.
+
+    It calls what exists. What has a `loss` learns by steps: the denoiser, or the scorer where there is none; the
+    average of its weights is what judges. What has a `fit` is solved at once, the denoiser before the scorer.
 
     Batches are the data module's: raw (B, C, h, w), label, key, and in the test set image, mask, valid, anomalous,
     has_mask, index. All randomness is a function of `seed` and the step, or of `seed` and the image.
@@ -64,7 +48,7 @@ class Detector(pl.LightningModule):
     def __init__(
         self,
         representation: Representation,
-        denoiser: LearnedDenoiser,
+        denoiser: nn.Module,
         scorer: Scorer,
         anomaly_map: AnomalyMap,
         objective: Objective,
@@ -76,10 +60,10 @@ class Detector(pl.LightningModule):
         selection_draws: int = 4,
     ) -> None:
         super().__init__()
+        _check_one_learns(denoiser, scorer)
         self.representation, self.denoiser, self.anomaly_map = representation, denoiser, anomaly_map
         self.scorer, self.objective, self.optimisation = scorer, objective, optimisation
-        self.averaged = AveragedModel(denoiser, multi_avg_fn=self._average, use_buffers=False)
-        self.averaged.requires_grad_(False)
+        self.averaged = optimisation.averaged(self.learner) if self.learner is not None else None
         self.categories, self.seed, self.signature = list(categories), seed, signature
         self.selection_draws = selection_draws
         self.losses: list[tuple[int, float]] = []  # (step, selection loss), the first before any step
@@ -87,14 +71,20 @@ class Detector(pl.LightningModule):
         self._metrics = [DetectionMetrics(name, replicates) for name in self.categories]
         self.scores: list[dict[int, float]] = [{} for _ in self.categories]  # per category: row -> score
 
-    # Training
+    # Fitting
+
+    @property
+    def learner(self) -> nn.Module | None:
+        """What learns by steps; None where all is solved at once."""
+        parts: tuple[Any, Any] = (self.denoiser, self.scorer)
+        return next((part for part in parts if isinstance(part, nn.Module) and isinstance(part, Learner)), None)
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
         x0 = self.representation.encode(batch["raw"])
         # Seeded by the step, so that a resumed run draws what the straight run would have drawn.
         generator = torch.Generator(x0.device).manual_seed(seed_of(self.seed, "train", self.global_step))
         noise = self.objective.sample(x0, generator)
-        losses = self.denoiser.loss(x0, batch["label"], noise)
+        losses = self._loss(self.learner, x0, batch["label"], noise)
         bad = ~torch.isfinite(losses)
         if bad.any():
             level, loss = float(noise.log_snr[bad][0]), float(losses.detach()[bad][0])
@@ -107,22 +97,14 @@ class Detector(pl.LightningModule):
         return mean
 
     def on_train_batch_end(self, *_: Any) -> None:
-        self.averaged.update_parameters(self.denoiser)
-
-    def _average(self, averaged: Any, current: Any, count: Any) -> None:
-        decay = min(self.optimisation.ema, (1 + int(count)) / (10 + int(count)))
-        torch._foreach_lerp_(list(averaged), list(current), 1 - decay)
+        assert self.averaged is not None and self.learner is not None
+        self.averaged.update_parameters(self.learner)
 
     def on_validation_epoch_start(self) -> None:
         self._selection = []
 
     def validation_step(self, batch: Batch, _: int) -> None:
-        x0 = self.representation.encode(batch["raw"])
-        keyed = ImageNoise(self.seed, batch["key"])
-        draws = self.selection_draws
-        for draw in range(draws):
-            noise = self.objective.fixed(x0, keyed, draw, draws)
-            self._selection.append(self._average_denoiser.loss(x0, batch["label"], noise))
+        self._selection.append(self._selection_losses(batch))
 
     def on_validation_epoch_end(self) -> None:
         loss = torch.cat(self._selection).double().mean()
@@ -131,10 +113,42 @@ class Detector(pl.LightningModule):
             self.losses.append((self.global_step, float(loss)))
 
     def configure_optimizers(self) -> Any:
-        how = self.optimisation
-        optimizer = torch.optim.AdamW(self.denoiser.parameters(), lr=how.learning_rate, weight_decay=how.weight_decay)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, how.rate)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        assert self.learner is not None
+        return self.optimisation.configure(self.learner.parameters())
+
+    @torch.no_grad()
+    def solve(self, fit: Iterable[Batch], selection: Iterable[Batch]) -> None:
+        """Fit what is solved at once: a closed-form denoiser, then what the scorer asks for.
+
+        A closed form's selection loss is that of the objective which learned denoisers train on, to compare with.
+        """
+        self.eval()
+        denoiser, scorer = self._final(self.denoiser), self._final(self.scorer)
+        if hasattr(denoiser, "fit"):
+            denoiser.fit(Passes(fit, lambda batch: self._encoded(batch)[:2]))
+            losses = [self._selection_losses(self._here(batch)) for batch in selection]
+            self.losses = [(0, float(torch.cat(losses).double().mean()))] if losses else []
+        if hasattr(scorer, "fit"):
+            scorer.fit(denoiser, Passes(fit, self._encoded))
+
+    def _selection_losses(self, batch: Batch) -> Tensor:
+        """The losses of a batch's images at fixed noise, each at several draws."""
+        x0 = self.representation.encode(batch["raw"])
+        keyed, draws = ImageNoise(self.seed, batch["key"]), self.selection_draws
+        noises = [self.objective.fixed(x0, keyed, draw, draws) for draw in range(draws)]
+        judged = None if self.averaged is None else self.averaged.module
+        return torch.cat([self._loss(judged, x0, batch["label"], noise) for noise in noises])
+
+    def _loss(self, learner: nn.Module | None, x0: Tensor, label: Tensor, noise: TrainingNoise) -> Tensor:
+        """The learner's loss (B,), or that of a denoiser which does not learn by steps."""
+        if isinstance(learner, Learner):
+            return learner.loss(x0, label, noise)
+        return denoising_loss(self.denoiser, x0, label, noise)
+
+    def _encoded(self, batch: Batch) -> tuple[Tensor, Tensor, ImageNoise]:
+        """x0, label and noise of a batch, where the detector is."""
+        batch = self._here(batch)
+        return self.representation.encode(batch["raw"]), batch["label"], ImageNoise(self.seed, batch["key"])
 
     # Checkpoints
 
@@ -151,29 +165,28 @@ class Detector(pl.LightningModule):
         self.losses = [(int(step), float(loss)) for step, loss in mine["losses"]]
 
     def scoring_state(self) -> dict[str, Tensor]:
-        """The tensors that judging needs and nothing else: representation, averaged denoiser, calibration."""
-        kept = ("representation.", "averaged.", "anomaly_map.")
-        return {name: value.cpu() for name, value in self.state_dict().items() if name.startswith(kept)}
+        """The tensors that judging needs: all but the learner's own weights, whose average is kept."""
+        raw = tuple(f"{name}." for name, part in self.named_children() if part is self.learner)
+        return {name: value.cpu() for name, value in self.state_dict().items() if not name.startswith(raw)}
 
     # Judging
 
     def components(self, batch: Batch) -> Tensor:
         """The scorer's components (B, K, h, w), before any calibration."""
-        x0 = self.representation.encode(batch["raw"])
-        return self.scorer(self._average_denoiser, x0, batch["label"], ImageNoise(self.seed, batch["key"]))
+        components: Tensor = self._final(self.scorer)(self._final(self.denoiser), *self._encoded(batch))
+        return components
 
     def judge(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Maps (B, S, S) and scores (B,)."""
-        maps = self.anomaly_map.map(self.components(batch))
+        maps = self.anomaly_map.map(self.components(batch), batch["valid"].shape[-2:])
         return maps, self.anomaly_map.score(maps, batch["valid"])
 
     def reconstruct(self, batch: Batch) -> Tensor | None:
         """Images (B, 3, S, S) in [0, 1] as the model rebuilds them, where scorer and representation can; else None."""
         if not isinstance(self.scorer, Reconstruction):
             return None
-        x0 = self.representation.encode(batch["raw"])
-        noise = ImageNoise(self.seed, batch["key"])
-        return self.representation.decode(self.scorer.reconstruct(self._average_denoiser, x0, batch["label"], noise))
+        rebuilt = self.scorer.reconstruct(self._final(self.denoiser), *self._encoded(batch))
+        return self.representation.decode(rebuilt)
 
     @torch.no_grad()
     def calibrate(self, batches: Iterable[Batch]) -> None:
@@ -210,12 +223,18 @@ class Detector(pl.LightningModule):
         """What the test set said, one entry for each category."""
         return [metrics.compute() for metrics in self._metrics]
 
-    @property
-    def _average_denoiser(self) -> LearnedDenoiser:
-        """The denoiser with averaged weights: what is validated, kept and scored with."""
-        averaged = self.averaged.module
-        assert isinstance(averaged, LearnedDenoiser)
-        return averaged
+    def _final(self, part: Any) -> Any:
+        """The part as it judges: with averaged weights if it is what learned by steps."""
+        return self.averaged.module if self.averaged is not None and part is self.learner else part
 
     def _here(self, batch: Batch) -> Batch:
         return {name: value.to(self.device) for name, value in batch.items()}
+
+
+def _check_one_learns(denoiser: nn.Module, scorer: Scorer) -> None:
+    """A scorer that learns stands alone, and any other needs a denoiser."""
+    absent, name = isinstance(denoiser, NoDenoiser), type(scorer).__name__
+    if isinstance(scorer, Learner) and not absent:
+        raise ValueError(f"the scorer {name} learns by itself: set denoiser=none, not a {type(denoiser).__name__}")
+    if absent and not isinstance(scorer, Learner):
+        raise ValueError(f"denoiser=none leaves the scorer {name} nothing to judge with: choose another denoiser")

@@ -31,6 +31,27 @@ QUIET = (
 
 
 def fit(cfg: DictConfig, detector: Detector, data: DataModule, logger: WandbLogger | bool, resumable: Path) -> None:
+    """Train what learns by steps, then solve what is solved at once; leave the detector on the trainer's device."""
+    if detector.learner is not None:
+        _train(cfg, detector, data, logger, resumable)
+    detector.to(_device(cfg, resumable.parent))
+    detector.solve(data.fit_dataloader(), data.val_dataloader() if data.splits["selection"] else [])
+    if detector.learner is None and detector.losses and isinstance(logger, WandbLogger):
+        logger.log_metrics({"selection_loss": detector.losses[0][1]}, step=0)
+
+
+def test(cfg: DictConfig, detector: Detector, data: DataModule, folder: Path) -> None:
+    """Judge the test set, in full precision."""
+    trainer(cfg, folder, precision="32-true").test(detector, datamodule=data, verbose=False)
+    detector.to(_device(cfg, folder))
+
+
+def _device(cfg: DictConfig, folder: Path) -> torch.device:
+    """Where Lightning works; it leaves a module on the CPU, where latency would be another machine's."""
+    return trainer(cfg, folder).strategy.root_device
+
+
+def _train(cfg: DictConfig, detector: Detector, data: DataModule, logger: WandbLogger | bool, resumable: Path) -> None:
     """Train, going on from `resumable`/last.ckpt where there is one; leave the detector at its best selection loss."""
     watched = bool(data.splits["selection"])
     keep = ModelCheckpoint(

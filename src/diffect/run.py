@@ -67,7 +67,7 @@ class Run:
         with self._phase("features"):
             representation = assembly.attach_features(self.cfg, data)
             representation.fit(batch["raw"] for batch in data.fit_dataloader())
-        detector = assembly.build(self.cfg, data.categories, representation, self.signature)
+        detector = assembly.build(self.cfg, data.categories, data.canvas, representation, self.signature)
         records.write(self.folder, self.record)
         tracker = instantiate(self.cfg.tracking).start(
             self.folder,
@@ -121,7 +121,7 @@ class Run:
         with self._phase("test"):
             detector.calibrate(data.val_dataloader() if has_selection else data.fit_dataloader())
             thresholds = detector.set_thresholds(data.calibration_dataloader(), self.cfg.evaluation.conformal_rate)
-            fitting.trainer(self.cfg, self.folder, precision="32-true").test(detector, datamodule=data, verbose=False)
+            fitting.test(self.cfg, detector, data, self.folder)
             found = dict(zip(data.categories, detector.evaluations(), strict=True))
         with self._phase("latency"):
             milliseconds = fitting.latency(detector, data, self.cfg.evaluation.latency_repeats)
@@ -135,7 +135,7 @@ class Run:
             "scores": account.scores(detector, data),
             "training": account.training(detector),
             "schedule": schedule_curves(type(schedule).__name__, schedule, weight),
-            "protocol": account.protocol(self.cfg, data, thresholds),
+            "protocol": account.protocol(self.cfg, detector, data, thresholds),
             "device": account.device_name(detector.device),
             "wandb": {"id": tracker.id, "mode": "offline" if tracker.offline else "online"},
         }

@@ -1,0 +1,57 @@
+"""How learning steps are taken, and which average of their weights is kept."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim.swa_utils import AveragedModel
+
+
+@dataclass(frozen=True)
+class Optimisation:
+    """AdamW, linear warm-up, cosine decay to 0, and an average of the weights.
+
+    `ema` is the decay of the weights' moving average that is validated, kept and scored with; early on it is
+    min(ema, (1 + n) / (10 + n)) after n steps, so that the initialisation is forgotten.
+    """
+
+    steps: int
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.01
+    warmup: int = 50
+    ema: float = 0.995
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise ValueError(f"training.steps is {self.steps}; it must be 1 or more")
+        if self.learning_rate <= 0:
+            raise ValueError(f"training.learning_rate is {self.learning_rate}; it must be positive")
+        if not 0 <= self.ema < 1:
+            raise ValueError(f"training.ema is {self.ema}; it must lie in [0, 1)")
+
+    def rate(self, step: int) -> float:
+        """The learning rate at `step`, as a share of `learning_rate`."""
+        if step < self.warmup:
+            return (step + 1) / self.warmup
+        return 0.5 * (1 + math.cos(math.pi * (step - self.warmup) / max(1, self.steps - self.warmup)))
+
+    def configure(self, parameters: Iterable[nn.Parameter]) -> Any:
+        """The optimiser and its schedule, as Lightning wants them."""
+        optimizer = torch.optim.AdamW(parameters, lr=self.learning_rate, weight_decay=self.weight_decay)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self.rate)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def averaged(self, learner: nn.Module) -> AveragedModel:
+        """A copy of the learner that holds the average of its weights."""
+        copy = AveragedModel(learner, multi_avg_fn=self._average, use_buffers=False)
+        copy.requires_grad_(False)
+        return copy
+
+    def _average(self, averaged: Any, current: Any, count: Any) -> None:
+        decay = min(self.ema, (1 + int(count)) / (10 + int(count)))
+        torch._foreach_lerp_(list(averaged), list(current), 1 - decay)
