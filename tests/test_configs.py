@@ -108,7 +108,7 @@ def test_every_schedule_samples_noise_with_every_weight(schedule: str) -> None:
 @pytest.mark.parametrize("classes", [1, 3])
 def test_every_denoiser_denoises_grids_of_several_sizes(denoiser: str, classes: int) -> None:
     cfg = train(f"denoiser={denoiser}")
-    for shape in ((5, 16, 16), (3, 8, 8)):
+    for shape in ((5, 16, 16), (3, 8, 8), (3, 8, 20)):
         made = instantiate(cfg.denoiser, shape=shape, classes=classes)
         assert isinstance(made, LearnedDenoiser)
         x_t = torch.randn(2, *shape, generator=torch.Generator().manual_seed(0))
@@ -125,8 +125,8 @@ def test_every_scorer_and_pooling_judge(scorer: str, pooling: str) -> None:
     assert isinstance(head, AnomalyMap)
     x0 = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(0))
     components = judge(lambda x_t, log_snr, label: 0.9 * x_t, x0, None, ImageNoise(0, torch.tensor([1, 2])))
-    maps = head.map(components)
-    assert maps.shape == (2, 32, 32)
+    maps = head.map(components, (32, 48))
+    assert maps.shape == (2, 32, 48)
     assert torch.isfinite(head.score(maps, torch.ones_like(maps, dtype=torch.bool))).all()
 
 
@@ -252,7 +252,7 @@ def test_every_experiments_detectors_can_be_built(name: str) -> None:
     built = 0
     for job in grid({str(key): value for key, value in shapes.items()}, []) or [[]]:
         cfg = train(f"experiment={name}", *job, "data.category=brick")
-        detector = assembly.build(cfg, ["brick"], instantiate(cfg.representation), "0123456789ab")
+        detector = assembly.build(cfg, ["brick"], (128, 128), instantiate(cfg.representation), "0123456789ab")
         assert detector.optimisation.steps % cfg.training.validate_every == 0
         built += 1
     assert built >= 1

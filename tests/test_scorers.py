@@ -1,7 +1,7 @@
-"""Scores equal theory on Gaussian data, oracles elsewhere, and never depend on batch mates or padding.
+"""Scores equal theory on Gaussian data, oracles elsewhere, and never depend on batch mates.
 
 Errors and reconstructions of the exact Gaussian denoiser agree with their closed forms within 4 standard errors;
-structural similarity equals scikit-image's, the blur SciPy's, the other distances are written out by hand.
+structural similarity equals scikit-image's, the other distances are written out by hand.
 """
 
 import math
@@ -12,11 +12,9 @@ import numpy as np
 import pytest
 import torch
 from gaussian import Gaussian, wide
-from scipy.ndimage import gaussian_filter
 from skimage.metrics import structural_similarity
 from torch import Tensor
 
-from diffect.anomaly_map import AnomalyMap
 from diffect.denoisers.conv import ConvNet
 from diffect.denoisers.learned import LearnedDenoiser
 from diffect.denoisers.unet import UNet
@@ -129,11 +127,9 @@ def networks() -> dict[str, Denoiser]:
 def test_shuffling_or_splitting_the_batch_leaves_each_score_unchanged(network: str, name: str) -> None:
     scorer, denoiser = SCORERS[name], networks()[network]
     x0, label, noise = features(6), torch.arange(6) % 3, keyed(6)
-    head = AnomalyMap(scorer.components, size=24, blur=1 / 24)
 
     def scores(rows: Tensor) -> Tensor:
-        components = scorer(denoiser, x0[rows], label[rows], ImageNoise(0, noise.keys[rows]))
-        return head.score(head.map(components), torch.ones(len(rows), 24, 24, dtype=torch.bool))
+        return scorer(denoiser, x0[rows], label[rows], ImageNoise(0, noise.keys[rows])).mean((1, 2, 3))
 
     whole = scores(torch.arange(6))
     assert whole.unique().numel() == 6
@@ -213,80 +209,6 @@ def test_reconstruct_is_what_the_distance_judges() -> None:
     assert not torch.equal(rebuilt, scorer.reconstruct(data, x0, None, noise, draw=1))
 
 
-# Maps and scores
-
-
-def test_calibration_takes_the_mean_of_each_component_over_images_and_cells() -> None:
-    components = (
-        torch.rand(7, 3, 5, 5, generator=torch.Generator().manual_seed(0)) * torch.tensor([1, 10, 0.1])[:, None, None]
-    )
-    head = AnomalyMap(3, size=5, blur=0.0)
-    head.calibrate([components[:4], components[4:6], components[6:]])
-    assert torch.allclose(head.scale, components.mean((0, 2, 3)))
-    # Each component then weighs alike, and a normal image's map is about 1.
-    assert head.map(components).mean().item() == pytest.approx(1, abs=1e-6)
-    expected = (components / components.mean((0, 2, 3)).view(1, 3, 1, 1)).mean(1)
-    assert torch.allclose(head.map(components), expected)
-    assert "scale" in head.state_dict()
-
-
-def test_a_component_that_is_always_zero_does_not_divide_by_zero() -> None:
-    head = AnomalyMap(2, size=4, blur=0.0)
-    head.calibrate([torch.stack([torch.zeros(3, 4, 4), torch.ones(3, 4, 4)], 1)])
-    assert torch.isfinite(head.map(torch.zeros(1, 2, 4, 4))).all()
-
-
-@pytest.mark.parametrize("blur", [0.0, 0.7, 2.0, 30.0])
-def test_maps_keep_a_constant(blur: float) -> None:
-    head = AnomalyMap(2, size=20, blur=blur / 20)
-    found = head.map(torch.full((3, 2, 5, 5), 3.5))
-    assert found.shape == (3, 20, 20) and torch.allclose(found, torch.full_like(found, 3.5))
-
-
-def test_the_blur_is_a_gaussian_and_keeps_the_sum_of_what_lies_inside() -> None:
-    head = AnomalyMap(1, size=40, blur=2 / 40)
-    image = torch.zeros(1, 1, 40, 40)
-    image[0, 0, 20, 17] = 5.0
-    found = head.map(image)
-    assert found.sum().item() == pytest.approx(5.0, rel=1e-5)
-    assert found.argmax().item() == 20 * 40 + 17
-    noise = torch.rand(1, 1, 40, 40, generator=torch.Generator().manual_seed(0))
-    expected = gaussian_filter(noise[0, 0].numpy().astype(float), 2.0, mode="mirror", truncate=4.0)
-    assert np.abs(head.map(noise)[0].numpy() - expected).max() < 1e-5
-
-
-def test_the_map_is_upsampled_to_the_size_of_the_image() -> None:
-    head = AnomalyMap(1, size=12, blur=0.0)
-    components = torch.zeros(1, 1, 3, 3)
-    components[0, 0, 1, 2] = 1.0
-    found = head.map(components)[0]
-    rows, columns = (found == found.max()).nonzero(as_tuple=True)
-    assert rows.min() >= 4 and rows.max() < 8 and columns.min() >= 8  # where the cell lies
-
-
-def test_the_score_is_the_maximum_or_the_mean_of_the_top_share() -> None:
-    maps = torch.randn(3, 20, 20, generator=torch.Generator().manual_seed(0))
-    valid = torch.ones(3, 20, 20, dtype=torch.bool)
-    assert torch.equal(AnomalyMap(1, 20, pool="max").score(maps, valid), maps.amax((1, 2)))
-    for share, count in ((0.01, 4), (0.07, 28), (0.29, 116), (0.001, 1), (1.0, 400), (0.0101, 5)):
-        top = np.sort(maps.flatten(1).numpy(), 1)[:, -count:].mean(1)
-        found = AnomalyMap(1, 20, pool="top_mean", share=share).score(maps, valid)
-        assert np.abs(found.numpy() - top).max() < 1e-5, share
-
-
-@pytest.mark.parametrize("pool", ["max", "top_mean"])
-def test_padding_has_no_say_in_the_score(pool: Any) -> None:
-    maps = torch.randn(2, 20, 20, generator=torch.Generator().manual_seed(0))
-    valid = torch.zeros(2, 20, 20, dtype=torch.bool)
-    valid[0, 5:15], valid[1, :, 3:8] = True, True
-    head = AnomalyMap(1, 20, pool=pool, share=0.1)
-    loud = torch.where(valid, maps, torch.tensor(1e6))
-    found = head.score(loud, valid)
-    assert torch.equal(found, head.score(maps, valid)) and found.max() < 10
-    cropped = torch.cat([head.score(maps[:1, 5:15], valid[:1, 5:15]), head.score(maps[1:, :, 3:8], valid[1:, :, 3:8])])
-    assert torch.equal(found, cropped)
-
-
 # Bad settings
 
 REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
@@ -305,10 +227,6 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
         r"scorer\.distance is 'lpips'; allowed: l1, l2, cosine, ssim",
     ),
     "guidance": (lambda: Reconstruction(guidance=-1), r"scorer\.guidance is -1"),
-    "pool": (lambda: AnomalyMap(1, 8, pool="mean"), r"pooling\.pool is 'mean'; allowed: max, top_mean"),
-    "share of nothing": (lambda: AnomalyMap(1, 8, share=0), r"pooling\.share is 0"),
-    "share above one": (lambda: AnomalyMap(1, 8, share=1.5), r"pooling\.share is 1\.5"),
-    "blur": (lambda: AnomalyMap(1, 8, blur=-1), r"pooling\.blur is -1"),
 }
 
 

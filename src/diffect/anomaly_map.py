@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import torch
@@ -12,53 +12,75 @@ from torch import Tensor, nn
 
 
 class AnomalyMap(nn.Module):
-    """Components to a map (B, S, S) and a score (B,).
+    """Components (B, K, h, w) to a map (B, H, W) and a score (B,).
 
-    map = blur(upsample(mean_k component_k / scale_k)); scale_k, the mean of component k on held-out normal images,
-    makes levels of different difficulty comparable. The score is the map's maximum, or the mean of its top share,
-    over the true image, padding excluded.
+    map = blur(upsample(combine over k of (component_k - location_k) / scale_k)). Location and scale, found on held-out
+    normal images, make components comparable: levels of different difficulty, scales of a pyramid. Of a single
+    component they change no order. The score is the map's maximum, or the mean of its top share, over the true
+    image, padding excluded.
 
     Args:
         components: K, the number of components of the scorer.
-        size: side S of the map in pixels.
-        blur: standard deviation of the Gaussian blur as a share of the map's side, the same look at any size; 0 for
-            none. 1/64 is 4 pixels at 256.
+        blur: standard deviation of the Gaussian blur as a share of the image's short side, the same look at any size;
+            0 for none. 1/64 is 4 pixels at 256.
         pool: `max`, or `top_mean`, the mean over the top `share` of pixels.
+        share: of the pixels of the true image.
+        combine: `mean` over components, or `max`, for which one loud component is enough.
+        calibration: `mean`, location 0 and scale E |component|, which keeps ratios of errors; or `standard`, mean and
+            standard deviation over images and cells, which weighs a component the more, the steadier it is.
     """
 
+    location: Tensor
     scale: Tensor
 
     def __init__(
         self,
         components: int,
-        size: int,
         blur: float = 0.015625,
         pool: Literal["max", "top_mean"] = "top_mean",
         share: float = 0.01,
+        combine: Literal["mean", "max"] = "mean",
+        calibration: Literal["mean", "standard"] = "mean",
     ) -> None:
         super().__init__()
         if pool not in ("max", "top_mean"):
             raise ValueError(f"pooling.pool is {pool!r}; allowed: max, top_mean")
+        if combine not in ("mean", "max"):
+            raise ValueError(f"pooling.combine is {combine!r}; allowed: mean, max")
+        if calibration not in ("mean", "standard"):
+            raise ValueError(f"pooling.calibration is {calibration!r}; allowed: mean, standard")
         if not 0 < share <= 1:
             raise ValueError(f"pooling.share is {share}; it must lie in (0, 1]")
         if blur < 0:
             raise ValueError(f"pooling.blur is {blur}; it must be 0 or more")
-        self.size, self.blur, self.pool, self.share = size, blur, pool, share
+        self.blur, self.pool, self.share = blur, pool, share
+        self.combine, self.calibration = combine, calibration
+        self.register_buffer("location", torch.zeros(components))
         self.register_buffer("scale", torch.ones(components))
 
     def calibrate(self, batches: Iterable[Tensor]) -> None:
-        """Fix the scale of each component from batches of components (B, K, h, w) of normal images."""
-        means = torch.cat([components.double().mean((2, 3)) for components in batches])
-        self.scale.copy_(means.mean(0).clamp(min=1e-12))
+        """Fix location and scale from batches of components (B, K, h, w) of normal images."""
+        sums = []  # by image: the means of the component, of its size, and of its square
+        for components in batches:
+            exact = components.double()
+            sums.append(torch.stack([exact, exact.abs(), exact.square()]).mean((3, 4)))
+        mean, size, square = torch.cat(sums, dim=1).mean(1)
+        if self.calibration == "mean":
+            location, scale = torch.zeros_like(mean), size
+        else:
+            location, scale = mean, (square - mean.square()).clamp(min=0).sqrt()
+        self.location.copy_(location)
+        self.scale.copy_(scale.clamp(min=1e-12))
 
-    def map(self, components: Tensor) -> Tensor:
-        """(B, S, S) from components (B, K, h, w)."""
-        combined = (components / self.scale.view(1, -1, 1, 1)).mean(1, keepdim=True)
-        wide = F.interpolate(combined, size=(self.size, self.size), mode="bilinear", align_corners=False)
-        return _gaussian_blur(wide, self.blur * self.size)[:, 0]
+    def map(self, components: Tensor, size: Sequence[int]) -> Tensor:
+        """(B, H, W) from components (B, K, h, w); size is (H, W)."""
+        level = (components - self.location.view(1, -1, 1, 1)) / self.scale.view(1, -1, 1, 1)
+        combined = level.mean(1, keepdim=True) if self.combine == "mean" else level.amax(1, keepdim=True)
+        wide = F.interpolate(combined, size=tuple(size), mode="bilinear", align_corners=False)
+        return _gaussian_blur(wide, self.blur * min(size))[:, 0]
 
     def score(self, maps: Tensor, valid: Tensor) -> Tensor:
-        """(B,) from maps (B, S, S) and valid (B, S, S), true where the image is and false on padding."""
+        """(B,) from maps (B, H, W) and valid (B, H, W), true where the image is and false on padding."""
         scores = []
         for values, inside in zip(maps, valid, strict=True):
             kept = values[inside]
@@ -69,12 +91,16 @@ class AnomalyMap(nn.Module):
 
 
 def _gaussian_blur(maps: Tensor, sigma: float) -> Tensor:
-    """Gaussian blur of (B, 1, S, S), separable, cut at 4 sigma, edges mirrored."""
+    """Gaussian blur of (B, 1, H, W), sigma in pixels, separable, cut at 4 sigma, edges mirrored."""
     if sigma == 0:
         return maps
-    radius = min(math.ceil(4 * sigma), maps.shape[-1] - 1)
-    x = torch.arange(-radius, radius + 1, device=maps.device, dtype=maps.dtype)
-    kernel = torch.exp(-0.5 * (x / sigma) ** 2)
-    kernel = kernel / kernel.sum()
-    padded = F.pad(maps, (radius, radius, radius, radius), mode="reflect")
-    return F.conv2d(F.conv2d(padded, kernel.view(1, 1, 1, -1)), kernel.view(1, 1, -1, 1))
+    for side in (2, 3):
+        radius = min(math.ceil(4 * sigma), maps.shape[side] - 1)
+        x = torch.arange(-radius, radius + 1, device=maps.device, dtype=maps.dtype)
+        kernel = torch.exp(-0.5 * (x / sigma) ** 2)
+        kernel = kernel / kernel.sum()
+        if side == 2:
+            maps = F.conv2d(F.pad(maps, (0, 0, radius, radius), mode="reflect"), kernel.view(1, 1, -1, 1))
+        else:
+            maps = F.conv2d(F.pad(maps, (radius, radius, 0, 0), mode="reflect"), kernel.view(1, 1, 1, -1))
+    return maps
