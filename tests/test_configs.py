@@ -23,6 +23,7 @@ from diffect import assembly
 from diffect.anomaly_map import AnomalyMap
 from diffect.commands.train import GROUPS
 from diffect.data.datamodule import DataModule
+from diffect.denoisers.gaussian import Gaussian
 from diffect.denoisers.learned import LearnedDenoiser
 from diffect.denoising import ImageNoise, Objective
 from diffect.launching import config_folder
@@ -120,11 +121,12 @@ def test_every_denoiser_denoises_grids_of_several_sizes(denoiser: str, classes: 
 @pytest.mark.parametrize("pooling", [choice for group, choice in CHOICES if group == "pooling"])
 def test_every_scorer_and_pooling_judge(scorer: str, pooling: str) -> None:
     cfg = train(f"scorer={scorer}", f"pooling={pooling}", "data.size=32")
-    judge = instantiate(cfg.scorer)
+    judge, denoiser = instantiate(cfg.scorer), Gaussian((4, 8, 8))
+    judge.check(denoiser, -5, 7)
     head = instantiate(cfg.pooling, components=judge.components)
     assert isinstance(head, AnomalyMap)
     x0 = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(0))
-    components = judge(lambda x_t, log_snr, label: 0.9 * x_t, x0, None, ImageNoise(0, torch.tensor([1, 2])))
+    components = judge(denoiser, x0, None, ImageNoise(0, torch.tensor([1, 2])))
     maps = head.map(components, (32, 48))
     assert maps.shape == (2, 32, 48)
     assert torch.isfinite(head.score(maps, torch.ones_like(maps, dtype=torch.bool))).all()

@@ -218,7 +218,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
         r"scorer\.levels is \[250\]; it must be a list of log-SNRs between -20 and 20",
     ),
     "not a number": (lambda: DenoisingError([math.nan]), r"scorer\.levels"),
-    "no draw": (lambda: DenoisingError(draws=0), r"scorer\.draws is 0"),
+    "no draw": (lambda: DenoisingError(draws=-1), r"scorer\.draws is -1; it must be 0 \(no noise\) or more"),
     "no step": (lambda: Reconstruction(steps=0), r"scorer\.steps and scorer\.draws must be 1 or more, found 0 and 1"),
     "start after stop": (lambda: Reconstruction(start=5, stop=5), r"scorer\.start is 5: it must lie below"),
     "start out of range": (lambda: Reconstruction(start=-30), r"scorer\.start and scorer\.stop is \[-30, 5\.0\]"),

@@ -46,11 +46,14 @@ def build(
     blank = torch.zeros(1, 3, *canvas, dtype=torch.uint8, device=_device(cfg))
     shape = tuple(representation.extract(blank).shape[1:])
     schedule = instantiate(cfg.schedule)
-    _ = schedule.log_snr_range  # a range that the family does not reach is refused here, before any work
+    denoiser = instantiate(cfg.denoiser, shape=shape, classes=len(categories))
     scorer = instantiate(cfg.scorer)
+    if hasattr(scorer, "prepare"):
+        scorer.prepare(representation.channels)
+    scorer.check(denoiser, *schedule.log_snr_range)  # which refuses a range that the schedule's family does not reach
     return Detector(
         representation=representation,
-        denoiser=instantiate(cfg.denoiser, shape=shape, classes=len(categories)),
+        denoiser=denoiser,
         scorer=scorer,
         anomaly_map=instantiate(cfg.pooling, components=scorer.components),
         objective=Objective(schedule, instantiate(cfg.weight)),

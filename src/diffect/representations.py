@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import torch
@@ -27,15 +27,19 @@ MOST = 8.0
 
 
 class Representation(nn.Module, ABC):
-    """x0 = matrix (raw - mean), channel by channel at every position; matrix (C, C), mean (C,)."""
+    """x0 = matrix (raw - mean), channel by channel at every position; matrix (C, C), mean (C,).
+
+    `channels` holds how many channels each level of the pyramid has that is stacked to C; one level if there is none.
+    """
 
     mean: Tensor
     matrix: Tensor
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: Sequence[int]) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.zeros(channels))
-        self.register_buffer("matrix", torch.eye(channels))
+        self.channels = list(channels)
+        self.register_buffer("mean", torch.zeros(sum(channels)))
+        self.register_buffer("matrix", torch.eye(sum(channels)))
 
     @property
     @abstractmethod
@@ -95,7 +99,7 @@ class Pixels(Representation):
     """The image itself, each colour channel centred and scaled to unit variance."""
 
     def __init__(self) -> None:
-        super().__init__(3)
+        super().__init__([3])
 
     @property
     def identity(self) -> str:
@@ -142,7 +146,7 @@ class Features(Representation):
                 f"representation.grid is {grid} and representation.shrinkage is {shrinkage}: the grid must be 1 or "
                 "more (null for the finest level's own), the shrinkage positive"
             )
-        super().__init__(sum(backbone.channels))
+        super().__init__(backbone.channels)
         self._frozen = (backbone,)  # in a tuple: torch then neither moves it nor puts it in a checkpoint
         self.grid, self.scaling, self.shrinkage, self.exposure = grid, scaling, shrinkage, exposure
 
@@ -165,7 +169,7 @@ class Features(Representation):
         if self.scaling == "standard":
             return torch.diag(variance.rsqrt())
         if self.scaling == "scaled":
-            scalars = [level.mean().rsqrt().expand(len(level)) for level in variance.split(self._frozen[0].channels)]
+            scalars = [level.mean().rsqrt().expand(len(level)) for level in variance.split(self.channels)]
             return torch.diag(torch.cat(scalars))
         # Correlations are whitened, not covariances: levels of large raw variance must not drown the others.
         std = variance.sqrt()

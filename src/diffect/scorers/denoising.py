@@ -2,38 +2,131 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from diffect.denoising import Denoiser, ImageNoise, add_noise
-from diffect.scorers.contract import check_levels
+from diffect.denoising import Denoiser, ImageNoise, add_noise, alpha_sigma
+from diffect.scorers.contract import check_levels, check_reach
 
 
 class DenoisingError(nn.Module):
-    """E ||x0 - x0_hat(x_t)||^2 / C over noise draws, one component for each log-SNR level.
+    """E |r|^2 / C over noise draws, r = x0 - x0_hat(x_t), one component for each log-SNR level.
+
+    In its own metric it is E (r - m)^T (S + shrinkage tr(S) / C I)^-1 (r - m) / C, m and S being mean and covariance
+    of r at that level on normal images, over all positions: what the denoiser misses anyway counts for less.
 
     Args:
         levels: log-SNRs at which the image is noised, in nats; never step numbers.
-        draws: noise draws at each level.
+        draws: noise draws at each level; 0 for the un-noised x_t = alpha x0. At high log-SNR that makes the stored
+            patches of denoiser=empirical answer with the nearest one, and the error PatchCore's distance, squared
+            (Roth et al. 2022, eq. 6).
+        metric: `plain`, or `own`, as above; found on the fit images.
+        pyramid: `fused`, or `separate`: each level of the representation's pyramid has components of its own, its
+            channels alone (C and S are then theirs), to be fused after calibration.
+        shrinkage: see above.
     """
 
-    def __init__(self, levels: Sequence[float] = (-1.0, 1.0, 3.0), draws: int = 1) -> None:
+    mean: Tensor
+    whitening: Tensor
+
+    def __init__(
+        self,
+        levels: Sequence[float] = (-1.0, 1.0, 3.0),
+        draws: int = 1,
+        metric: Literal["plain", "own"] = "plain",
+        pyramid: Literal["fused", "separate"] = "fused",
+        shrinkage: float = 0.01,
+    ) -> None:
         super().__init__()
         check_levels("scorer.levels", levels)
-        if draws < 1:
-            raise ValueError(f"scorer.draws is {draws}; it must be 1 or more")
+        if draws < 0:
+            raise ValueError(f"scorer.draws is {draws}; it must be 0 (no noise) or more")
+        if metric not in ("plain", "own"):
+            raise ValueError(f"scorer.metric is {metric!r}; allowed: plain, own")
+        if pyramid not in ("fused", "separate"):
+            raise ValueError(f"scorer.pyramid is {pyramid!r}; allowed: fused, separate")
+        if shrinkage <= 0:
+            raise ValueError(f"scorer.shrinkage is {shrinkage}; it must be above 0")
         self.levels, self.draws = [float(level) for level in levels], draws
+        self.metric, self.pyramid, self.shrinkage = metric, pyramid, shrinkage
         self.components = len(self.levels)
+        self.groups: list[int] = []  # channels that are judged together
+
+    def prepare(self, channels: Sequence[int]) -> None:
+        """Make room for what depends on the channels of each level of the representation's pyramid."""
+        self.groups = list(channels) if self.pyramid == "separate" else [sum(channels)]
+        self.components = len(self.levels) * len(self.groups)
+        if self.metric == "own":
+            self.register_buffer("mean", torch.zeros(len(self.levels), sum(channels)))
+            self.register_buffer("whitening", torch.eye(sum(channels)).repeat(len(self.levels), 1, 1))
+
+    def check(self, denoiser: Denoiser, low: float, high: float) -> None:
+        check_reach("scorer.levels", self.levels, denoiser, low, high)
 
     def forward(self, denoiser: Denoiser, x0: Tensor, label: Tensor | None, noise: ImageNoise) -> Tensor:
+        """Components (B, K, h, w); of several levels of a pyramid those at one log-SNR lie side by side."""
         components = []
-        for level in self.levels:
-            log_snr = torch.full((len(x0),), level, device=x0.device)
-            error = torch.zeros_like(x0[:, 0])
-            for draw in range(self.draws):
-                x_t = add_noise(x0, noise(x0, level, draw), log_snr)
-                error += (x0 - denoiser(x_t, log_snr, label)).square().mean(1)
-            components.append(error / self.draws)
-        return torch.stack(components, dim=1)
+        for number, level in enumerate(self.levels):
+            draws = [self._judge(number, r) for r in self._residuals(level, denoiser, x0, label, noise)]
+            components.append(torch.stack(draws).mean(0))
+        return torch.cat(components, dim=1)
+
+    @torch.no_grad()
+    def fit(self, denoiser: Denoiser, batches: Iterable[tuple[Tensor, Tensor, ImageNoise]]) -> None:
+        """Find m and S of every level in one pass over (x0 (B, C, h, w), label (B,), noise)."""
+        if self.metric == "plain":
+            return
+        count = 0
+        total, second = torch.zeros_like(self.mean).double(), torch.zeros_like(self.whitening).double()
+        for x0, label, noise in batches:
+            count += max(self.draws, 1) * x0[:, 0].numel()
+            for number, level in enumerate(self.levels):
+                for residual in self._residuals(level, denoiser, x0, label, noise):
+                    flat = residual.movedim(1, -1).flatten(0, -2)  # (B h w, C)
+                    total[number] += flat.sum(0)
+                    second[number] += flat.T @ flat  # residuals lie about 0: float32 products are exact enough
+        for number, level in enumerate(self.levels):
+            mean = total[number] / count
+            covariance = second[number] / count - torch.outer(mean, mean)
+            self.mean[number] = mean
+            self.whitening[number] = self._whitening(level, covariance)
+
+    def _residuals(
+        self, level: float, denoiser: Denoiser, x0: Tensor, label: Tensor | None, noise: ImageNoise
+    ) -> Iterator[Tensor]:
+        """x0 - x0_hat (B, C, h, w) of each draw."""
+        log_snr = torch.full((len(x0),), level, device=x0.device)
+        if self.draws == 0:
+            yield x0 - denoiser(alpha_sigma(log_snr, x0)[0] * x0, log_snr, label)
+        for draw in range(self.draws):
+            yield x0 - denoiser(add_noise(x0, noise(x0, level, draw), log_snr), log_snr, label)
+
+    def _judge(self, number: int, residual: Tensor) -> Tensor:
+        """(B, G, h, w) from residuals (B, C, h, w) at a level, G groups of channels."""
+        if self.metric == "own":
+            centred = residual - self.mean[number].view(1, -1, 1, 1)
+            residual = torch.einsum("dc,bchw->bdhw", self.whitening[number], centred)
+        squares = residual.square()
+        if self.pyramid == "fused":
+            return squares.mean(1, keepdim=True)
+        return torch.stack([group.mean(1) for group in squares.split(self.groups, dim=1)], dim=1)
+
+    def _whitening(self, level: float, covariance: Tensor) -> Tensor:
+        """W (C, C) with W^T W the inverse of the shrunk covariance, group by group."""
+        roots, start = [], 0
+        for size in self.groups:
+            own = covariance[start : start + size, start : start + size]
+            variance = own.diagonal().mean()
+            if variance < 1e-10:
+                raise ValueError(
+                    f"scorer.metric is own, but at log-SNR {level:g} the denoiser makes no error on the images that "
+                    "it was fitted on: take scorer.metric=plain or lower scorer.levels"
+                )
+            identity = torch.eye(size, dtype=own.dtype, device=own.device)
+            root = torch.linalg.cholesky(own + self.shrinkage * variance * identity)
+            roots.append(torch.linalg.solve_triangular(root, identity, upper=False))
+            start += size
+        return torch.block_diag(*roots)

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from diffect.denoising import Denoiser, ImageNoise, add_noise, ddim
-from diffect.scorers.contract import check_levels
+from diffect.scorers.contract import check_levels, check_reach
 
 Distance = Literal["l1", "l2", "cosine", "ssim"]
 
@@ -51,6 +51,9 @@ class Reconstruction(nn.Module):
         self.levels = [start + (stop - start) * step / max(steps - 1, 1) for step in range(steps)]
         self.distance, self.guidance, self.draws = distance, guidance, draws
 
+    def check(self, denoiser: Denoiser, low: float, high: float) -> None:
+        check_reach("scorer.start and scorer.stop", self.levels, denoiser, low, high)
+
     def forward(self, denoiser: Denoiser, x0: Tensor, label: Tensor | None, noise: ImageNoise) -> Tensor:
         maps = [self._compare(x0, self.reconstruct(denoiser, x0, label, noise, draw)) for draw in range(self.draws)]
         return torch.stack(maps).mean(0)[:, None]
@@ -78,7 +81,8 @@ def _ssim(a: Tensor, b: Tensor, window: int = 11) -> Tensor:
 
     The stabilisers take the dynamic range of unit-variance data as 6 standard deviations.
     """
-    window = min(window, a.shape[-1] - 1 + a.shape[-1] % 2)
+    short = min(a.shape[-2:])
+    window = min(window, short - 1 + short % 2)
     c1, c2 = (0.01 * 6) ** 2, (0.03 * 6) ** 2
 
     def mean(x: Tensor) -> Tensor:

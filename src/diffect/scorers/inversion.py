@@ -1,0 +1,69 @@
+"""Inversion: DDIM run backwards, and how typical of pure noise its end point is."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from diffect.denoising import Denoiser, ImageNoise, add_noise, alpha_sigma
+from diffect.scorers.contract import check_levels, check_reach
+
+
+class Inversion(nn.Module):
+    """DDIM from x0 to noise in k steps, then how far the end point x_T is from N(0, I): one component, no noise drawn.
+
+    Normal data end as standard normal noise, others outside of it (Sakai et al. 2025, InvAD); q = ||x_T||^2 / C.
+
+    Args:
+        start: log-SNR that the image is taken to be at, as x_t = alpha x0; high.
+        stop: log-SNR of the end point; low. The steps lie uniformly in log-SNR between the two.
+        steps: denoiser calls.
+        judge: `density`, q / 2, which is -log N(x_T; 0, I) in nats per dimension less its constant; or `typicality`,
+            (q - 1 - log q) / 2, the divergence of N(0, q) from N(0, 1), large for too little noise as for too much.
+    """
+
+    components = 1
+
+    def __init__(
+        self,
+        start: float = 5.0,
+        stop: float = -5.0,
+        steps: int = 3,
+        judge: Literal["density", "typicality"] = "density",
+    ) -> None:
+        super().__init__()
+        check_levels("scorer.start and scorer.stop", [start, stop])
+        if start <= stop:
+            raise ValueError(f"scorer.start is {start:g}: it must lie above scorer.stop, {stop:g}")
+        if steps < 1:
+            raise ValueError(f"scorer.steps is {steps}; it must be 1 or more")
+        if judge not in ("density", "typicality"):
+            raise ValueError(f"scorer.judge is {judge!r}; allowed: density, typicality")
+        self.levels = [start + (stop - start) * step / steps for step in range(steps + 1)]
+        self.judge = judge
+
+    def check(self, denoiser: Denoiser, low: float, high: float) -> None:
+        # The end point is only reached: no denoiser is asked there.
+        check_reach("scorer.start and scorer.stop", self.levels[:-1], denoiser, low, high)
+
+    def forward(self, denoiser: Denoiser, x0: Tensor, label: Tensor | None, noise: ImageNoise) -> Tensor:
+        q = self.invert(denoiser, x0, label).square().mean(1, keepdim=True)
+        return 0.5 * q if self.judge == "density" else 0.5 * (q - 1 - q.clamp(min=1e-12).log())
+
+    def invert(self, denoiser: Denoiser, x0: Tensor, label: Tensor | None) -> Tensor:
+        """x_T (B, C, h, w): DDIM's step (Song et al. 2021, eq. 12, eta = 0) taken towards more noise.
+
+        On N(0, s^2 I) data a step from (alpha, sigma) to (alpha', sigma') multiplies x_t by
+        (alpha alpha' s^2 + sigma sigma') / (alpha^2 s^2 + sigma^2).
+        """
+        log_snr = torch.full((len(x0),), self.levels[0], device=x0.device)
+        x_t = alpha_sigma(log_snr, x0)[0] * x0
+        for here, there in pairwise(self.levels):
+            log_snr = torch.full_like(log_snr, here)
+            alpha, sigma = alpha_sigma(log_snr, x0)
+            x0_hat = denoiser(x_t, log_snr, label)
+            x_t = add_noise(x0_hat, (x_t - alpha * x0_hat) / sigma, torch.full_like(log_snr, there))
+        return x_t

@@ -1,0 +1,69 @@
+"""The likelihood of an image, from denoising errors at all noise levels."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from diffect.denoising import Denoiser, ImageNoise, add_noise, alpha_sigma
+from diffect.scorers.contract import check_levels, check_reach
+
+
+class Likelihood(nn.Module):
+    """-log p(x0) per position in nats per dimension: the I-MMSE integral over log-SNR, one component.
+
+    -log p(x0) = -log N(x0; 0, I) - 1/2 int (e_N - e) dlog_snr with e = SNR E ||x0 - x0_hat(x_t)||^2 and e_N the same
+    of the exact denoiser of N(0, I), x0_hat = alpha x_t (Guo, Shamai & Verdu 2005; Kong et al. 2023,
+    "Information-theoretic diffusion", eq. 9). Positions add up to the whole image exactly; of a denoiser that looks at
+    each position alone each is that position's own likelihood.
+
+    x0 has unit variance, so e_N is near e at both ends, and sharing the noise with it cancels most of the sampling
+    error; so does drawing noise in pairs eps, -eps. The integral is the trapezoid rule on the whole line, whose error
+    is beyond all powers of the step; outside [low, high] the integrand is continued by its asymptotes, exp(log_snr)
+    and exp(-log_snr). The upper one asks that no direction of the data has a variance far below exp(-high): one that
+    has is resolved only down to that.
+
+    Args:
+        low, high: the log-SNRs between which the denoiser is asked, in nats.
+        steps: how many levels, uniform from low to high, both counted; steps of 1 nat are ample.
+        draws: pairs of noise draws at each level.
+    """
+
+    components = 1
+
+    def __init__(self, low: float = -5.0, high: float = 7.0, steps: int = 13, draws: int = 1) -> None:
+        super().__init__()
+        check_levels("scorer.low and scorer.high", [low, high])
+        if low >= high:
+            raise ValueError(f"scorer.low is {low:g}: it must lie below scorer.high, {high:g}")
+        if steps < 2 or draws < 1:
+            raise ValueError(f"scorer.steps must be 2 or more, scorer.draws 1 or more, found {steps} and {draws}")
+        width = (high - low) / (steps - 1)
+        self.levels, self.draws = [low + width * step for step in range(steps)], draws
+        # Each end stands for the geometric series of its tail too: 1 + exp(-width) + exp(-2 width) + ...
+        end = width / (1 - math.exp(-width))
+        self.weights = [end, *[width] * (steps - 2), end]
+
+    def check(self, denoiser: Denoiser, low: float, high: float) -> None:
+        check_reach("scorer.low and scorer.high", [self.levels[0], self.levels[-1]], denoiser, low, high)
+
+    def forward(self, denoiser: Denoiser, x0: Tensor, label: Tensor | None, noise: ImageNoise) -> Tensor:
+        """(B, 1, h, w), in nats per dimension."""
+        integral = torch.zeros_like(x0[:, 0])
+        for level, weight in zip(self.levels, self.weights, strict=True):
+            for draw in range(self.draws):
+                eps = noise(x0, level, draw)
+                for signed in (eps, -eps):
+                    integral += weight / (2 * self.draws) * _gain(level, denoiser, x0, label, signed)
+        return (0.5 * math.log(2 * math.pi) + 0.5 * x0.square().mean(1) - 0.5 * integral)[:, None]
+
+
+def _gain(level: float, denoiser: Denoiser, x0: Tensor, label: Tensor | None, eps: Tensor) -> Tensor:
+    """SNR (||x0 - alpha x_t||^2 - ||x0 - x0_hat||^2) / C at a log-SNR and a draw eps: (B, h, w)."""
+    log_snr = torch.full((len(x0),), level, device=x0.device)
+    x_t = add_noise(x0, eps, log_snr)
+    normal, x0_hat = alpha_sigma(log_snr, x0)[0] * x_t, denoiser(x_t, log_snr, label)
+    # a^2 - b^2 as (a - b)(a + b): at high SNR both are small next to x0.
+    return math.exp(level) * ((x0_hat - normal) * (2 * x0 - x0_hat - normal)).mean(1)
