@@ -5,6 +5,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from diffect.metrics.conformal import conformal_threshold, flagged_share
 
@@ -36,6 +37,37 @@ def test_normal_images_are_flagged_at_the_promised_rate(n: int, rate: float) -> 
         fprs.append(flagged_share(split[n:], conformal_threshold(split[:n], rate))[0])
     slack = 4 * np.std(fprs) / math.sqrt(len(fprs))
     assert rate - 1 / (n + 1) - slack < np.mean(fprs) <= rate + slack
+
+
+def goodness(counts: list[int], law: object) -> float:
+    """p of the chi-square test that `counts` are drawn from `law`; neighbouring values until 5 are expected."""
+    cells: list[list[float]] = [[0.0, 0.0]]
+    for value in range(max(counts) + 1):
+        cells[-1][0] += counts.count(value)
+        cells[-1][1] += len(counts) * law.pmf(value)
+        if cells[-1][1] >= 5:
+            cells.append([0.0, 0.0])
+    rest = cells.pop()
+    cells[-1][0] += rest[0]
+    cells[-1][1] += rest[1] + len(counts) * law.sf(max(counts))
+    observed, expected = zip(*cells, strict=True)
+    return float(stats.chisquare(observed, expected).pvalue)
+
+
+@pytest.mark.parametrize(("n", "rate", "fresh"), [(39, 0.05, 60), (60, 0.05, 40), (50, 0.1, 100)])
+def test_false_alarms_over_resplits_follow_the_beta_binomial_law(n: int, rate: float, fresh: int) -> None:
+    """500 resplits of exchangeable scores: the mean FPR keeps the promise, the counts fit their exact law."""
+    rng = np.random.default_rng([n, fresh])
+    pool = rng.standard_cauchy(n + fresh)
+    counts = []
+    for _ in range(500):
+        split = rng.permutation(pool)
+        counts.append(round(fresh * flagged_share(split[n:], conformal_threshold(split[:n], rate))[0]))
+    fpr = np.array(counts) / fresh
+    assert fpr.mean() <= rate + 2 * fpr.std(ddof=1) / math.sqrt(len(fpr))
+    allowed = math.floor((n + 1) * Fraction(str(rate)))
+    assert goodness(counts, stats.betabinom(fresh, allowed, n + 1 - allowed)) > 0.01
+    assert goodness(counts, stats.binom(fresh, rate)) < 1e-6  # a threshold is one draw, shared by all images
 
 
 def test_ties_only_make_it_more_careful() -> None:

@@ -15,8 +15,9 @@ def conformal_threshold(calibration_scores: ArrayLike, rate: float = 0.05) -> fl
 
     An image is flagged if its score is larger. A normal image exchangeable with the calibration ones is
     then flagged with probability at most `rate`, and above rate - 1 / (n + 1) without ties (Vovk et al.
-    2005; Angelopoulos & Bates 2023, equation 1). 5% needs n of at least 19. Raises ValueError for a rate
-    outside (0, 1) or scores that are not finite.
+    2005; Angelopoulos & Bates 2023, equation 1). That is a mean over calibration sets: without ties, of m
+    such images BetaBinomial(m, l, n + 1 - l) are flagged, l = floor((n + 1) rate) (the same, section 3.2).
+    5% needs n of at least 19. Raises ValueError for a rate outside (0, 1) or scores that are not finite.
     """
     if not 0 < rate < 1:
         raise ValueError(f"The conformal rate must lie between 0 and 1, not {rate}.")
