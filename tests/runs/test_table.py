@@ -99,6 +99,66 @@ def test_trained_alone_or_together_is_an_axis(tmp_path: Path) -> None:
     assert [(len(group.runs), group.missing) for group in found] == [(1, ()), (2, ())]
 
 
+def detectors(parts: dict[str, dict[str, str]], **changes: object) -> list[table.Run]:
+    """A run per detector, with the other choices that come with it; the config knows the parts alone."""
+    runs = []
+    changes.setdefault("config", {"denoiser": {"_target_": "x"}, "scorer": {"_target_": "x"}})
+    for place, (name, choices) in enumerate(parts.items()):
+        record = make(signature=f"{place:012x}", **changes)
+        record["choices"] = {"data.category": "brick", "detector": name.split("#")[0], **choices}
+        runs.append(table.Run(Path(record["signature"]), record))
+    return runs
+
+
+def test_choices_that_follow_from_another_make_no_axis() -> None:
+    runs = detectors(
+        {
+            "diffusion": {"denoiser": "conv", "scorer": "denoising", "training.steps": "400"},
+            "inversion": {"denoiser": "conv", "scorer": "inversion"},
+            "padim": {"denoiser": "gaussian", "scorer": "density"},
+            "patchcore": {"denoiser": "empirical", "scorer": "density"},
+        }
+    )
+    assert grid.axes(runs) == ("detector",)
+    assert grid.followers(runs) == {"detector": ("denoiser", "scorer", "training.steps")}
+
+
+def test_what_varies_within_a_choice_stays_an_axis() -> None:
+    runs = detectors(
+        {
+            "diffusion#1": {"denoiser": "conv", "scorer": "denoising", "training.steps": "400"},
+            "diffusion#2": {"denoiser": "conv", "scorer": "denoising", "training.steps": "800"},
+            "padim": {"denoiser": "gaussian", "scorer": "density", "training.steps": "0"},
+        }
+    )
+    assert grid.axes(runs) == ("detector", "training.steps")  # the key is finer, and yet brings nothing along
+    assert grid.followers(runs) == {"detector": ("denoiser", "scorer")}
+
+
+def test_of_choices_that_follow_from_each_other_the_one_that_only_sets_others_leads() -> None:
+    parts = {"padim": {"denoiser": "gaussian"}, "patchcore": {"denoiser": "empirical"}}
+    assert grid.axes(detectors(parts)) == ("detector",)
+    runs = detectors(parts, config={"detector": {"_target_": "x"}})
+    assert grid.axes(runs) == ("denoiser",)
+
+
+def test_a_crossed_grid_has_no_followers() -> None:
+    parts = {f"{d}#{s}": {"scorer": s} for d in ("a", "b") for s in ("x", "y")}
+    runs = detectors(parts)
+    assert grid.axes(runs) == ("detector", "scorer") and grid.followers(runs) == {}
+
+
+def test_runs_pair_only_on_the_same_images() -> None:
+    one, other = (table.Run(Path(), make(name)) for name in ("cosine", "linear"))
+    assert grid.same_images(one, other, "brick")
+    other.record["scores"]["brick"][0]["name"] = "test/good/100.png"
+    assert not grid.same_images(one, other, "brick")
+    third = table.Run(Path(), make("edm", splits={"fingerprint": "another"}))
+    assert not grid.same_images(one, third, "brick")
+    joint = table.Run(Path(), make("edm", categories=["brick", "grass"], splits={"fingerprint": "of both"}))
+    assert grid.same_images(one, joint, "brick")
+
+
 def test_holes_are_found(tmp_path: Path) -> None:
     records = study_records(names=("cosine", "linear"), categories=("a", "b"), seeds=(0, 1))
     runs, _ = table.load(lay(tmp_path, records[:-1]))
@@ -117,6 +177,8 @@ def test_csv_holds_every_digit_and_empty_for_null(tmp_path: Path) -> None:
     found = dict(zip(header.split(","), row.split(","), strict=True))
     assert found["image_auroc"] == repr(record["metrics"]["brick"]["image_auroc"])
     assert found["pixel_ap"] == ""
+    lo, hi = record["intervals"]["brick"]["image_tpr_at_5fpr"]
+    assert (found["image_tpr_at_5fpr_lo"], found["image_tpr_at_5fpr_hi"]) == (repr(lo), repr(hi))
 
 
 def test_no_folder_is_a_sentence(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from diffect.reports import latex, markdown, study
+from diffect.reports import latex, markdown, study, tidy
 from diffect.runs import table
 from diffect.runs.record import write_atomic
 
@@ -16,15 +16,17 @@ MAPS = "maps.png"
 def run(cfg: DictConfig) -> None:
     """Read the runs in `outputs`/`experiment`, write the report into `out`, and print its table.
 
-    `out` defaults to experiments/NAME. Writes runs.csv, table.md, table.tex, schedules and comparison as
-    PDF and PNG, and maps.png; the same runs give the same bytes. Raises ValueError where there is nothing
-    to report.
+    `out` defaults to experiments/NAME. Writes runs.csv, table.csv, differences.csv, table.md, table.tex,
+    schedules and comparison as PDF and PNG, and maps.png; the same runs give the same bytes. Groups are
+    compared with `baseline`, by default the best. Raises ValueError where there is nothing to report.
     """
     outputs = Path(str(cfg.outputs)).expanduser()
     name = _name(cfg, outputs)
     out = Path(str(cfg.out)).expanduser() if cfg.get("out") else Path("experiments") / name
-    found = study.read(name, outputs / name)
+    found = study.read(name, outputs / name, str(cfg.baseline) if cfg.get("baseline") is not None else None)
     write_atomic(out / "runs.csv", table.to_csv(found.runs, found.axes))
+    write_atomic(out / "table.csv", tidy.means(found))
+    write_atomic(out / "differences.csv", tidy.differences(found))
     write_atomic(out / "table.md", markdown.document(found))
     write_atomic(out / "table.tex", latex.document(found))
     problems = _figures(found, out)

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from diffect.reports.study import REFERENCE, Study, short
+from diffect.reports.cells import METRIC, short
+from diffect.reports.differences import COMPARED
+from diffect.reports.sheets import REFERENCE
+from diffect.reports.study import Study
 from diffect.reports.style import COLOURS, LINES, MARKERS, new, save, style
 from diffect.runs import grid
-from diffect.runs.record import METRICS
 from diffect.runs.table import Run
 
-COMPARED = ("image_auroc", "image_tpr_at_5fpr", "pixel_aupro_30")
-_TITLES = {metric.name: metric.title for metric in METRICS}
 _BAR = 0.8  # of the room between two groups
 
 
@@ -153,7 +153,7 @@ def _panel(axis: Axes, study: Study, metric: str, firsts: Sequence[str], others:
     if drawn:
         pad = 0.04 * (max(drawn) - min(drawn)) + 0.004
         axis.set_xlim(max(-0.01, min(drawn) - pad), min(1.01, max(drawn) + pad))
-    axis.set_title(_TITLES[metric])
+    axis.set_title(METRIC[metric].title)
     axis.grid(False, axis="y")
 
 

@@ -2,7 +2,8 @@
 
 import re
 
-from diffect.reports.study import Cell, Sheet, Study, compact, two_lines
+from diffect.reports.cells import Cell, Sheet, compact, two_lines
+from diffect.reports.study import Study
 
 _ESCAPES = {
     "\\": r"\textbackslash{}",
@@ -26,6 +27,7 @@ _ESCAPES = {
     "†": r"$^{\dagger}$",
     "‡": r"$^{\ddagger}$",
     "§": r"$^{\S}$",
+    "•": r"$^{\bullet}$",
     "–": "--",
     "…": r"\ldots{}",
 }
@@ -33,7 +35,7 @@ _SPECIAL = re.compile("|".join(map(re.escape, _ESCAPES)))
 
 
 def document(study: Study) -> str:
-    """table.tex: a table environment per sheet, the study's notes under the first, best figures in bold."""
+    """table.tex: a table environment per sheet, the study's notes under the first, its own under each other."""
     tables = [_table(sheet, study, place) for place, sheet in enumerate(study.sheets)]
     return "% Needs \\usepackage{booktabs}. Written by diffect report; the records are the source.\n" + "\n".join(
         tables
@@ -47,9 +49,10 @@ def escape(text: str) -> str:
 
 def _table(sheet: Sheet, study: Study, place: int) -> str:
     columns = "l" * sheet.labels + "r" * (len(sheet.header) - sheet.labels)
-    body = [_row(row) for row in sheet.rows]
-    if place == 0:  # the last row of the summary is the reference
-        body.insert(len(body) - 1, r"\midrule")
+    body = [
+        line for i, row in enumerate(sheet.rows) for line in ([r"\midrule"] if i in sheet.rules else []) + [_row(row)]
+    ]
+    notes = study.notes if place == 0 else sheet.notes
     slug = re.sub(r"[^a-z0-9]+", "-", study.name.lower()).strip("-") or "study"
     lines = [
         r"\begin{table}[tbp]",
@@ -65,9 +68,9 @@ def _table(sheet: Sheet, study: Study, place: int) -> str:
         r"\bottomrule",
         r"\end{tabular}}",
     ]
-    if place == 0:
+    if notes:
         lines += ["", r"\smallskip\begin{minipage}{\linewidth}\scriptsize\raggedright"]
-        lines += [escape(note) + r"\par" for note in study.notes]
+        lines += [escape(note) + r"\par" for note in notes]
         lines.append(r"\end{minipage}")
     return "\n".join([*lines, r"\end{table}"]) + "\n"
 

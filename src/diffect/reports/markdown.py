@@ -4,36 +4,48 @@ import re
 import textwrap
 from collections.abc import Sequence
 
-from diffect.reports.study import Cell, Sheet, Study, compact, two_lines
+from diffect.reports.cells import Cell, Sheet, compact, two_lines
+from diffect.reports.study import Study
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|~])")
 
 
 def document(study: Study) -> str:
     """table.md: the tables, their notes, and what was left out; any name shows as the text that it is."""
-    blocks = [f"## {escape(sheet.title)}\n\n{_markdown(sheet)}" for sheet in study.sheets]
-    blocks.append("\n".join(f"- {escape(note)}" for note in study.notes))
+    blocks = []
+    for sheet in study.sheets:
+        blocks += [f"## {escape(sheet.title)}", _markdown(sheet), _bullets(sheet.notes)]
+    blocks += ["## notes", _bullets(study.notes)]
     if study.left_out:
-        items = [f"- {escape(item.name)}: {escape(item.reason)}" for item in study.left_out]
-        blocks.append("\n".join([f"Left out ({len(items)}):", "", *items]))
-    return "\n\n".join(blocks) + "\n"
+        items = [f"{item.name}: {item.reason}" for item in study.left_out]
+        blocks += [f"Left out ({len(items)}):", _bullets(items)]
+    return "\n\n".join(block for block in blocks if block) + "\n"
 
 
 def plain(study: Study, width: int = 120) -> str:
     """The same for a terminal of `width` columns; a wider table continues below itself."""
-    sheets = [f"{textwrap.fill(sheet.title, width)}\n\n{_aligned(sheet, width)}" for sheet in study.sheets]
-    notes = [*study.notes, "*: the best of its column."]
+    sheets = []
+    for sheet in study.sheets:
+        sheets += [textwrap.fill(sheet.title, width), _aligned(sheet, width), _wrapped(sheet.notes, width)]
+    notes = [*study.notes, "*: the best of its column, within a category where there are several."]
     if study.left_out:
         notes += [f"left out ({len(study.left_out)}):"]
         notes += [f"- {item.name}: {item.reason}" for item in study.left_out]
-    wrapped = [textwrap.fill(_cut(note, 1000), width, subsequent_indent="  ") for note in notes]
-    return "\n\n".join([*sheets, "\n".join(wrapped)]) + "\n"
+    return "\n\n".join(block for block in [*sheets, _wrapped(notes, width)] if block) + "\n"
 
 
 def escape(text: str) -> str:
     """`text` so that Markdown and HTML show it literally, on one line."""
     flat = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return _SPECIAL.sub(r"\\\1", flat)
+
+
+def _bullets(texts: Sequence[str]) -> str:
+    return "\n".join(f"- {escape(text)}" for text in texts)
+
+
+def _wrapped(texts: Sequence[str], width: int) -> str:
+    return "\n".join(textwrap.fill(_cut(text, 1000), width, subsequent_indent="  ") for text in texts)
 
 
 def _markdown(sheet: Sheet) -> str:

@@ -1,10 +1,11 @@
 """What must be said beside a table so that it is not read as more than it is: one sentence each."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from scipy.special import stdtrit
 
+from diffect.runs import grid
 from diffect.runs.grid import Group
 from diffect.runs.statistics import Estimate
 from diffect.runs.table import Run
@@ -17,14 +18,18 @@ def lines(
     groups: Sequence[Group],
     axes: Sequence[str],
     holes: Sequence[tuple[str, ...]],
-    estimates: Sequence[Estimate],
+    estimates: Mapping[str, Sequence[Estimate]],
+    by_category: Mapping[str, Mapping[str, Sequence[Estimate]]],
     warned: dict[str, tuple[str, ...]],
 ) -> list[str]:
-    """The notes under a study's tables, in order of weight."""
-    found = [_evidence(runs), *_study_notes(runs), *_different_data(runs), *_interval(estimates), training(runs)]
+    """The notes under a study's tables, in order of weight; the first of `estimates` ranks the groups."""
+    ranking = next(iter(estimates.values()))
+    every = [estimate for row in estimates.values() for estimate in row]
+    found = [_evidence(runs), *_study_notes(runs), *_different_data(runs), _order(groups, ranking)]
+    found += [*_interval(every), _too_sure([estimates, *by_category.values()]), training(runs), *_followers(runs)]
     if any(run.record["study"] != "single" for run in runs):  # runs launched one by one were never a grid
         found += [_missing_runs(groups), _absent(groups, axes, holes)]
-    found += [_partial(estimates)]
+    found += [_unused(groups, ranking), _partial(every)]
     found += _undefined(runs)
     found += [f"† {category}: {text}" for category, texts in sorted(warned.items()) for text in texts]
     found += ["reference: figures that the field quotes; they were not measured here.", _devices(runs)]
@@ -101,6 +106,26 @@ def _study_notes(runs: Sequence[Run]) -> list[str]:
     return sorted(" ".join(text.split()) for text in texts)
 
 
+def _order(groups: Sequence[Group], ranking: Sequence[Estimate]) -> str:
+    """What the order of the groups is worth; the differences have their own notes."""
+    if len(groups) < 2:
+        return "one group: there is nothing to compare it with."
+    text = "groups stand by their mean image AUROC; only the table of differences says which of them differ"
+    if not any(estimate.comparable for estimate in ranking):
+        text = "no group has an image AUROC in every category, so none is ranked"
+    return f"{text}."
+
+
+def _followers(runs: Sequence[Run]) -> list[str]:
+    """What came along with a choice and has no column of its own."""
+    found = []
+    for axis, keys in grid.followers(runs).items():
+        values = {run.choice(axis): ", ".join(run.choice(key) for key in keys) for run in runs}
+        names = [f"{value}: {values[value]}" for value in sorted(values, key=lambda value: grid.natural([value]))]
+        found.append(f"with {axis} came {' and '.join(keys)} ({'; '.join(names)}).")
+    return found
+
+
 def _interval(estimates: Sequence[Estimate]) -> list[str]:
     sources = {source for estimate in estimates for source in estimate.sources}
     ways = {"seeds": "seeds (Student's t)", "images": "test images (bootstrap)"}
@@ -120,14 +145,34 @@ def _interval(estimates: Sequence[Estimate]) -> list[str]:
     return found
 
 
+def _too_sure(tables: Iterable[Mapping[str, Sequence[Estimate]]]) -> str:
+    """No false alarm in 16 images does not prove that there never is one, but no resample holds any."""
+    rows = (row for table in tables for row in table.values())
+    if not any(estimate.image_error == 0 for row in rows for estimate in row):
+        return ""
+    return "± of a figure that no resample of the test images changes, such as 0 or 1, is too small."
+
+
 def _missing_runs(groups: Sequence[Group]) -> str:
     names = [
         " ".join([*group.values, category, f"seed {seed}"]) for group in groups for category, seed in group.missing
     ]
     if not names:
         return ""
-    what = count(names, "cell")
-    return f"missing: {what} of the grid ({listed(names)}); a mean uses only seeds that have every category."
+    return f"missing: {count(names, 'cell')} of the grid ({listed(names)})."
+
+
+def _unused(groups: Sequence[Group], ranking: Sequence[Estimate]) -> str:
+    names = [
+        " ".join([*group.values, category, f"seed {seed}"])
+        for group, estimate in zip(groups, ranking, strict=True)
+        for category, seed in sorted(group.by_cell)
+        if estimate.value is not None and seed not in estimate.seeds
+    ]
+    if not names:
+        return ""
+    what = count(names, "run", "runs")
+    return f"a mean uses only seeds that have every category: not {what} ({listed(names)})."
 
 
 def _absent(groups: Sequence[Group], axes: Sequence[str], holes: Sequence[tuple[str, ...]]) -> str:

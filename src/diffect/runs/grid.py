@@ -3,7 +3,8 @@
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import product
 from typing import Any
 
@@ -20,20 +21,28 @@ class Group:
     missing: tuple[Unit, ...] = ()
 
     @property
+    def label(self) -> str:
+        """The group's values, as one name; empty where there are no axes."""
+        return ", ".join(self.values)
+
+    @cached_property
+    def by_cell(self) -> dict[Unit, Run]:
+        """The run of each (category, seed)."""
+        return {cell: run for run in self.runs for cell in _cells(run)}
+
+    @property
     def planned(self) -> int:
         """How many runs there would be without holes, at as many categories a run as these have."""
-        have = sum(len(run.unit[0]) for run in self.runs)
-        return len(self.runs) + math.ceil(len(self.missing) * len(self.runs) / have)
+        return len(self.runs) + math.ceil(len(self.missing) * len(self.runs) / len(self.by_cell))
 
 
 def axes(runs: Sequence[Run]) -> tuple[str, ...]:
-    """The choices that vary between the runs, in alphabetical order; not the seed or what follows the category.
+    """The choices that tell the groups of runs apart, in alphabetical order; not the seed.
 
-    A choice under `data` follows the category where each category has one value of it, as another root for
-    another category does. The category itself is an axis only where runs differ in what it was trained with.
+    They are the choices that vary, less those that follow from another (see `followers`). The category itself
+    is an axis only where runs differ in what it was trained with.
     """
-    keys = {key for run in runs for key in run.choices} - {"seed", "data.category"}
-    found = [key for key in keys if len({run.choice(key) for run in runs}) > 1 and not _follows(key, runs)]
+    found = _leading(runs)
     company: dict[str, set[str]] = {}
     for run in runs:
         for category in run.unit[0]:
@@ -43,11 +52,65 @@ def axes(runs: Sequence[Run]) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
-def _follows(key: str, runs: Sequence[Run]) -> bool:
-    seen: dict[tuple[str, ...], set[str]] = {}
-    for run in runs:
-        seen.setdefault(run.unit[0], set()).add(run.choice(key))
-    return key.split(".")[0] == "data" and all(len(values) == 1 for values in seen.values())
+def followers(runs: Sequence[Run]) -> dict[str, tuple[str, ...]]:
+    """By axis, the choices that vary but have one value for each of the axis's, as a detector's parts do."""
+    leading = _leading(runs)
+    found: dict[str, list[str]] = {}
+    for key in sorted(set(_varying(runs)) - set(leading)):
+        if (leader := _leader(key, leading, runs)) is not None:
+            found.setdefault(leader, []).append(key)
+    return {leader: tuple(keys) for leader, keys in sorted(found.items())}
+
+
+def _leading(runs: Sequence[Run]) -> list[str]:
+    """The varying choices less those that follow from the choice of a config group.
+
+    Of groups that follow from each other one leads: first one that has no part of its own in the config, for
+    it can only have been chosen to set the others; then the one of more values; then by name. A single key
+    brings nothing along.
+    """
+
+    def weight(key: str) -> tuple[bool, bool, int, str]:
+        return "." in key, _configured(key, runs), -len({run.choice(key) for run in runs}), key
+
+    leading: list[str] = []
+    for key in sorted(_varying(runs), key=weight):
+        if _leader(key, leading, runs) is None:
+            leading.append(key)
+    return leading
+
+
+def _leader(key: str, leading: Iterable[str], runs: Sequence[Run]) -> str | None:
+    """The first group of `leading` that has, for each of its values, one value of `key`."""
+    for other in leading:
+        if "." not in other and _one_to_each((run.choice(other), run.choice(key)) for run in runs):
+            return other
+    return None
+
+
+def _varying(runs: Sequence[Run]) -> list[str]:
+    """The choices of which the runs have several values; not the seed, nor what follows the category.
+
+    A choice under `data` follows the category where each category has one value of it, as another root for
+    another category does.
+    """
+    keys = {key for run in runs for key in run.choices} - {"seed", "data.category"}
+    return [
+        key
+        for key in keys
+        if len({run.choice(key) for run in runs}) > 1
+        and not (key.split(".")[0] == "data" and _one_to_each((run.unit[0], run.choice(key)) for run in runs))
+    ]
+
+
+def _one_to_each(pairs: Iterable[tuple[Any, str]]) -> bool:
+    """Whether each first has a single second: whether the second is a function of the first."""
+    found: dict[Any, str] = {}
+    return all(found.setdefault(first, second) == second for first, second in pairs)
+
+
+def _configured(group: str, runs: Sequence[Run]) -> bool:
+    return any(isinstance((run.record.get("config") or {}).get(group), dict) for run in runs)
 
 
 def groups(runs: Sequence[Run], keys: Sequence[str]) -> list[Group]:
@@ -58,9 +121,8 @@ def groups(runs: Sequence[Run], keys: Sequence[str]) -> list[Group]:
         by_values.setdefault(tuple(run.choice(key) for key in keys), []).append(run)
     found = []
     for values in sorted(by_values, key=natural):
-        members = tuple(by_values[values])
-        present = {cell for run in members for cell in _cells(run)}
-        found.append(Group(values, members, tuple(cell for cell in cells if cell not in present)))
+        group = Group(values, tuple(by_values[values]))
+        found.append(replace(group, missing=tuple(cell for cell in cells if cell not in group.by_cell)))
     return found
 
 
@@ -103,6 +165,19 @@ def cells(runs: Iterable[Run], metric: str) -> tuple[dict[Unit, float | None], d
             if (drawn.get(category) or {}).get(metric):
                 replicates[unit] = drawn[category][metric]
     return values, replicates
+
+
+def same_images(a: Run, b: Run, category: str) -> bool:
+    """Whether two runs were tested on the same images of `category`, in one order: only then do they pair."""
+    fingerprints = [(run.record.get("splits") or {}).get("fingerprint") for run in (a, b)]
+    if a.unit[0] == b.unit[0] and fingerprints[0] != fingerprints[1]:  # it is one of all the run's categories
+        return False
+    return _images(a, category) == _images(b, category)
+
+
+def _images(run: Run, category: str) -> list[tuple[str, bool]]:
+    rows = (run.record.get("scores") or {}).get(category) or ()
+    return [(row["name"], row["anomalous"]) for row in rows]
 
 
 def categories(runs: Iterable[Run], metric: str | None = None) -> tuple[str, ...]:

@@ -183,16 +183,25 @@ def rows(runs: Iterable[Run]) -> list[Row]:
 
 
 def to_csv(runs: Iterable[Run], keys: Sequence[str]) -> str:
-    """The wide table as CSV: a row per run and category, the choices `keys`, all metrics by `repr`."""
+    """The wide table as CSV: a row per run and category, the choices `keys`, all metrics by `repr`.
+
+    Each metric has three columns: the figure, and the ends of its 95% interval over the test images.
+    """
     names = [metric.name for metric in records.METRICS]
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(("signature", "study", *keys, "category", "seed", *names))
+    columns = [column for name in names for column in (name, f"{name}_lo", f"{name}_hi")]
+    writer.writerow(("signature", "study", *keys, "category", "seed", *columns))
     for run in runs:
         record = run.record
         for category in record["categories"]:
             values = record["metrics"].get(category, {})
-            figures = ["" if values.get(name) is None else repr(values[name]) for name in names]
+            intervals = (record.get("intervals") or {}).get(category, {})
+            figures = [
+                "" if figure is None else repr(figure)
+                for name in names
+                for figure in (values.get(name), *(intervals.get(name) or (None, None)))
+            ]
             choices = [run.choice(key) for key in keys]
             row = (record["signature"], record["study"], *choices, category, record["seed"], *figures)
             writer.writerow(row)

@@ -1,0 +1,88 @@
+"""What a report's tables are made of: figures as texts, with the marks that a reader needs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from diffect.runs.record import METRICS, Metric
+from diffect.runs.statistics import Estimate
+
+WARNED, PARTIAL, IMAGES, SHOWN = "†", "‡", "§", "•"
+METRIC = {metric.name: metric for metric in METRICS}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A figure as text: mean, half-width or None, whether it is its column's best, and a note mark."""
+
+    mean: str
+    half: str | None = None
+    best: bool = False
+    mark: str = ""
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A table: a title, column titles, and rows of texts (the first `labels` columns) and cells.
+
+    `rules` are the rows that a line parts from those above; `notes` are said below this table.
+    """
+
+    title: str
+    header: tuple[str, ...]
+    labels: int
+    rows: tuple[tuple[str | Cell, ...], ...]
+    rules: tuple[int, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def column(metric: Metric, row: Sequence[Estimate]) -> list[Cell]:
+    """The cells of one metric; the best among comparable ones is marked, with all that look equal to it."""
+    shown = [None if e.value is None else number(metric, e.value) for e in row]
+    rivals = [float(text) for text, e in zip(shown, row, strict=True) if text is not None and e.comparable]
+    best = None
+    if metric.higher_is_better is not None and len(rivals) > 1:
+        best = max(rivals) if metric.higher_is_better else min(rivals)
+    cells = []
+    for text, estimate, mark in zip(shown, row, marks(row), strict=True):
+        if text is None:
+            cells.append(Cell(""))
+            continue
+        half = None if estimate.half is None else number(metric, estimate.half)
+        won = best is not None and estimate.comparable and float(text) == best
+        cells.append(Cell(text, half, won, mark))
+    return cells
+
+
+def marks(row: Sequence[Estimate]) -> list[str]:
+    """What must be read with each estimate: that it lacks a category, or that only others cover the seeds."""
+    by_seed = any("seeds" in estimate.sources for estimate in row)
+    return [
+        ("" if estimate.comparable else PARTIAL)
+        + (IMAGES if by_seed and estimate.sources and "seeds" not in estimate.sources else "")
+        for estimate in row
+    ]
+
+
+def number(metric: Metric, value: float) -> str:
+    """The figure with as many digits as a reader can use."""
+    return f"{value:.1f}" if metric.name == "latency_ms" else f"{value:.3f}"
+
+
+def short(axes: Sequence[str]) -> list[str]:
+    """Each axis by its last part, where that is not another's too."""
+    last = [axis.rsplit(".", 1)[-1] for axis in axes]
+    return [part if last.count(part) == 1 else axis for part, axis in zip(last, axes, strict=True)]
+
+
+def two_lines(title: str) -> tuple[str, str]:
+    """A column's title over two lines, the shorter way; a single word stands on the lower one."""
+    words = title.split()
+    if len(words) < 2 or len(title) <= 8:
+        return "", title
+    ways = [(" ".join(words[:i]), " ".join(words[i:])) for i in range(1, len(words))]
+    return min(ways, key=lambda way: max(map(len, way)))
+
+
+def compact(number: str) -> str:
+    """A number's text without a leading zero."""
+    return number.removeprefix("0") if number.startswith("0.") else number

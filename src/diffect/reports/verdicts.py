@@ -1,0 +1,95 @@
+"""What the paired differences show, and what they do not: one sentence each."""
+
+from diffect.reports.cells import IMAGES, METRIC, PARTIAL, SHOWN, marks
+from diffect.reports.differences import COMPARED, LEVEL, Comparison, Difference
+from diffect.reports.notes import count, listed
+
+_FEW = 6  # seeds below which a sign flip cannot reach LEVEL, whatever they show
+
+
+def lines(found: Comparison) -> tuple[str, ...]:
+    """The notes under a table of differences: the verdict on each metric first, then what it rests on."""
+    rows = list(found.differences.values())
+    marked = {mark for row in rows for text in marks([one.estimate for one in row]) for mark in text}
+    texts = [_verdict(found, metric) for metric in COMPARED]
+    texts += [_interval(found), _p(found), _seeds(found), _left_out(found)]
+    if IMAGES in marked:
+        texts.append(f"{IMAGES} fewer than two common seeds: over the test images only, and not tested.")
+    if PARTIAL in marked:
+        missing = sorted({category for row in rows for one in row for category in one.estimate.missing})
+        texts.append(f"{PARTIAL} over fewer categories (without {listed(missing)}): not tested.")
+    return tuple(text for text in texts if text)
+
+
+def _verdict(found: Comparison, metric: str) -> str:
+    """Which groups are shown to be better or worse than the baseline in one metric, and which are not."""
+    kinds: dict[str, list[str]] = {"shown better": [], "shown worse": [], "not shown to differ": [], "not tested": []}
+    for group, one in zip(found.groups, found.differences[metric], strict=True):
+        kinds[_kind(one)].append(group.label)
+    title, base = METRIC[metric].title, found.baseline.label
+    if len(kinds["not tested"]) == len(found.groups):
+        return f"{title}: nothing can be said, no difference from {base} can be tested."
+    if not (kinds["shown better"] or kinds["shown worse"]):
+        return f"{title}: no group is shown to be better or worse than {base}."
+    told = (f"{kind}: {', '.join(names)}" for kind, names in kinds.items() if names)
+    return f"{title}, against {base}: {'; '.join(told)}."
+
+
+def _kind(one: Difference) -> str:
+    if one.p is None or one.estimate.value is None:
+        return "not tested"
+    if not one.shown:
+        return "not shown to differ"
+    return "shown better" if one.estimate.value > 0 else "shown worse"
+
+
+def _interval(found: Comparison) -> str:
+    sources = {source for row in found.differences.values() for one in row for source in one.estimate.sources}
+    ways = {"seeds": "by seed (Student's t)", "images": "by test image (one bootstrap for both)"}
+    if not sources:
+        return "no interval: there are fewer than two common seeds, and no bootstrap replicates to pair."
+    over = ", ".join(text for source, text in ways.items() if source in sources)
+    return f"±: half-width of the 95% interval of the difference, paired by category (fixed), {over}."
+
+
+def _p(found: Comparison) -> str:
+    if not found.family:
+        return ""
+    what = f"the {found.family} tests of this table"
+    if not found.named:
+        what = f"the {found.family} tests of all pairs of groups, since {found.baseline.label} was chosen by its result"
+    return (
+        f"p: two-sided, where that interval would just reach zero, after Holm's correction for {what}; "
+        f"{SHOWN} p of at most {LEVEL}: shown."
+    )
+
+
+def _seeds(found: Comparison) -> str:
+    """What few seeds cannot show."""
+    tested = [one.estimate for row in found.differences.values() for one in row if one.p is not None]
+    if not tested:
+        return ""
+    if "seeds" not in tested[0].sources:  # then none has them, or it would not be tested
+        return "fewer than two common seeds: the differences are of these runs, and another seed may change them."
+    fewest = min(len(estimate.seeds) for estimate in tested)
+    if fewest >= _FEW:
+        return ""
+    return (
+        f"p assumes that the differences of seeds are normal: {fewest} seeds cannot show it, nor could they give"
+        f" a p below {2.0 ** (1 - fewest):.2g} by their signs alone."
+    )
+
+
+def _left_out(found: Comparison) -> str:
+    names = [
+        f"{group.label}: {listed([f'{category} seed {seed}' for category, seed in pairs.left_out])}"
+        for group, pairs in zip(found.groups, found.pairs, strict=True)
+        if pairs.left_out
+    ]
+    if not names:
+        return ""
+    total = count([cell for pairs in found.pairs for cell in pairs.left_out], "cell")
+    return (
+        f"left out: {total} that not both groups have, on the same test images, with all categories of the"
+        f" seed ({listed(names)})."
+    )

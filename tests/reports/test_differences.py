@@ -1,0 +1,201 @@
+"""Groups are ranked, and said to differ only where their paired differences show it; every table has the TPR."""
+
+import csv
+import io
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hydra import compose, initialize_config_dir
+from records import make, study_records
+
+from diffect.commands import report
+from diffect.reports import cells, latex, markdown, study, tidy
+from diffect.reports.differences import COMPARED
+from diffect.runs.table import Run
+
+POWER = {"padim": 0.95, "diffusion": 0.9, "noise": 0.5}
+CATEGORIES = ("bottle", "cable")
+
+
+def detection(names: tuple[str, ...] = tuple(POWER), seeds: int = 5, **changes: Any) -> list[dict[str, Any]]:
+    """A study of detectors whose figures differ by their power, and a little by the seed and the test images."""
+    records = []
+    for name in names:
+        for category in CATEGORIES:
+            for seed in range(seeds):
+                record = make(name, category, seed, **changes)
+                record["config"]["denoiser"] = {"_target_": name}
+                record["choices"] = {"data.category": category, "detector": name, "denoiser": f"{name} net"}
+                rng = np.random.default_rng([len(name), seed])
+                for metric in COMPARED:
+                    value = POWER[name] + 0.002 * float(rng.standard_normal())
+                    shared = np.random.default_rng(len(category)).standard_normal(200)
+                    record["metrics"][category][metric] = value
+                    drawn = value + 0.03 * shared + 0.002 * rng.standard_normal(200)
+                    record["replicates"][category][metric] = drawn.tolist()
+                records.append(record)
+    return records
+
+
+def built(records: list[dict[str, Any]], **arguments: Any) -> study.Study:
+    return study.build("demo", [Run(Path(record["signature"]), record) for record in records], **arguments)
+
+
+def notes(found: study.Study) -> str:
+    return "\n".join(found.sheets[1].notes)
+
+
+def test_groups_are_ranked_and_their_parts_are_no_columns() -> None:
+    found = built(detection(("noise", "padim", "diffusion")))
+    assert found.axes == ("detector",)
+    assert [row[0] for row in found.sheets[0].rows] == ["padim", "diffusion", "noise", "reference"]
+    assert found.sheets[0].header[:2] == ("detector", "runs")
+    assert any(note.startswith("with detector came denoiser (diffusion: diffusion net;") for note in found.notes)
+
+
+def test_differences_are_from_the_best_or_from_the_one_that_is_named() -> None:
+    sheet = built(detection()).sheets[1]
+    assert sheet.title == "differences from padim, the best mean image AUROC"
+    assert [row[0] for row in sheet.rows] == ["diffusion", "noise"]
+    figure = sheet.rows[0][2]
+    assert isinstance(figure, cells.Cell) and figure.half is not None
+    assert float(figure.mean) == pytest.approx(-0.05, abs=0.004)
+    assert float(figure.half) < 0.01 < 0.03  # what the test images do to both is gone
+    assert figure.mark == cells.SHOWN and sheet.rows[0][3] == "<0.001"
+    for text in (
+        "diffusion",
+        "detector=diffusion",
+        "denoiser=diffusion net",
+        "detector=diffusion, denoiser=diffusion net",
+    ):
+        sheet = built(detection(), baseline=text).sheets[1]
+        assert sheet.title == "differences from diffusion"
+        assert [row[0] for row in sheet.rows] == ["padim", "noise"]
+
+
+def test_verdicts_name_who_is_shown_to_be_better_or_worse() -> None:
+    text = notes(built(detection(), baseline="diffusion"))
+    for title in ("image AUROC", "TPR at 5% FPR", "AUPRO 30%"):
+        assert f"{title}, against diffusion: shown better: padim; shown worse: noise." in text
+    assert "Holm's correction for the 6 tests of this table" in text
+    text = notes(built(detection()))
+    assert "for the 9 tests of all pairs of groups, since padim was chosen by its result" in text
+
+
+def test_where_nothing_is_shown_a_sentence_says_so() -> None:
+    text = notes(built(study_records(names=("cosine", "linear", "edm"))))
+    assert text.startswith("image AUROC: no group is shown to be better or worse than cosine.")
+    assert "2 seeds cannot show it, nor could they give a p below 0.5" in text
+    alone = built(study_records(names=("cosine",)))
+    assert alone.comparison is None
+    assert "one group: there is nothing to compare it with." in alone.notes
+
+
+def test_one_seed_speaks_of_its_runs_alone() -> None:
+    found = built(detection(seeds=1))
+    assert "fewer than two common seeds: the differences are of these runs, and another seed may change them." in notes(
+        found
+    )
+    assert "by seed" not in notes(found)
+    bare = detection(seeds=1)
+    for record in bare:
+        del record["replicates"]
+    text = notes(built(bare))
+    assert "image AUROC: nothing can be said, no difference from padim can be tested." in text
+    assert "no interval: there are fewer than two common seeds" in text
+
+
+def test_only_common_cells_enter_and_the_others_are_named() -> None:
+    records = [
+        r for r in detection() if (r["choices"]["detector"], r["categories"], r["seed"]) != ("noise", ["cable"], 4)
+    ]
+    found = built(records)
+    rows = found.sheets[1].rows
+    assert [row[1] for row in rows] == ["10", "8/10"]
+    assert "left out: 2 cells" in notes(found) and "(noise: bottle seed 4, cable seed 4)" in notes(found)
+    assert found.comparison is not None
+    assert found.comparison.differences["image_auroc"][1].estimate.seeds == (0, 1, 2, 3)
+    assert any(note.endswith("not 1 run (noise bottle seed 4).") for note in found.notes)
+
+
+def test_seeds_that_some_categories_lack_for_all_are_named_too() -> None:
+    records = [record for record in detection() if record["seed"] < 3 or record["categories"] == ["bottle"]]
+    found = built(records)
+    assert [row[1] for row in found.sheets[1].rows] == ["6/8", "6/8"]
+    assert any("not 6 runs (padim bottle seed 3, padim bottle seed 4, diffusion" in note for note in found.notes)
+
+
+def test_a_group_with_too_little_in_common_is_shown_and_not_tested() -> None:
+    records = detection()
+    kept = [
+        r for r in records if r["choices"]["detector"] != "noise" or (r["categories"] == ["bottle"] and r["seed"] == 0)
+    ]
+    found = built(kept)
+    figure, p = found.sheets[1].rows[1][2:4]
+    assert isinstance(figure, cells.Cell)
+    assert (figure.mark, p) == (cells.PARTIAL + cells.IMAGES, cells.Cell(""))
+    assert "image AUROC, against padim: shown worse: diffusion; not tested: noise." in notes(found)
+    assert "‡ over fewer categories (without cable): not tested." in notes(found)
+    assert "§ fewer than two common seeds" in notes(found)
+    assert found.sheets[0].rows[2][0] == "noise"  # ranked last whatever its mean
+    for record in records:
+        if record["choices"]["detector"] == "noise":
+            record["scores"] = {record["categories"][0]: []}
+    figure, p = built(records).sheets[1].rows[1][2:4]
+    assert (figure, p) == (cells.Cell(""), cells.Cell(""))  # other test images: nothing pairs
+
+
+def test_a_baseline_that_is_no_group_is_a_sentence() -> None:
+    with pytest.raises(ValueError, match="baseline=padum names no group; name one of: padim; diffusion; noise"):
+        built(detection(), baseline="padum")
+    records = detection(("padim", "diffusion"))
+    for record in records:
+        record["choices"]["pooling"] = f"{record['seed'] % 2}"
+    with pytest.raises(ValueError, match=r"detector=padim names 2 groups \(padim, [01]; padim, [01]\)"):
+        built(records, baseline="detector=padim")
+    assert built(records, baseline="pooling=1,detector=padim").sheets[1].title == "differences from padim, 1"
+
+
+def test_the_command_line_takes_a_baseline() -> None:
+    folder = Path(__file__).parents[2] / "conf" / "logged"
+    with initialize_config_dir(str(folder), version_base="1.3"):
+        assert compose("report", ["experiment=demo"]).baseline is None
+        assert compose("report", ["experiment=demo", "baseline=padim"]).baseline == "padim"
+        assert compose("report", ["experiment=demo", 'baseline="a=b, c=d"']).baseline == "a=b, c=d"
+    assert "baseline" in (report.run.__doc__ or "")
+
+
+def test_every_table_has_the_tpr_pooled_and_by_category_with_its_interval() -> None:
+    found = built(detection(("padim", "diffusion")))
+    for sheet in found.sheets:
+        place = sheet.header.index("TPR at 5% FPR")
+        for row in sheet.rows:
+            figure = row[place]
+            assert isinstance(figure, cells.Cell) and figure.mean and (figure.half or row[0] == "reference")
+    assert [row[:2] for row in found.sheets[2].rows] == [(c, d) for c in CATEGORIES for d in ("padim", "diffusion")]
+    assert markdown.document(found).count("| TPR at 5% FPR |") == 3
+    assert len(re.findall(r"^.*TPR at .*\n.*5% FPR", markdown.plain(found), re.MULTILINE)) == 3
+    assert latex.document(found).count(r"\shortstack[r]{TPR at\\5\% FPR}") == 3
+    rows = list(csv.DictReader(io.StringIO(tidy.means(found))))
+    tpr = [row for row in rows if row["metric"] == "image_tpr_at_5fpr"]
+    assert {row["category"] for row in tpr} == {"all", *CATEGORIES}
+    assert all(float(row["value"]) > 0 and float(row["half"]) > 0 for row in tpr)
+    rows = list(csv.DictReader(io.StringIO(tidy.differences(found))))
+    assert [(row["metric"], row["baseline"], row["shown"]) for row in rows] == [(m, "padim", "true") for m in COMPARED]
+
+
+def test_the_conformal_rate_is_in_the_table_by_category() -> None:
+    sheet = built(detection()).sheets[2]
+    place = sheet.header.index("conformal FPR")
+    assert all(isinstance(row[place], cells.Cell) and row[place].mean == "0.050" for row in sheet.rows)
+
+
+def test_a_tall_table_by_category_is_cut_between_categories() -> None:
+    found = built(study_records(categories=tuple(f"c{i:02d}" for i in range(15)), seeds=(0,)))
+    pages = found.sheets[2:]
+    assert [len(page.rows) for page in pages] == [40, 20]
+    assert [page.title for page in pages] == [f"by category, mean over seeds ({i} of 2)" for i in (1, 2)]
+    assert pages[0].rules == tuple(range(4, 40, 4))
