@@ -16,7 +16,7 @@ def conformal_threshold(calibration_scores: ArrayLike, rate: float = 0.05) -> fl
     An image is flagged if its score is larger. A normal image exchangeable with the calibration ones is
     then flagged with probability at most `rate`, and above rate - 1 / (n + 1) without ties (Vovk et al.
     2005; Angelopoulos & Bates 2023, equation 1). That is a mean over calibration sets: without ties, of m
-    such images BetaBinomial(m, l, n + 1 - l) are flagged, l = floor((n + 1) rate) (the same, section 3.2).
+    such images BetaBinomial(m, l, n + 1 - l) are flagged, l = floor((n + 1) rate) (the same).
     5% needs n of at least 19. Raises ValueError for a rate outside (0, 1) or scores that are not finite.
     """
     if not 0 < rate < 1:
