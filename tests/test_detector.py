@@ -15,10 +15,13 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from diffect.account import training
 from diffect.anomaly_map import AnomalyMap
 from diffect.denoisers.conv import ConvNet
+from diffect.denoisers.gaussian import Gaussian
 from diffect.denoisers.learned import LearnedDenoiser
-from diffect.denoising import Objective
+from diffect.denoisers.none import NoDenoiser
+from diffect.denoising import ImageNoise, Objective, denoising_loss
 from diffect.detector import Batch, Detector
 from diffect.fitting import fit
 from diffect.optimisation import Optimisation
@@ -41,7 +44,7 @@ def make(network: Any = network, signature: str = "0123456789ab", **changes: Any
     scorer = changes.pop("scorer", DenoisingError((-1.0, 2.0)))
     return Detector(
         representation=changes.pop("representation", Pixels()),
-        denoiser=LearnedDenoiser(network, (3, SIZE, SIZE), classes=len(CATEGORIES)),
+        denoiser=changes.pop("denoiser", None) or LearnedDenoiser(network, (3, SIZE, SIZE), classes=len(CATEGORIES)),
         scorer=scorer,
         anomaly_map=AnomalyMap(scorer.components, blur=0.5 / SIZE, pool="max"),
         objective=Objective(Cosine(), V()),
@@ -239,6 +242,101 @@ def test_the_selection_loss_is_the_same_for_any_batches() -> None:
                 detector.validation_step(rows(whole, list(part)), 0)
         losses.append(torch.cat(detector._selection).double().mean().item())
     assert losses[1:] == pytest.approx(losses[:1] * 2, rel=1e-5)
+
+
+# What is solved at once
+
+
+def x0_of(detector: Detector, one: Batch) -> Tensor:
+    return detector.representation.encode(one["raw"])
+
+
+class Centre(nn.Module):
+    """A scorer that keeps the mean of what the denoiser makes of the fit images, and judges by the distance to it."""
+
+    components = 1
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.empty(0))
+        self.passes = 0
+
+    def fit(self, denoiser: Any, batches: Any) -> None:
+        for _ in range(2):
+            seen = [denoiser(x0, torch.full((len(x0),), 5.0), label) for x0, label, _ in batches]
+            self.passes += len(seen)
+        self.mean = torch.cat(seen).mean(0)
+
+    def forward(self, denoiser: Any, x0: Tensor, label: Any, noise: Any) -> Tensor:
+        return (x0 - self.mean).square().mean(1, keepdim=True)
+
+
+class Learning(nn.Module):
+    """A scorer that learns by steps: one number, drawn to the mean of x0."""
+
+    components = 1
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.level = nn.Parameter(torch.full((1,), 3.0))
+
+    def loss(self, x0: Tensor, label: Any, noise: Any) -> Tensor:
+        return (x0 - self.level).square().flatten(1).mean(1)
+
+    def forward(self, denoiser: Any, x0: Tensor, label: Any, noise: Any) -> Tensor:
+        return (x0 - self.level).square().mean(1, keepdim=True)
+
+
+def test_a_closed_form_is_solved_without_steps_and_then_the_scorer(tmp_path: Path) -> None:
+    detector = make(denoiser=Gaussian((3, SIZE, SIZE), 2), scorer=Centre())
+    assert detector.learner is None and detector.averaged is None
+    train(detector, tmp_path, 8)
+    assert not (tmp_path / "resume").exists() and isinstance(detector.denoiser, Gaussian)
+    whole = torch.cat([x0_of(detector, batch(seed=seed)) for seed in (1, 2)])
+    label = torch.cat([batch(seed=seed)["label"] for seed in (1, 2)])
+    cells = detector.denoiser.mean[1].T.unflatten(1, (SIZE, SIZE))
+    assert torch.allclose(cells, whole[label == 1].mean(0), atol=1e-5)
+    rebuilt = detector.denoiser(whole, torch.full((12,), 5.0), label)
+    assert detector.scorer.passes == 4 and torch.allclose(detector.scorer.mean, rebuilt.mean(0), atol=1e-5)
+    # One loss, at step 0, on the noise at which learned denoisers are looked at.
+    x0, label, key = x0_of(detector, batch(seed=3)), batch(seed=3)["label"], batch(seed=3)["key"]
+    noises = [detector.objective.fixed(x0, ImageNoise(0, key), draw, 4) for draw in range(4)]
+    wanted = torch.cat([denoising_loss(detector.denoiser, x0, label, noise) for noise in noises]).mean().item()
+    assert detector.losses == [(0, pytest.approx(wanted))]
+    assert training(detector) == {
+        "steps": 0,
+        "loss_initial": None,
+        "loss_best": detector.losses[0][1],
+        "step_best": 0,
+        "losses": [[0, detector.losses[0][1]]],
+    }
+
+
+def test_a_scorer_learns_by_steps_where_there_is_no_denoiser(tmp_path: Path) -> None:
+    how = Optimisation(steps=60, learning_rate=0.2, warmup=2, ema=0.5)
+    detector = make(denoiser=NoDenoiser((3, SIZE, SIZE)), scorer=Learning(), optimisation=how)
+    train(detector, tmp_path, 60)
+    assert detector.losses[-1][1] < 0.5 * detector.losses[0][1]
+    assert detector.scoring_state().keys() >= {"averaged.module.level"}
+    assert not [name for name in detector.scoring_state() if name.startswith("scorer.")]
+    level = detector.averaged.module.level  # type: ignore[union-attr]
+    with torch.no_grad():
+        detector.scorer.level.fill_(100.0)  # type: ignore[attr-defined]
+        expected = (x0_of(detector, batch()) - level).square().mean(1, keepdim=True)
+        assert torch.allclose(detector.components(batch()), expected)  # the average judges
+
+
+@pytest.mark.parametrize(
+    ("denoiser", "scorer", "said"),
+    [
+        (Gaussian((3, SIZE, SIZE)), Learning(), "Learning learns by itself: set denoiser=none, not a Gaussian"),
+        (NoDenoiser((3, SIZE, SIZE)), Centre(), "denoiser=none leaves the scorer Centre nothing to judge with"),
+    ],
+    ids=["two that learn", "none that does"],
+)
+def test_denoiser_and_scorer_that_do_not_go_together(denoiser: nn.Module, scorer: nn.Module, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        make(denoiser=denoiser, scorer=scorer)
 
 
 # Checkpoints

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,29 +18,35 @@ def greedy_centres(points: Tensor, count: int) -> Tensor:
     This is PatchCore's coreset (Roth et al. 2022, algorithm 1), started from the mean, and does not depend on the
     order of the points. It is exact, yet far fewer than `count` passes over the points are made: distances only
     shrink, so as long as the best of the farthest candidates is no nearer than the first point outside them, it is
-    the next centre. 10,000 of 171,000 points with d = 128 take 7 s on one core.
+    the next centre. 10,000 of 171,000 points with d = 64 take 5 s on one core.
     """
-    points = points - points.mean(0)
-    norms = points.square().sum(1)
-    far = norms.clone()  # squared distances to the nearest centre
+    norms = torch.linalg.vector_norm(points, dim=1).square()
+    far = torch.full_like(norms, torch.inf)  # squared distances to the nearest centre
+    _draw_near(far, points, norms, points.mean(0, keepdim=True))
     chosen: list[Tensor] = []
     missing = count
     while missing:
         rows, bound = _candidates(far)
         fresh = rows[_greedy(points[rows], far[rows], bound, missing)]
-        for part in torch.arange(len(points), device=points.device).split(_CHUNK):
-            squared = torch.addmm(norms[fresh], points[part], points[fresh].T, alpha=-2)
-            far[part] = torch.minimum(far[part], squared.amin(1) + norms[part])
-        far[fresh] = -1.0  # never again, not even where all others are equal to a centre
+        _draw_near(far, points, norms, points[fresh])
+        far[fresh] = -torch.inf  # never again, not even where all others are equal to a centre
         chosen.append(fresh)
         missing -= len(fresh)
     return torch.cat(chosen)
 
 
+def _draw_near(far: Tensor, points: Tensor, norms: Tensor, centres: Tensor) -> None:
+    """Lower the squared distances `far` (N,) of the points to those from new centres (m, d), where these are nearer."""
+    own = centres.square().sum(1)
+    for part in torch.arange(len(points), device=points.device).split(_CHUNK):
+        squared = torch.addmm(own, points[part], centres.T, alpha=-2)  # less the points' own norms
+        far[part] = torch.minimum(far[part], squared.amin(1) + norms[part])
+
+
 def _candidates(far: Tensor) -> tuple[Tensor, float]:
     """The rows of the farthest points, and how far the first outside them is."""
     values, rows = far.topk(min(_BLOCK + 1, len(far)))
-    return (rows[:_BLOCK], float(values[-1])) if len(far) > _BLOCK else (rows, -1.0)
+    return (rows[:_BLOCK], float(values[-1])) if len(far) > _BLOCK else (rows, -math.inf)
 
 
 def _greedy(points: Tensor, far: Tensor, bound: float, most: int) -> list[int]:
@@ -51,5 +60,5 @@ def _greedy(points: Tensor, far: Tensor, bound: float, most: int) -> list[int]:
             break
         fresh.append(best)
         left = left.clip(max=gaps[best])
-        left[best] = -1.0
+        left[best] = -np.inf
     return fresh

@@ -14,7 +14,7 @@ from diffect.denoising import alpha_sigma, seed_of
 
 Read = Callable[[Tensor, Tensor], Tensor]  # logits (P, B, M) and patches (M, C) to (P, B, D)
 
-_WEIGHTS = 2**24  # weights of stored patches held at a time
+_WEIGHTS = 2**20  # weights of stored patches held at a time: few enough for a processor's cache
 
 
 class Empirical(nn.Module):
@@ -46,7 +46,7 @@ class Empirical(nn.Module):
         classes: int = 1,
         memory: int | float = 10_000,
         window: int | None = None,
-        projection: int | None = 128,
+        projection: int | None = 64,
         conditional: bool = True,
         seed: int = 0,
     ) -> None:
@@ -144,9 +144,11 @@ class Empirical(nn.Module):
             mine = torch.ones_like(mine)
         if self.window is None:
             return self.patches[mine], None
-        here = self._places(torch.arange(math.prod(self.grid), device=mine.device))
-        apart = (here[:, None] - self._places(self.cells[mine])).abs().amax(2)
-        return self.patches[mine], apart <= self.window
+        height, width = self.grid
+        row, column = self._places(self.cells[mine]).unbind(1)
+        rows = (torch.arange(height, device=row.device)[:, None] - row).abs() <= self.window  # (h, M)
+        columns = (torch.arange(width, device=row.device)[:, None] - column).abs() <= self.window  # (w, M)
+        return self.patches[mine], (rows[:, None] & columns).flatten(0, 1)
 
     def _check_window(self) -> None:
         for model in range(self.models):
