@@ -5,9 +5,12 @@ depend on the order of images, a learned denoiser comes near the Gaussian one on
 closed form is trained, recorded and scored like any other.
 """
 
+import csv
+import json
 import logging
 import math
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +22,7 @@ from scipy.stats import multivariate_normal
 from sklearn.covariance import OAS
 from torch import Tensor
 
+from diffect.__main__ import main
 from diffect.denoisers.conv import ConvNet
 from diffect.denoisers.coreset import greedy_centres
 from diffect.denoisers.empirical import Empirical
@@ -368,3 +372,38 @@ def test_too_few_images_are_refused_with_a_sentence() -> None:
 def test_no_denoiser_says_so_when_it_is_asked() -> None:
     with pytest.raises(ValueError, match="denoiser=none denoises nothing, but the scorer asked for it"):
         NoDenoiser(SHAPE)(torch.zeros(1, *SHAPE), torch.zeros(1))
+
+
+# Whole runs
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "choice",
+    [
+        ("denoiser=gaussian",),
+        ("denoiser=gaussian", "scorer=density", "data.category=[brick,grass]"),
+        ("denoiser=empirical", "denoiser.memory=0.05", "denoiser.window=4", "scorer=density"),
+    ],
+    ids=lambda choice: " ".join(choice),
+)
+def test_a_run_is_recorded_and_scores_again_as_it_did(choice: tuple[str, ...], tmp_path: Path) -> None:
+    given = ["data.size=64", "data.category=brick", "data.batch_size=8", "evaluation.replicates=5", "panel=2"]
+    run = tmp_path / "run"
+    assert main(["train", *given, "evaluation.latency_repeats=1", f"hydra.run.dir={run}", *choice]) == 0
+    assert {path.name for path in run.iterdir()} == {"record.json", "scores.csv", "panel.png", "checkpoint.pt", "wandb"}
+    record = json.loads((run / "record.json").read_text())
+    training = record["training"]
+    assert training["steps"] == 0 and training["loss_initial"] is None and training["loss_best"] > 0
+    assert "solved on the fit images" in record["protocol"]["checkpoint"]
+    assert main(["score", f"run={run}", f"out={tmp_path}/again", "batch_size=3", "maps=false"]) == 0
+    with (run / "scores.csv").open() as one, (tmp_path / "again" / "scores.csv").open() as other:
+        mine = {f"{row['category']}/{row['name']}": float(row["score"]) for row in csv.DictReader(one)}
+        again = {row["name"]: float(row["score"]) for row in csv.DictReader(other)}
+    assert len(mine) > 10 and again == pytest.approx(mine, rel=1e-5)
+
+
+def test_a_memory_larger_than_the_data_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given = ["data.size=64", "data.category=brick", "data.shots=1", "data.batch_size=1", "denoiser=empirical"]
+    assert main(["train", *given, f"hydra.run.dir={tmp_path}/run"]) == 1
+    assert "denoiser.memory is 10000, but there are only 64 patches to fit on" in capsys.readouterr().err
