@@ -323,9 +323,9 @@ def test_a_learned_denoiser_comes_near_the_closed_form_on_gaussian_data() -> Non
     torch.manual_seed(0)
     learned = LearnedDenoiser(lambda **given: ConvNet(**given, width=64, depth=2, kernel=1), shape)
     optimiser = torch.optim.AdamW(learned.parameters(), lr=3e-3)
-    decay = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, 500)
+    decay = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, 150)
     objective = Objective(Cosine(), V())
-    for _ in range(500):
+    for _ in range(150):
         x0 = sample(64)
         optimiser.zero_grad()
         learned.loss(x0, None, objective.sample(x0, generator)).mean().backward()
@@ -338,7 +338,7 @@ def test_a_learned_denoiser_comes_near_the_closed_form_on_gaussian_data() -> Non
         )
         with torch.no_grad():
             best, near = (float(denoising_loss(one, tested, None, noise).mean()) for one in (exact, learned.eval()))
-        assert best * 0.99 < near < best * 1.05, level
+        assert best * 0.99 < near < best * 1.03, level
 
 
 # Bad input
