@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import pairwise
 from typing import Literal
 
@@ -22,9 +23,11 @@ class Inversion(nn.Module):
         stop: log-SNR of the end point; low. The steps lie uniformly in log-SNR between the two.
         steps: denoiser calls.
         judge: `density`, q / 2, which is -log N(x_T; 0, I) in nats per dimension less its constant; or `typicality`,
-            (q - 1 - log q) / 2, the divergence of N(0, q) from N(0, 1), large for too little noise as for too much.
+            (q / m - 1 - log(q / m)) / 2, the divergence of N(0, q) from N(0, m), which grows for too little noise as
+            for too much. m is the mean of q on the fit images: 1 after many steps, well below it after few.
     """
 
+    typical: Tensor
     components = 1
 
     def __init__(
@@ -44,14 +47,25 @@ class Inversion(nn.Module):
             raise ValueError(f"scorer.judge is {judge!r}; allowed: density, typicality")
         self.levels = [start + (stop - start) * step / steps for step in range(steps + 1)]
         self.judge = judge
+        self.register_buffer("typical", torch.ones(()))  # m
 
     def check(self, denoiser: Denoiser, low: float, high: float) -> None:
         # The end point is only reached: no denoiser is asked there.
         check_reach("scorer.start and scorer.stop", self.levels[:-1], denoiser, low, high)
 
     def forward(self, denoiser: Denoiser, x0: Tensor, label: Tensor | None, noise: ImageNoise) -> Tensor:
-        q = self.invert(denoiser, x0, label).square().mean(1, keepdim=True)
-        return 0.5 * q if self.judge == "density" else 0.5 * (q - 1 - q.clamp(min=1e-12).log())
+        q = self._energy(denoiser, x0, label)
+        if self.judge == "density":
+            return 0.5 * q
+        ratio = q / self.typical
+        return 0.5 * (ratio - 1 - ratio.clamp(min=1e-12).log())
+
+    @torch.no_grad()
+    def fit(self, denoiser: Denoiser, batches: Iterable[tuple[Tensor, Tensor, ImageNoise]]) -> None:
+        """Find m in one pass over (x0 (B, C, h, w), label (B,), noise)."""
+        if self.judge == "typicality":
+            means = [self._energy(denoiser, x0, label).double().mean((1, 2, 3)) for x0, label, _ in batches]
+            self.typical.copy_(torch.cat(means).mean())
 
     def invert(self, denoiser: Denoiser, x0: Tensor, label: Tensor | None) -> Tensor:
         """x_T (B, C, h, w): DDIM's step (Song et al. 2021, eq. 12, eta = 0) taken towards more noise.
@@ -67,3 +81,7 @@ class Inversion(nn.Module):
             x0_hat = denoiser(x_t, log_snr, label)
             x_t = add_noise(x0_hat, (x_t - alpha * x0_hat) / sigma, torch.full_like(log_snr, there))
         return x_t
+
+    def _energy(self, denoiser: Denoiser, x0: Tensor, label: Tensor | None) -> Tensor:
+        """q (B, 1, h, w)."""
+        return self.invert(denoiser, x0, label).square().mean(1, keepdim=True)
