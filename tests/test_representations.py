@@ -161,9 +161,20 @@ def test_levels_are_brought_to_one_grid() -> None:
     assert torch.equal(down[:, 4:], coarse)
 
 
-def test_the_identity_names_backbone_and_grid_and_nothing_that_is_fitted() -> None:
-    names = {Features(Pyramid(), grid=grid).identity for grid in (4, 8)}
-    assert len(names) == 2
+def test_long_images_have_long_grids() -> None:
+    long = images(3, 40)[:, :, :16]  # 16 x 40
+    fine, coarse = Pyramid().maps(long.float() / 255)  # 8 x 20 and 4 x 10
+    assert torch.equal(Features(Pyramid(), exposure="none").extract(long)[:, :4], fine)
+    down = Features(Pyramid(), grid=4, exposure="none").extract(long)  # the short side's cells
+    assert torch.equal(down[:, 4:], coarse)
+    assert torch.allclose(down[:, :4], nn.functional.avg_pool2d(fine, 2), atol=1e-5)
+    upright = Features(Pyramid(), grid=6).extract(long.mT.contiguous())
+    assert upright.shape == (3, 7, 15, 6)
+
+
+def test_the_identity_names_all_of_the_frozen_stage_and_nothing_that_is_fitted() -> None:
+    names = {Features(Pyramid(), grid=grid).identity for grid in (None, 4, 8)}
+    assert len(names | {Features(Pyramid(), exposure="none").identity}) == 4
     same = {Features(Pyramid(), scaling=scaling).identity for scaling in ("standard", "scaled", "whitened")}
     assert len(same) == 1 and next(iter(same)).startswith("pyramid:")
 
@@ -192,6 +203,11 @@ def test_the_backbone_follows_the_images_to_their_device() -> None:
 def test_nothing_to_fit_on_is_refused() -> None:
     with pytest.raises(ValueError, match="no image to fit on"):
         Pixels().fit([])
+
+
+def test_an_unknown_exposure_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"representation\.exposure is 'auto'; allowed: level, none"):
+        Features(Pyramid(), exposure="auto")
 
 
 def test_an_unknown_scaling_is_refused() -> None:

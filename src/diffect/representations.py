@@ -126,7 +126,7 @@ class Features(Representation):
             `standard` every channel to unit variance; `whitened` all channels decorrelated too, by the symmetric
             (ZCA) root, so that every channel stays itself as nearly as possible.
         shrinkage: share of the mean variance added to the diagonal before whitening.
-        exposure: `level` multiplies every image to one brightness, see `level`; `none` takes it as it is.
+        exposure: `level` multiplies every image to one brightness, see `level_exposure`; `none` takes it as it is.
     """
 
     def __init__(
@@ -158,7 +158,7 @@ class Features(Representation):
         (backbone,) = self._frozen
         backbone.to(images.device)
         with torch.no_grad():
-            maps = backbone.maps(level(images) if self.exposure == "level" else images.float() / 255)
+            maps = backbone.maps(level_exposure(images) if self.exposure == "level" else images.float() / 255)
         finest = max((m.shape[-2:] for m in maps), key=math.prod)
         scale = self.grid / min(finest) if self.grid else 1
         grid = round(scale * finest[0]), round(scale * finest[1])
@@ -186,12 +186,14 @@ class Features(Representation):
         return self.scaling != "whitened"
 
 
-def level(images: Tensor) -> Tensor:
+def level_exposure(images: Tensor) -> Tensor:
     """uint8 images (B, 3, H, W) as float32, each multiplied so that its mean luma is that of ImageNet, `MIDDLE`.
 
-    A gain on the whole image cancels, whatever its content, up to the rounding and the saturation of 8 bits. Values
+    A gain on the whole image cancels, whatever its content, up to the rounding and the clipping of 8 bits. Values
     above 1 stay. The factor is at most `MOST`, so that a black image stays dark.
     """
+    # A median or a mean of the darker pixels would not feel clipped highlights, but then these come out too dark, which
+    # moves scores further; and they vary more between normal images than the mean does.
     luma = images.sum((2, 3), dtype=torch.float64) @ images.new_tensor(LUMA, dtype=torch.float64)  # (B,)
     luma = luma / (255 * images.shape[2] * images.shape[3])
     factor = (MIDDLE / luma).clamp(max=MOST)

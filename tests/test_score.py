@@ -1,0 +1,108 @@
+"""Long images through the command line: trained on their own canvas by every network, scored again to the same numbers.
+
+The canvas is the training run's, whatever images are scored with it; padding is neither scored nor counted.
+"""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from diffect.__main__ import main
+
+HEIGHT, WIDTH = 75, 186  # of the images, as 500 x 1240
+SMALL = (
+    "data=mvtec",
+    "data.root=data",
+    "data.size=64",
+    "data.batch_size=4",
+    "training.steps=2",
+    "training.validate_every=1",
+    "training.warmup=1",
+    "evaluation.replicates=5",
+    "evaluation.latency_repeats=1",
+    "panel=3",
+)
+NETWORKS = {
+    "conv": ("width=16", "depth=1"),
+    "mlp": ("width=16", "depth=1"),
+    "dit": ("width=32", "depth=1", "heads=2"),
+    "unet": ("widths=[16,32]", "attention=[false,true]", "head=16"),
+}
+
+
+def board(rng: np.random.Generator) -> np.ndarray:
+    """A smooth grey board (HEIGHT, WIDTH, 3) with a grain of its own."""
+    coarse = Image.fromarray(rng.integers(90, 160, (10, 25), dtype=np.uint8))
+    return np.repeat(np.asarray(coarse.resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC))[..., None], 3, axis=2)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A category of long boards, some with a crack, and one square photograph among the test images."""
+    root, rng = tmp_path_factory.mktemp("long"), np.random.default_rng(0)
+
+    def save(name: str, pixels: np.ndarray) -> None:
+        path = root / "data" / "board" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(path)
+
+    for number in range(16):
+        save(f"train/good/{number}.png", board(rng))
+    for number in range(4):
+        save(f"test/good/{number}.png", board(rng))
+        cracked, mask = board(rng).copy(), np.zeros((HEIGHT, WIDTH), np.uint8)
+        cracked[30:34, 40:150], mask[30:34, 40:150] = 20, 255
+        save(f"test/crack/{number}.png", cracked)
+        save(f"ground_truth/crack/{number}_mask.png", mask)
+    save("test/good/square.png", board(rng)[:, :HEIGHT])
+    return root
+
+
+@pytest.fixture(scope="module")
+def trained(folder: Path) -> Path:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert main(["train", *SMALL, *(f"denoiser.network.{key}" for key in NETWORKS["conv"])]) == 0
+    (record,) = folder.glob("outputs/single/*/record.json")
+    return record.parent
+
+
+def scores(path: Path) -> dict[str, float]:
+    with path.open() as file:
+        return {row["name"].removeprefix("board/"): float(row["score"]) for row in csv.DictReader(file)}
+
+
+def test_the_record_states_the_canvas(trained: Path) -> None:
+    record = json.loads((trained / "record.json").read_text())
+    assert record["splits"]["canvas"] == [64, 160]  # 64 x 186 / 75 = 158.7
+
+
+def test_the_panel_has_a_row_for_each_long_image(trained: Path) -> None:
+    width, height = Image.open(trained / "panel.png").size
+    assert (width, height) == (3 * 160 + 2 * 4, 3 * 64 + 2 * 4)  # image, mask and map of three images
+
+
+def test_scores_are_those_of_the_run_whatever_else_is_scored(trained: Path, folder: Path, tmp_path: Path) -> None:
+    test = folder / "data" / "board" / "test"
+    own = scores(trained / "scores.csv")
+    assert len(own) == 9
+    for name in ("crack/0.png", "good/square.png"):  # alone: a square one must not choose a canvas of its own
+        assert main(["score", f"run={trained}", f"images={test / name}", f"out={tmp_path}/out"]) == 0
+        (found,) = scores(tmp_path / "out" / "scores.csv").values()
+        assert found == pytest.approx(own[f"test/{name}"], rel=1e-5)
+        assert Image.open(tmp_path / "out" / "maps" / Path(name).name).size == (160, 64)
+
+
+@pytest.mark.parametrize("network", [name for name in NETWORKS if name != "conv"])
+def test_every_network_learns_on_a_long_grid(
+    network: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    settings = [f"denoiser.network.{key}" for key in NETWORKS[network]]
+    assert main(["train", *SMALL, f"denoiser={network}", *settings, f"hydra.run.dir={tmp_path}/run"]) == 0
+    record = json.loads((tmp_path / "run" / "record.json").read_text())
+    assert all(0 <= record["metrics"]["board"][name] <= 1 for name in ("image_auroc", "pixel_auroc"))
