@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import pytorch_lightning as pl
@@ -16,6 +16,7 @@ from diffect.data import audit, decode, splits
 from diffect.data.batches import Batch, Batches, Extract, Items, as_is, images
 from diffect.data.cache import ImageStore, cache_root, logger, npy_writer, open_npy, progress
 from diffect.data.canvas import choose_canvas
+from diffect.data.imagined import Recipe, open_imagined
 from diffect.data.layout import choose_categories
 from diffect.data.mvtec import Sample
 
@@ -78,6 +79,7 @@ class DataModule(pl.LightningDataModule):
         self.splits: dict[str, list[tuple[int, int]]] = {}
         self._categories: list[str] | None = None
         self._samples: list[list[Sample]] = []
+        self._attached: tuple[str, Extract] | None = None
         self._raw: list[NDArray[np.float32]] | Extract | None = None
 
     @property
@@ -143,13 +145,18 @@ class DataModule(pl.LightningDataModule):
         is asked for.
         """
         self.setup()
+        self._attached = identity, extract
+        self._raw = self._raw_of(self.stores)
+
+    def _raw_of(self, stores: list[ImageStore]) -> list[NDArray[np.float32]] | Extract:
+        """What `raw` is of the images of these stores, one for each category."""
+        if self._attached is None:
+            raise ValueError("DataModule.attach must be called before its loaders are asked for")
+        identity, extract = self._attached
         if not identity:
-            self._raw = extract
-            return
-        self._raw = [
-            self._features(category, store, identity, extract)
-            for category, store in zip(self.categories, self.stores, strict=True)
-        ]
+            return extract
+        held = zip(self.categories, stores, strict=True)
+        return [self._features(category, store, identity, extract) for category, store in held]
 
     def _features(self, category: str, store: ImageStore, identity: str, extract: Extract) -> NDArray[np.float32]:
         key = hashlib.sha256(json.dumps([identity, store.key]).encode()).hexdigest()[:16]
@@ -206,6 +213,26 @@ class DataModule(pl.LightningDataModule):
         """The test set, in order."""
         return self._loader("test")
 
+    def synthetic(
+        self, part: Literal["fit", "selection"], copies: int = 1, kinds: Iterable[str] = (), seed: int = 0
+    ) -> DataLoader[Batch]:
+        """`copies` of every image of a split of normal images, each with one synthetic defect; batches as in the test.
+
+        A defect is a function of (seed, image, copy); see `imagined.Recipe`. `index` counts row by row, copy by copy.
+        """
+        if part not in ("fit", "selection"):
+            raise ValueError(f"synthetic defects were asked for on {part!r}; allowed: fit, selection")
+        self.setup()
+        recipe = Recipe(copies, tuple(kinds), seed)
+        stores, samples = [], []
+        for index, (store, held) in enumerate(zip(self.stores, self._samples, strict=True)):
+            rows = [row for c, row in self.splits[part] if c == index]
+            imagined, defective = open_imagined(store, held, rows, recipe, self.cache)
+            stores.append(imagined)
+            samples.append(defective)
+        places = [(index, place) for index, held in enumerate(samples) for place in range(len(held))]
+        return self._loads(Items(places, stores, samples, self._raw_of(stores), lean=False))
+
     def _epoch(self) -> int:
         return 0 if self.trainer is None else self.trainer.current_epoch
 
@@ -214,7 +241,9 @@ class DataModule(pl.LightningDataModule):
     ) -> DataLoader[Batch]:
         if self._raw is None:
             raise ValueError("DataModule.attach must be called before its loaders are asked for")
-        items = Items(self.splits[split], self.stores, self._samples, self._raw, lean)
+        return self._loads(Items(self.splits[split], self.stores, self._samples, self._raw, lean), batch_sampler)
+
+    def _loads(self, items: Items, batch_sampler: Sampler[list[int]] | None = None) -> DataLoader[Batch]:
         settings: dict[str, Any] = {
             "num_workers": self.workers,
             "collate_fn": as_is,
