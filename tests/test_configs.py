@@ -128,6 +128,8 @@ def test_every_denoiser_denoises_grids_of_several_sizes(denoiser: str, classes: 
 def test_every_scorer_and_pooling_judge(scorer: str, pooling: str) -> None:
     cfg = train(f"scorer={scorer}", f"pooling={pooling}", "data.size=32")
     judge, denoiser = instantiate(cfg.scorer), Gaussian((4, 8, 8))
+    if hasattr(judge, "prepare"):
+        judge.prepare([4])
     judge.check(denoiser, -5, 7)
     head = instantiate(cfg.pooling, components=judge.components)
     assert isinstance(head, AnomalyMap)
