@@ -117,19 +117,20 @@ class Detector(pl.LightningModule):
         return self.optimisation.configure(self.learner.parameters())
 
     @torch.no_grad()
-    def solve(self, fit: Iterable[Batch], selection: Iterable[Batch]) -> None:
+    def solve(self, fit: Iterable[Batch], selection: Iterable[Batch] | None) -> None:
         """Fit what is solved at once: a closed-form denoiser, then what the scorer asks for.
 
-        A closed form's selection loss is that of the objective which learned denoisers train on, to compare with.
+        A closed form's selection loss is that of the objective which learned denoisers train on, to compare with. The
+        scorer is fitted on the selection images, where there are any: a denoiser errs less on those that it has seen.
         """
         self.eval()
         denoiser, scorer = self._final(self.denoiser), self._final(self.scorer)
         if hasattr(denoiser, "fit"):
             denoiser.fit(Passes(fit, lambda batch: self._encoded(batch)[:2]))
-            losses = [self._selection_losses(self._here(batch)) for batch in selection]
+            losses = [self._selection_losses(self._here(batch)) for batch in selection or ()]
             self.losses = [(0, float(torch.cat(losses).double().mean()))] if losses else []
         if hasattr(scorer, "fit"):
-            scorer.fit(denoiser, Passes(fit, self._encoded))
+            scorer.fit(denoiser, Passes(fit if selection is None else selection, self._encoded))
 
     def _selection_losses(self, batch: Batch) -> Tensor:
         """The losses of a batch's images at fixed noise, each at several draws."""

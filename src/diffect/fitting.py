@@ -35,7 +35,7 @@ def fit(cfg: DictConfig, detector: Detector, data: DataModule, logger: WandbLogg
     if detector.learner is not None:
         _train(cfg, detector, data, logger, resumable)
     detector.to(_device(cfg, resumable.parent))
-    detector.solve(data.fit_dataloader(), data.val_dataloader() if data.splits["selection"] else [])
+    detector.solve(data.fit_dataloader(), data.val_dataloader() if data.splits["selection"] else None)
     if detector.learner is None and detector.losses and isinstance(logger, WandbLogger):
         logger.log_metrics({"selection_loss": detector.losses[0][1]}, step=0)
 

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from diffect.affine import Affine, Scaling, Statistics
 from diffect.backbones import Backbone
 
-Scaling = Literal["scaled", "standard", "whitened"]
 Exposure = Literal["level", "none"]
 
 LUMA = (0.299, 0.587, 0.114)  # of R, G, B
@@ -27,19 +27,15 @@ MOST = 8.0
 
 
 class Representation(nn.Module, ABC):
-    """x0 = matrix (raw - mean), channel by channel at every position; matrix (C, C), mean (C,).
+    """A frozen stage, then an affine one fitted on normal training images.
 
     `channels` holds how many channels each level of the pyramid has that is stacked to C; one level if there is none.
     """
 
-    mean: Tensor
-    matrix: Tensor
-
-    def __init__(self, channels: Sequence[int]) -> None:
+    def __init__(self, affine: Affine) -> None:
         super().__init__()
-        self.channels = list(channels)
-        self.register_buffer("mean", torch.zeros(sum(channels)))
-        self.register_buffer("matrix", torch.eye(sum(channels)))
+        self.affine = affine
+        self.channels = affine.levels
 
     @property
     @abstractmethod
@@ -50,56 +46,25 @@ class Representation(nn.Module, ABC):
     def extract(self, images: Tensor) -> Tensor:
         """The frozen stage: uint8 images (B, 3, H, W) to raw (B, C, h, w) float32."""
 
-    @abstractmethod
-    def _matrix(self, covariance: Tensor) -> Tensor:
-        """The fitted matrix (C, C) from the covariance (C, C) of raw over all positions, float64."""
-
     def fit(self, batches: Iterable[Tensor]) -> None:
-        """Mean and matrix from raw batches (B, C, h, w) of normal training images.
-
-        Products are taken in float32 about the first batch's mean, which keeps their sum exact enough, and summed
-        in float64.
-        """
-        count, shift, total, second = 0, torch.zeros(0), torch.zeros(0), torch.zeros(0)
-        for raw in batches:
-            flat = raw.movedim(1, -1).flatten(0, -2)  # (B h w, C)
-            if count == 0:
-                shift = flat.mean(0)
-                total = torch.zeros_like(shift, dtype=torch.float64)
-                second = total.new_zeros(len(shift), len(shift))
-            flat = flat - shift
-            count += len(flat)
-            total += flat.sum(0)
-            second += flat.T @ flat
-        if count == 0:
-            raise ValueError("the representation was given no image to fit on")
-        mean = total / count
-        covariance = second / count - torch.outer(mean, mean)
-        mean += shift
-        self.mean.copy_(mean)
-        self.matrix.copy_(self._matrix(covariance))
+        """Fit the affine stage to raw batches (B, C, h, w) of normal training images."""
+        self.affine.fit(batches)
 
     def encode(self, raw: Tensor) -> Tensor:
         """x0 (B, C, h, w) from raw (B, C, h, w)."""
-        centred = raw - self.mean.view(1, -1, 1, 1)
-        if self._diagonal:
-            return centred * self.matrix.diagonal().view(1, -1, 1, 1)
-        return torch.einsum("dc,bchw->bdhw", self.matrix, centred)
+        x0: Tensor = self.affine(raw)
+        return x0
 
     def decode(self, x0: Tensor) -> Tensor | None:
         """Images (B, 3, H, W) in [0, 1] from x0, or None where there is no way back."""
         return None
-
-    @property
-    def _diagonal(self) -> bool:
-        return True
 
 
 class Pixels(Representation):
     """The image itself, each colour channel centred and scaled to unit variance."""
 
     def __init__(self) -> None:
-        super().__init__([3])
+        super().__init__(Affine([3]))
 
     @property
     def identity(self) -> str:
@@ -108,12 +73,8 @@ class Pixels(Representation):
     def extract(self, images: Tensor) -> Tensor:
         return images.float() / 255
 
-    def _matrix(self, covariance: Tensor) -> Tensor:
-        return torch.diag(covariance.diagonal().clamp(min=1e-8).rsqrt())
-
     def decode(self, x0: Tensor) -> Tensor:
-        images = x0 / self.matrix.diagonal().view(1, -1, 1, 1) + self.mean.view(1, -1, 1, 1)
-        return images.clamp(0, 1)
+        return self.affine.inverse(x0).clamp(0, 1)
 
 
 class Features(Representation):
@@ -122,10 +83,7 @@ class Features(Representation):
     Args:
         backbone: gives the levels.
         grid: cells of the grid along the short side, the long side in proportion; None takes the finest level's own.
-        scaling: `scaled` one scalar per level (channels keep their relative variance, each level has mean variance 1);
-            `standard` every channel to unit variance; `whitened` all channels decorrelated too, by the symmetric
-            (ZCA) root, so that every channel stays itself as nearly as possible.
-        shrinkage: share of the mean variance added to the diagonal before whitening.
+        scaling, statistics, prior, shrinkage: of the affine stage, see `Affine`.
         exposure: `level` multiplies every image to one brightness, see `level_exposure`; `none` takes it as it is.
     """
 
@@ -134,21 +92,18 @@ class Features(Representation):
         backbone: Backbone,
         grid: int | None = None,
         scaling: Scaling = "standard",
+        statistics: Statistics = "shared",
+        prior: float = 20.0,
         shrinkage: float = 1e-3,
         exposure: Exposure = "level",
     ) -> None:
-        if scaling not in ("scaled", "standard", "whitened"):
-            raise ValueError(f"representation.scaling is {scaling!r}; allowed: scaled, standard, whitened")
         if exposure not in ("level", "none"):
             raise ValueError(f"representation.exposure is {exposure!r}; allowed: level, none")
-        if (grid is not None and grid < 1) or shrinkage <= 0:
-            raise ValueError(
-                f"representation.grid is {grid} and representation.shrinkage is {shrinkage}: the grid must be 1 or "
-                "more (null for the finest level's own), the shrinkage positive"
-            )
-        super().__init__(backbone.channels)
+        if grid is not None and grid < 1:
+            raise ValueError(f"representation.grid is {grid}; it must be 1 or more, or null for the finest level's own")
+        super().__init__(Affine(backbone.channels, scaling, statistics, prior, shrinkage))
         self._frozen = (backbone,)  # in a tuple: torch then neither moves it nor puts it in a checkpoint
-        self.grid, self.scaling, self.shrinkage, self.exposure = grid, scaling, shrinkage, exposure
+        self.grid, self.exposure = grid, exposure
 
     @property
     def identity(self) -> str:
@@ -163,27 +118,6 @@ class Features(Representation):
         scale = self.grid / min(finest) if self.grid else 1
         grid = round(scale * finest[0]), round(scale * finest[1])
         return torch.cat([_to_grid(m.float(), grid) for m in maps], dim=1)
-
-    def _matrix(self, covariance: Tensor) -> Tensor:
-        variance = covariance.diagonal().clamp(min=1e-8)
-        if self.scaling == "standard":
-            return torch.diag(variance.rsqrt())
-        if self.scaling == "scaled":
-            scalars = [level.mean().rsqrt().expand(len(level)) for level in variance.split(self.channels)]
-            return torch.diag(torch.cat(scalars))
-        # Correlations are whitened, not covariances: levels of large raw variance must not drown the others.
-        std = variance.sqrt()
-        correlation = covariance / torch.outer(std, std)
-        values, vectors = torch.linalg.eigh(correlation)
-        root = (values.clamp(min=0) + self.shrinkage).rsqrt()
-        whitening = (vectors * root) @ vectors.T / std
-        # What shrinkage took is given back, so that the mean variance is 1.
-        achieved = (whitening @ covariance @ whitening.T).diagonal().mean()
-        return whitening / achieved.sqrt()
-
-    @property
-    def _diagonal(self) -> bool:
-        return self.scaling != "whitened"
 
 
 def level_exposure(images: Tensor) -> Tensor:

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from diffect.denoisers.models import by_model, model_count
-from diffect.denoisers.moments import Moments
 from diffect.denoising import alpha_sigma
+from diffect.moments import Moments
 
 Where = Literal["cell", "shared"]
 
