@@ -23,6 +23,7 @@ FLOORS = (  # from the ground up; what stands on one floor does not import each 
     {"detector"},
     {"assembly", "fitting", "panel", "account"},
     {"run"},
+    {"tuning"},
     {"commands"},
     {"launching"},
     {"__main__"},
@@ -31,6 +32,7 @@ ASIDE = {"runs": set(), "reports": {"runs"}}  # the way from logged runs to a pa
 HEAVY = ("torch", "pytorch_lightning", "torchmetrics", "diffusers", "wandb")
 LIGHT = (
     *("diffect.__main__", "diffect.launching", "diffect.runs", "diffect.reports", "diffect.commands"),
+    *(f"diffect.tuning.{name}" for name in ("candidates", "choice", "told")),
     *(f"diffect.data.{name}" for name in ("mvtec", "textures", "audit", "download")),
 )
 

@@ -200,7 +200,13 @@ def test_every_trainer_is_lightnings_with_the_steps_of_training(trainer: str) ->
 # Commands and experiments
 
 
-COMMANDS = {"train": [], "data": [], "report": ["experiment=demo"], "score": ["run=outputs/single/0123456789ab"]}
+COMMANDS = {
+    "train": [],
+    "tune": [],
+    "data": [],
+    "report": ["experiment=demo"],
+    "score": ["run=outputs/single/0123456789ab"],
+}
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 COMMANDS = {
     "train": "train and test a detector, or a whole sweep of them",
+    "tune": "choose settings on synthetic defects, never on the test set, and run the choice",
     "score": "score images with a finished run",
     "report": "tables and figures from logged runs",
     "data": "check, describe, audit or download a data set",

@@ -57,7 +57,7 @@ def config_folder(command: str) -> Path:
 
 def launch(name: str, overrides: Sequence[str]) -> None:
     """Compose the command's config with Hydra and run it, once, or for every point of a sweep."""
-    if name == "train":
+    if name in ("train", "tune"):
         _refuse_several_experiments(overrides)
     # Hydra then raises instead of printing and exiting, so that every command fails in the same way.
     os.environ["HYDRA_FULL_ERROR"] = "1"

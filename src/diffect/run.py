@@ -33,8 +33,16 @@ RESUME = "resume"  # what an interrupted run goes on from
 class Run:
     """A run in its folder, where it leaves record.json, scores.csv, panel.png, checkpoint.pt and the W&B log."""
 
-    def __init__(self, cfg: DictConfig, folder: Path, signature: str, choices: dict[str, str]) -> None:
+    def __init__(
+        self,
+        cfg: DictConfig,
+        folder: Path,
+        signature: str,
+        choices: dict[str, str],
+        chosen: dict[str, Any] | None = None,
+    ) -> None:
         self.cfg, self.folder, self.signature, self.choices = cfg, folder, signature, choices
+        self.chosen = chosen or {}  # what the protocol says besides, where the settings were chosen by evidence
         self.seconds: dict[str, float] = {}
         config = OmegaConf.to_container(cfg, resolve=True)
         assert isinstance(config, dict)
@@ -56,7 +64,7 @@ class Run:
     def carry_out(self) -> records.Record:
         """Do it all; a run that fails after its data were found good leaves a record that says why."""
         began = time.monotonic()
-        self._prepare()
+        prepare(self.cfg, self.folder)
         with self._phase("data"):
             data = assembly.open_data(self.cfg)
             self.record |= {
@@ -101,17 +109,6 @@ class Run:
         finally:
             tracker.finish(exit_code=0 if self.record["status"] == "finished" else 1)
 
-    def _prepare(self) -> None:
-        instantiate(self.cfg.tracking).online()  # what it refuses, it refuses before any work
-        logging.raiseExceptions = False  # a log that cannot be written must not bury the reason under its own
-        logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
-        for said in fitting.QUIET:
-            warnings.filterwarnings("ignore", message=said)
-        fitting.trainer(self.cfg, self.folder)  # refuses a precision or a device that is not there
-        if self.cfg.threads:
-            torch.set_num_threads(self.cfg.threads)
-        pl.seed_everything(self.cfg.seed, verbose=False)
-
     def _fit_and_test(self, detector: Detector, data: DataModule, tracker: Any) -> None:
         logger = WandbLogger(experiment=tracker)
         resumable = self.folder / RESUME
@@ -135,7 +132,8 @@ class Run:
             "scores": account.scores(detector, data),
             "training": account.training(detector),
             "schedule": schedule_curves(type(schedule).__name__, schedule, weight),
-            "protocol": account.protocol(self.cfg, detector, data, thresholds),
+            "protocol": account.protocol(self.cfg, detector, data, thresholds) | self.chosen,
+            "test_reads": 1 + records.test_reads(self.folder, self.record["splits"]["fingerprint"]),
             "device": account.device_name(detector.device),
             "wandb": {"id": tracker.id, "mode": "offline" if tracker.offline else "online"},
         }
@@ -156,3 +154,16 @@ class Run:
         start = time.monotonic()
         yield
         self.seconds[name] = time.monotonic() - start
+
+
+def prepare(cfg: DictConfig, folder: Path) -> None:
+    """What comes before any work: refuse what cannot be had, quieten, seed."""
+    instantiate(cfg.tracking).online()  # what it refuses, it refuses before any work
+    logging.raiseExceptions = False  # a log that cannot be written must not bury the reason under its own
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    for said in fitting.QUIET:
+        warnings.filterwarnings("ignore", message=said)
+    fitting.trainer(cfg, folder)  # refuses a precision or a device that is not there
+    if cfg.threads:
+        torch.set_num_threads(cfg.threads)
+    pl.seed_everything(cfg.seed, verbose=False)

@@ -35,6 +35,7 @@ _KEYS = (
     "audit",
     "splits",
     "protocol",
+    "test_reads",
     "seconds",
     "versions",
     "device",
@@ -118,6 +119,13 @@ def finished(folder: Path, signature: str) -> Record | None:
             " folder (the default names it by the run), or delete that one"
         )
     return record
+
+
+def test_reads(folder: Path, fingerprint: str) -> int:
+    """How many finished runs beside the run in `folder`, of its study, have read the test set of this fingerprint."""
+    told = (path.read_bytes() for path in folder.parent.glob(f"*/{RECORD}") if path.parent != folder)
+    # Searched, not parsed: a study's records hold many replicates, and a fingerprint stands in one place only.
+    return sum(b'"status": "finished"' in text and fingerprint.encode() in text for text in told)
 
 
 def write_scores(folder: Path, record: Record) -> Path:

@@ -18,6 +18,7 @@ IRRELEVANT = (
     "experiment",
     "tracking",
     "panel",
+    "tune.hindsight",
     "hydra",
     "data.root",
     "data.workers",

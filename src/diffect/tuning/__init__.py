@@ -1,0 +1,1 @@
+"""Settings chosen without the test set: candidates, evidence from synthetic defects, one choice for all categories."""

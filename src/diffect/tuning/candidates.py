@@ -1,0 +1,124 @@
+"""The candidates of a choice: from lists of values to configs, all composed and checked before any work."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+from hydra import compose
+from omegaconf import DictConfig, OmegaConf
+
+from diffect.runs import signature
+
+PLAIN = re.compile(r"[\w./-]+")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One setting: its overrides, none for the config as given, and the config of a run that has it."""
+
+    overrides: dict[str, str]
+    config: DictConfig
+
+    @property
+    def label(self) -> str:
+        return " ".join(f"{key}={value}" for key, value in self.overrides.items()) or "as given"
+
+    def of(self, category: str) -> DictConfig:
+        """The config of a run on one category."""
+        config = self.config.copy()
+        OmegaConf.update(config, "data.category", category)
+        return config
+
+
+def expand(cfg: DictConfig, task: Sequence[str], groups: Sequence[str]) -> list[Candidate]:
+    """The config as given, then the product of `tune.candidates` in the order listed, each setting once.
+
+    task: the overrides of the command line. groups: the config groups; all but `data` and `trainer` can be chosen in.
+    """
+    allowed = [*(group for group in groups if group not in ("data", "trainer")), "training"]
+    lists = _lists(cfg, allowed)
+    chosen_groups = [key for key in lists if key in groups]
+    bases: dict[tuple[str, ...], DictConfig] = {}
+    found: dict[str, Candidate] = {}
+    product = itertools.product(*lists.values()) if lists else ()
+    for values in ((), *product):
+        given = dict(zip(lists, values, strict=True)) if values else {}
+        picked = tuple(f"{key}={given[key]}" for key in chosen_groups if key in given)
+        if picked not in bases:
+            bases[picked] = _composed(task, picked) if picked else _without_tune(cfg)
+        config = bases[picked].copy()
+        for key, value in given.items():
+            if key not in groups:
+                _set(config, key, value)
+        text = json.dumps(OmegaConf.to_container(config, resolve=True), sort_keys=True, default=str)
+        found.setdefault(text, Candidate({key: _text(value) for key, value in given.items()}, config))
+    return list(found.values())
+
+
+def training_name(config: DictConfig) -> str:
+    """12 hex digits that name what is trained: all that can change a number less the pooling, and less the scorer.
+
+    A scorer that learns by steps, which stands without a denoiser, is trained itself.
+    """
+    plain = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(plain, dict)
+    rest = {str(key): value for key, value in plain.items() if key not in ("pooling", "evaluation")}
+    if not str(config.denoiser.get("_target_", "")).endswith(".NoDenoiser"):
+        rest.pop("scorer", None)
+    return signature.signature(rest, "")
+
+
+def _lists(cfg: DictConfig, allowed: Sequence[str]) -> dict[str, list[Any]]:
+    """The values by key, less the keys that are left as they are (null)."""
+    told = OmegaConf.to_container(cfg.tune.candidates, resolve=True)
+    if not isinstance(told, dict):
+        raise ValueError(f"tune.candidates is {told!r}; it must map config keys to lists of their values")
+    lists = {str(key): values for key, values in told.items() if values is not None}
+    for key, values in lists.items():
+        if not isinstance(values, list) or not values:
+            raise ValueError(
+                f"tune.candidates gives {key} the values {values!r}; it must be a list of one or more, or null to "
+                f"leave {key} as it is"
+            )
+        if key.split(".")[0] not in allowed or key == "training":
+            near = get_close_matches(key, allowed, 1)
+            hint = f"did you mean {near[0]}? " if near else ""
+            raise ValueError(
+                f"tune.candidates names {key}, in which nothing can be chosen; {hint}allowed: a key of "
+                f"{', '.join(allowed)}, or one of these groups itself"
+            )
+    return lists
+
+
+def _composed(task: Sequence[str], picked: Sequence[str]) -> DictConfig:
+    """The config of the command line with these choices of groups in place of its own."""
+    replaced = {choice.partition("=")[0] for choice in picked}
+    kept = [override for override in task if override.partition("=")[0] not in replaced]
+    return _without_tune(compose("tune", [*kept, *picked]))
+
+
+def _without_tune(cfg: DictConfig) -> DictConfig:
+    return OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key not in ("tune", "hydra")])
+
+
+def _set(config: DictConfig, key: str, value: Any) -> None:
+    parent, _, last = key.rpartition(".")
+    node = OmegaConf.select(config, parent)
+    if not isinstance(node, DictConfig) or last not in node:
+        near = get_close_matches(last, [str(name) for name in node or {}], 1)
+        hint = f"; did you mean {parent}.{near[0]}?" if near else ""
+        raise ValueError(f"tune.candidates names {key}, which the config does not have{hint}")
+    OmegaConf.update(config, key, value, merge=False)
+
+
+def _text(value: Any) -> str:
+    """A value in the grammar of overrides."""
+    if isinstance(value, str):
+        return value if PLAIN.fullmatch(value) else json.dumps(value)
+    return json.dumps(value, separators=(",", ":"))

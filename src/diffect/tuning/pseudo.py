@@ -1,0 +1,100 @@
+"""Figures on pseudo-validation: normal images against copies of themselves with synthetic defects."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader
+
+from diffect.data.batches import Batch, Items
+from diffect.metrics.bootstrap import resample
+from diffect.metrics.curves import Floats, area, image_metrics
+from diffect.metrics.pixels import Bools, Maps, Pixels
+
+BINS = 2048  # of the histograms that resampled overlaps are found from
+LIMIT = 0.30  # false-positive rate to which the overlap is integrated
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """What is known of n normal images and, after them, their copies, image by image: N = n (1 + copies) in all.
+
+    masks, valid (N, H, W); origin (N,) the normal image that each is, or was made from; kinds (N,) of the defects, ""
+    for normal images.
+    """
+
+    masks: Bools
+    valid: Bools
+    origin: NDArray[np.intp]
+    kinds: NDArray[np.str_]
+
+    @classmethod
+    def of(cls, normals: DataLoader[Batch], copies: DataLoader[Batch], each: int) -> Sheet:
+        """From the loaders of one category's selection normals and of their copies, `each` of every image."""
+        items = copies.dataset
+        assert isinstance(items, Items)
+        batches = [*normals, *copies]
+        masks, valid = (torch.cat([batch[name] for batch in batches]).numpy() for name in ("mask", "valid"))
+        count = len(masks) // (1 + each)
+        kinds = [""] * count + [items.samples[c][row].defect for c, row in items.rows]
+        return cls(masks, valid, np.append(np.arange(count), np.arange(count).repeat(each)), np.array(kinds))
+
+    @property
+    def anomalous(self) -> Bools:
+        return np.asarray(self.kinds != "")
+
+
+def pseudo_figures(
+    sheet: Sheet, maps: Maps, pooled: dict[int, Floats], category: str, replicates: int
+) -> dict[int, dict[str, Any]]:
+    """Of every candidate that pools these maps (N, H, W) to scores (N,): its figures, overall and by kind of defect.
+
+    `replicates` of the objective (image AUROC + AUPRO 30%) / 2 come from resamples of the normal images, each with all
+    its copies; they are the same resamples for every candidate.
+    """
+    drawn = resample(category, np.zeros(sheet.origin.max() + 1), replicates)[:, sheet.origin]  # (R, N)
+    kinds = sorted(set(sheet.kinds) - {""})
+    overlap, overlaps = _overlap(sheet, maps, sheet.kinds == sheet.kinds), _overlap_replicates(sheet, maps, drawn)
+    by_kind = {kind: _overlap(sheet, maps, np.isin(sheet.kinds, ("", kind))) for kind in kinds}
+    found = {}
+    for index, scores in pooled.items():
+        whole = image_metrics(scores, sheet.anomalous)
+        areas = image_metrics(scores, sheet.anomalous, drawn)["image_auroc"]
+        found[index] = {
+            "image_auroc": float(whole["image_auroc"][0]),
+            "pixel_aupro_30": overlap,
+            "image_tpr_at_5fpr": float(whole["image_tpr_at_5fpr"][0]),
+            "kinds": {kind: {**_of_kind(sheet, scores, kind), "pixel_aupro_30": by_kind[kind]} for kind in kinds},
+            "replicates": np.round((areas + overlaps) / 2, 6).tolist(),
+        }
+    return found
+
+
+def _of_kind(sheet: Sheet, scores: Floats, kind: str) -> dict[str, float]:
+    entering = np.isin(sheet.kinds, ("", kind))
+    metrics = image_metrics(scores[entering], sheet.anomalous[entering])
+    return {
+        "images": int((sheet.kinds == kind).sum()),
+        "image_auroc": float(metrics["image_auroc"][0]),
+        "image_tpr_at_5fpr": float(metrics["image_tpr_at_5fpr"][0]),
+    }
+
+
+def _overlap(sheet: Sheet, maps: Maps, enters: Bools) -> float:
+    """AUPRO 30% over the images that enter."""
+    fp, _, pro = Pixels.select(maps[enters], sheet.masks[enters], sheet.valid[enters], enters[enters]).ordered().curve()
+    return float(area(fp, pro, LIMIT)[0])
+
+
+def _overlap_replicates(sheet: Sheet, maps: Maps, weights: Floats) -> Floats:
+    """AUPRO 30% of resamples (R, N), (R,), from histograms; their error on the whole set, which is known, is undone."""
+    pixels = Pixels.select(maps, sheet.masks, sheet.valid, np.ones(len(maps), bool))
+    ordered = pixels.ordered()
+    fp, _, pro = ordered.curve()
+    normal, _, shares = pixels.histograms(ordered.edges(BINS))
+    binned = area(normal.sum(0, keepdims=True), shares.sum(0, keepdims=True), LIMIT)
+    return np.clip(area(weights @ normal, weights @ shares, LIMIT) + area(fp, pro, LIMIT) - binned, 0, 1)

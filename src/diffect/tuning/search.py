@@ -1,0 +1,170 @@
+"""One tuning: evidence for every candidate, the choice, its runs, and, if asked for, the choice in hindsight."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from diffect import account, assembly
+from diffect.data.datamodule import DataModule
+from diffect.data.layout import choose_categories
+from diffect.run import Run, prepare
+from diffect.runs import record as records
+from diffect.runs import signature
+from diffect.sentences import sentence
+from diffect.tuning import choice, evidence, told
+from diffect.tuning.candidates import Candidate, training_name
+
+WORK = "resume"  # what was trained, to go on from; removed at the end
+
+Judge = Callable[[evidence.Trained, evidence.Indexed, DataModule], dict[int, Any]]
+
+
+class Tuning:
+    """A tuning in its folder, where it leaves tune.json, candidates.csv and tune.md; its runs lie beside the folder.
+
+    What tune.json holds already is not done again: evidence is kept by category and training.
+    """
+
+    def __init__(
+        self, cfg: DictConfig, folder: Path, name: str, choices: dict[str, str], candidates: list[Candidate]
+    ) -> None:
+        self.cfg, self.folder, self.choices, self.candidates = cfg, folder, choices, candidates
+        self.categories: list[str] = []
+        self.data: dict[str, DataModule] = {}
+        self.told = told.read(folder) or {
+            "format": told.FORMAT,
+            "status": "running",
+            "signature": name,
+            "study": cfg.study,
+            "seed": cfg.seed,
+            "rule": choice.RULE,
+            "candidates": [candidate.overrides for candidate in candidates],
+            "choice": None,
+            "runs": {},
+            "hindsight": None,
+            "test_reads": {},
+            "evidence": {},
+            "test": {},
+            "seconds": 0.0,
+            "versions": account.versions(),
+            "commit": account.commit(),
+            "created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "config": OmegaConf.to_container(cfg, resolve=True),
+        }
+
+    def carry_out(self) -> dict[str, Any]:
+        """Do what is not done yet; ValueError, before any training, for a candidate that cannot be built."""
+        began, before = time.monotonic(), self.told["seconds"]
+        prepare(self.cfg, self.folder)
+        self._open()
+        if self.told["choice"] is None:
+            self._gather("evidence", self._on_selection)
+            self.told["choice"] = choice.choose(self._listed("evidence"))
+            self._write()
+        self._run_chosen()
+        if self.cfg.tune.hindsight and self.told["hindsight"] is None:
+            self._gather("test", evidence.on_test)
+            chosen = self.told["choice"]["candidate"]
+            self.told["hindsight"] = choice.hindsight(self._listed("evidence"), self._listed("test"), chosen)
+            for category in self.categories:
+                self.told["test_reads"][category] += len(self.candidates)
+        self.told |= {"status": "finished", "seconds": before + time.monotonic() - began}
+        self._write()
+        told.write_tables(self.folder, self.told)
+        shutil.rmtree(self.folder / WORK, ignore_errors=True)
+        return self.told
+
+    def _open(self) -> None:
+        """The data of each category by itself, and that the candidates are sound."""
+        self.categories = choose_categories(self.cfg.data.category, instantiate(self.cfg.data.source).categories())
+        for category in self.categories:
+            data = assembly.open_data(self.candidates[0].of(category))
+            if not data.splits["selection"]:
+                raise ValueError(
+                    f"category {category} has no selection images to choose settings on: it takes 8 normal images or "
+                    f"more, and it has {len(data.splits['fit'])} (see data.shots)"
+                )
+            self.data[category] = data
+        self._check(self.data[self.categories[0]])
+
+    def _check(self, data: DataModule) -> None:
+        """Build every candidate once, alike ones together, so that none fails when its turn comes."""
+        built: set[str] = set()
+        for candidate in self.candidates:
+            config = candidate.of(data.categories[0])
+            name = training_name(config) + OmegaConf.to_yaml(config.scorer, resolve=True)
+            try:
+                instantiate(config.pooling, components=1)
+                if name not in built:
+                    representation = instantiate(config.representation)
+                    assembly.build(config, data.categories, data.canvas, representation, "tuning")
+            except Exception as error:
+                raise ValueError(f"the candidate {candidate.label} cannot be built: {sentence(error)}") from error
+            built.add(name)
+
+    def _on_selection(
+        self, trained: evidence.Trained, candidates: evidence.Indexed, data: DataModule
+    ) -> dict[int, Any]:
+        return evidence.on_selection(trained, candidates, data, self.cfg.tune)
+
+    def _gather(self, kind: str, judge: Judge) -> None:
+        """Figures of every candidate on every category into `told[kind]`, training once what shares its training."""
+        groups: dict[str, list[int]] = {}
+        for index, candidate in enumerate(self.candidates):
+            groups.setdefault(training_name(candidate.of(self.categories[0])), []).append(index)
+        jobs = [(category, group) for category in self.categories for group in groups.values()]
+        for number, (category, group) in enumerate(jobs, start=1):
+            held = self.told[kind].setdefault(category, {})
+            if all(str(index) in held for index in group):
+                continue
+            _say(f"[{number}/{len(jobs)}] {kind} on {category}: {len(group)} of {len(self.candidates)} candidates")
+            configs = [(index, self.candidates[index].of(category)) for index in group]
+            data = self.data[category]
+            trained = evidence.train(configs[0][1], data, training_name(configs[0][1]), self.folder / WORK)
+            held |= {str(index): figures for index, figures in judge(trained, configs, data).items()}
+            self._write()
+
+    def _listed(self, kind: str) -> dict[str, list[dict[str, Any]]]:
+        """Figures by category, in the candidates' order."""
+        return {c: [self.told[kind][c][str(i)] for i in range(len(self.candidates))] for c in self.categories}
+
+    def _run_chosen(self) -> None:
+        """The chosen setting as a run of each category, each found if it is finished."""
+        candidate = self.candidates[self.told["choice"]["candidate"]]
+        protocol = {
+            "settings": f"chosen among {len(self.candidates)} candidates, before the test set was read: {choice.RULE}",
+            "tuning": {
+                "candidates": self.told["candidates"],
+                "choice": self.told["choice"],
+                "evidence": {c: told.short(held) for c, held in self._listed("evidence").items()},
+                "path": str(self.folder / told.NAME),
+            },
+        }
+        for category in self.categories:
+            config = candidate.of(category)
+            name = signature.of(config)
+            folder = self.folder.parent / name
+            record = records.finished(folder, name)
+            if record is None:
+                _say(f"run of the chosen setting on {category}: {folder}")
+                choices = self.choices | candidate.overrides | {"data.category": category}
+                record = Run(config, folder, name, choices, protocol).carry_out()
+            self.told["runs"][category] = {"signature": name, "metrics": record["metrics"][category]}
+            self.told["test_reads"][category] = record["test_reads"]
+            self._write()
+
+    def _write(self) -> None:
+        told.write(self.folder, self.told)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
