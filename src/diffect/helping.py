@@ -14,8 +14,8 @@ def text(command: str, folder: Path) -> str:
     parts = ["\n".join(head)]
     for default in defaults:
         group, _, chosen = default.partition(": ")
-        if not group or group.startswith(("_self_", "override")):
-            continue
+        if not chosen or group.startswith("override"):
+            continue  # the file itself, or another command's config, which has a help text of its own
         choices = sorted((folder / group).glob("*.yaml"))
         listed = [f"  {'*' if path.stem == chosen else ' '} {path.stem:16} {_summary(path)}" for path in choices]
         parts.append(f"{group}=...\n" + "\n".join(listed))

@@ -25,6 +25,8 @@ def run(cfg: DictConfig) -> dict[str, Any]:
     try:
         check(cfg)
         listed = candidates.expand(cfg, list(hydra.overrides.task), train.GROUPS)
+        for candidate in listed:
+            train.check(candidate.config)
         name = signature.of(cfg)
         done = told.finished(folder, name, cfg.tune.hindsight)
         found = done is not None

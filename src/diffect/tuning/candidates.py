@@ -37,27 +37,26 @@ class Candidate:
 
 
 def expand(cfg: DictConfig, task: Sequence[str], groups: Sequence[str]) -> list[Candidate]:
-    """The config as given, then the product of `tune.candidates` in the order listed, each setting once.
+    """The config as given, then the products of the grids in `tune.candidates`, in the order listed, each setting once.
 
     task: the overrides of the command line. groups: the config groups; all but `data` and `trainer` can be chosen in.
     """
     allowed = [*(group for group in groups if group not in ("data", "trainer")), "training"]
-    lists = _lists(cfg, allowed)
-    chosen_groups = [key for key in lists if key in groups]
-    bases: dict[tuple[str, ...], DictConfig] = {}
+    settings: list[dict[str, Any]] = [{}]
+    for grid in _grids(cfg, allowed):
+        settings += [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
+    bases: dict[tuple[str, ...], DictConfig] = {(): _without_tune(cfg)}
     found: dict[str, Candidate] = {}
-    product = itertools.product(*lists.values()) if lists else ()
-    for values in ((), *product):
-        given = dict(zip(lists, values, strict=True)) if values else {}
-        picked = tuple(f"{key}={given[key]}" for key in chosen_groups if key in given)
+    for setting in settings:
+        picked = tuple(f"{key}={value}" for key, value in setting.items() if key in groups)
         if picked not in bases:
-            bases[picked] = _composed(task, picked) if picked else _without_tune(cfg)
+            bases[picked] = _composed(task, picked)
         config = bases[picked].copy()
-        for key, value in given.items():
+        for key, value in setting.items():
             if key not in groups:
                 _set(config, key, value)
         text = json.dumps(OmegaConf.to_container(config, resolve=True), sort_keys=True, default=str)
-        found.setdefault(text, Candidate({key: _text(value) for key, value in given.items()}, config))
+        found.setdefault(text, Candidate({key: _text(value) for key, value in setting.items()}, config))
     return list(found.values())
 
 
@@ -74,26 +73,26 @@ def training_name(config: DictConfig) -> str:
     return signature.signature(rest, "")
 
 
-def _lists(cfg: DictConfig, allowed: Sequence[str]) -> dict[str, list[Any]]:
-    """The values by key, less the keys that are left as they are (null)."""
-    told = OmegaConf.to_container(cfg.tune.candidates, resolve=True)
-    if not isinstance(told, dict):
-        raise ValueError(f"tune.candidates is {told!r}; it must map config keys to lists of their values")
-    lists = {str(key): values for key, values in told.items() if values is not None}
-    for key, values in lists.items():
-        if not isinstance(values, list) or not values:
-            raise ValueError(
-                f"tune.candidates gives {key} the values {values!r}; it must be a list of one or more, or null to "
-                f"leave {key} as it is"
-            )
-        if key.split(".")[0] not in allowed or key == "training":
-            near = get_close_matches(key, allowed, 1)
+def _grids(cfg: DictConfig, allowed: Sequence[str]) -> list[dict[str, list[Any]]]:
+    """The grids, each with the values of every key; ValueError unless they can be chosen from."""
+    told = OmegaConf.to_container(cfg.tune, resolve=True)
+    assert isinstance(told, dict)
+    grids = told["candidates"]
+    if not isinstance(grids, list) or not grids or not all(isinstance(grid, dict) and grid for grid in grids):
+        raise ValueError(
+            f"tune.candidates is {grids!r}; it must be a list of grids, each config keys with their values"
+        )
+    for key, values in (item for grid in grids for item in grid.items()):
+        if str(key).split(".")[0] not in allowed or key == "training":
+            near = get_close_matches(str(key), allowed, 1)
             hint = f"did you mean {near[0]}? " if near else ""
             raise ValueError(
                 f"tune.candidates names {key}, in which nothing can be chosen; {hint}allowed: a key of "
                 f"{', '.join(allowed)}, or one of these groups itself"
             )
-    return lists
+        if not isinstance(values, list) or not values:
+            raise ValueError(f"tune.candidates gives {key} the values {values!r}; it must be a list of one or more")
+    return grids
 
 
 def _composed(task: Sequence[str], picked: Sequence[str]) -> DictConfig:

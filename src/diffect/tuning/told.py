@@ -106,7 +106,8 @@ def table(told: Told) -> list[list[str]]:
     shown = [i for place, i in enumerate(order) if place < SHOWN or i in (0, choice["candidate"])]
     rows = [["", "candidate", "setting", "objective", "behind best", "image AUROC", "AUPRO 30%", "TPR at 5% FPR"]]
     for index in shown:
-        mark = "chosen" if index == choice["candidate"] else "tied" if index in choice["tied"] else ""
+        marks = {choice["best"]: "best", choice["candidate"]: "chosen"}
+        mark = marks.get(index, "tied" if index in choice["tied"] else "")
         behind = f"{objectives[choice['best']] - objectives[index]:.4f} ± {choice['errors'][index]:.4f}"
         held = [figures[str(index)] for figures in told["evidence"].values()]
         means = [f"{sum(one[name] for one in held) / len(held):.4f}" for name in FIGURES]
