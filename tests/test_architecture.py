@@ -17,9 +17,9 @@ import diffect
 PACKAGE = Path(diffect.__file__).parent
 FLOORS = (  # from the ground up; what stands on one floor does not import each other
     {"schedules", "backbones", "metrics", "tracking", "runs", "sentences", "helping", "checkpoints", "moments"},
-    {"weights", "interop", "affine", "optimisation", "reports"},
+    {"weights", "interop", "affine", "optimisation", "reports", "gap"},
     {"representations", "denoising", "data"},
-    {"denoisers", "scorers", "anomaly_map"},
+    {"denoisers", "scorers", "anomaly_map", "head"},
     {"detector"},
     {"assembly", "fitting", "panel", "account"},
     {"run"},

@@ -44,7 +44,12 @@ def scores(detector: Detector, data: DataModule) -> dict[str, list[dict[str, Any
 
 
 def training(detector: Detector) -> dict[str, Any]:
-    """How training went. Without a selection set there are no losses, and the last step is the one kept.
+    """How training went: that of the denoiser or the scorer, and that of the head where there is one."""
+    return _steps(detector) | ({} if detector.head is None else {"head": detector.head.told})
+
+
+def _steps(detector: Detector) -> dict[str, Any]:
+    """How learning by steps went. Without a selection set there are no losses, and the last step is the one kept.
 
     What is solved at once takes no step and has no initialisation to compare with.
     """
@@ -73,13 +78,18 @@ def protocol(cfg: DictConfig, detector: Detector, data: DataModule, thresholds: 
     promised = f"held-out calibration normals for a promised false-positive rate of {cfg.evaluation.conformal_rate:g}"
     if any(value is None for value in thresholds):
         promised += "; null where a category has too few of them (19 for 5%)"
-    return {
+    told = {
         "checkpoint": selection,
         "component_scale": "the mean on the selection normals",
         "threshold": promised,
         "settings": "as the config gives them, fixed before the test set was read, the same for all categories",
         "test_set": "read once, after all of it",
     }
+    if detector.head is not None:
+        told["head"] = (
+            "trained on synthetic defects on the fit images, set back by the moments of the selection normals"
+        )
+    return told
 
 
 def log_pictures(tracker: Any, picture: Any, record: records.Record) -> None:

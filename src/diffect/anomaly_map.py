@@ -26,6 +26,7 @@ class AnomalyMap(nn.Module):
         pool: `max`, or `top_mean`, the mean over the top `share` of pixels.
         share: of the pixels of the true image.
         combine: `mean` over components, or `max`, for which one loud component is enough.
+        weights: of the components in the mean, adding up to 1; all alike if not given.
         calibration: `mean`, location 0 and scale E |component|, which keeps ratios of errors; or `standard`, mean and
             standard deviation over images and cells, which weighs a component the more, the steadier it is.
     """
@@ -41,6 +42,7 @@ class AnomalyMap(nn.Module):
         share: float = 0.01,
         combine: Literal["mean", "max"] = "mean",
         calibration: Literal["mean", "standard"] = "mean",
+        weights: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
         if pool not in ("max", "top_mean"):
@@ -53,8 +55,14 @@ class AnomalyMap(nn.Module):
             raise ValueError(f"pooling.share is {share}; it must lie in (0, 1]")
         if blur < 0:
             raise ValueError(f"pooling.blur is {blur}; it must be 0 or more")
+        if weights is not None and combine == "max":
+            raise ValueError(
+                "pooling.combine is max, which knows no weights, but a head has one: take pooling.combine=mean, or "
+                "head=none"
+            )
         self.blur, self.pool, self.share = blur, pool, share
         self.combine, self.calibration = combine, calibration
+        self.weights = None if weights is None else list(weights)
         self.register_buffer("location", torch.zeros(components))
         self.register_buffer("scale", torch.ones(components))
 
@@ -75,7 +83,10 @@ class AnomalyMap(nn.Module):
     def map(self, components: Tensor, size: Sequence[int]) -> Tensor:
         """(B, H, W) from components (B, K, h, w); size is (H, W)."""
         level = (components - self.location.view(1, -1, 1, 1)) / self.scale.view(1, -1, 1, 1)
-        combined = level.mean(1, keepdim=True) if self.combine == "mean" else level.amax(1, keepdim=True)
+        if self.weights is not None:
+            combined = (level * level.new_tensor(self.weights).view(1, -1, 1, 1)).sum(1, keepdim=True)
+        else:
+            combined = level.mean(1, keepdim=True) if self.combine == "mean" else level.amax(1, keepdim=True)
         wide = F.interpolate(combined, size=tuple(size), mode="bilinear", align_corners=False)
         return _gaussian_blur(wide, self.blur * min(size))[:, 0]
 

@@ -10,9 +10,11 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from diffect import checkpoints
+from diffect.anomaly_map import AnomalyMap
 from diffect.data.datamodule import DataModule
 from diffect.denoising import Objective
 from diffect.detector import Detector
+from diffect.head import SyntheticHead
 from diffect.optimisation import Optimisation
 from diffect.representations import Representation
 from diffect.runs import record as records
@@ -51,11 +53,12 @@ def build(
     if hasattr(scorer, "prepare"):
         scorer.prepare(representation.channels)
     scorer.check(denoiser, *schedule.log_snr_range)  # which refuses a range that the schedule's family does not reach
+    head = instantiate(cfg.get("head"), components=scorer.components, channels=sum(representation.channels))
     return Detector(
         representation=representation,
         denoiser=denoiser,
         scorer=scorer,
-        anomaly_map=instantiate(cfg.pooling, components=scorer.components),
+        anomaly_map=_anomaly_map(cfg, scorer.components, head),
         objective=Objective(schedule, instantiate(cfg.weight)),
         optimisation=Optimisation(
             steps=cfg.training.steps,
@@ -68,7 +71,18 @@ def build(
         seed=cfg.seed,
         signature=signature,
         replicates=cfg.evaluation.replicates,
+        head=head,
     )
+
+
+def _anomaly_map(cfg: DictConfig, components: int, head: SyntheticHead | None) -> AnomalyMap:
+    """The map of the scorer's components, and of the head's where there is one, with its weight."""
+    if head is None:
+        made: AnomalyMap = instantiate(cfg.pooling, components=components)
+    else:
+        weights = [(1 - head.weight) / components] * components + [head.weight]
+        made = instantiate(cfg.pooling, components=components + 1, weights=weights)
+    return made
 
 
 def restore(folder: Path) -> tuple[DictConfig, Detector, list[float | None]]:

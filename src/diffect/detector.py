@@ -8,11 +8,15 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
 from diffect.anomaly_map import AnomalyMap
 from diffect.denoisers.none import NoDenoiser
 from diffect.denoising import ImageNoise, Learner, Objective, TrainingNoise, denoising_loss, seed_of
+from diffect.gap import Examples
+from diffect.head import SyntheticHead
 from diffect.metrics.conformal import conformal_threshold
 from diffect.metrics.detection import DetectionMetrics
 from diffect.metrics.evaluation import Evaluation
@@ -39,7 +43,8 @@ class Detector(pl.LightningModule):
     """Fits a denoiser or a scorer on normal images and turns any image into an anomaly map and a score.
 
     It calls what exists. What has a `loss` learns by steps: the denoiser, or the scorer where there is none; the
-    average of its weights is what judges. What has a `fit` is solved at once, the denoiser before the scorer.
+    average of its weights is what judges. What has a `fit` is solved at once, the denoiser before the scorer. A head,
+    if there is one, learns last, from synthetic defects, and adds a component to the scorer's.
 
     Batches are the data module's: raw (B, C, h, w), label, key, and in the test set image, mask, valid, anomalous,
     has_mask, index. All randomness is a function of `seed` and the step, or of `seed` and the image.
@@ -58,11 +63,12 @@ class Detector(pl.LightningModule):
         signature: str,
         replicates: int = 1000,
         selection_draws: int = 4,
+        head: SyntheticHead | None = None,
     ) -> None:
         super().__init__()
         _check_one_learns(denoiser, scorer)
         self.representation, self.denoiser, self.anomaly_map = representation, denoiser, anomaly_map
-        self.scorer, self.objective, self.optimisation = scorer, objective, optimisation
+        self.scorer, self.objective, self.optimisation, self.head = scorer, objective, optimisation, head
         self.averaged = optimisation.averaged(self.learner) if self.learner is not None else None
         self.categories, self.seed, self.signature = list(categories), seed, signature
         self.selection_draws = selection_draws
@@ -132,6 +138,27 @@ class Detector(pl.LightningModule):
         if hasattr(scorer, "fit"):
             scorer.fit(denoiser, Passes(fit if selection is None else selection, self._encoded))
 
+    @torch.no_grad()
+    def teach(
+        self, normal: DataLoader[Batch], defective: DataLoader[Batch], held: DataLoader[Batch] | None, seed: int
+    ) -> None:
+        """Train the head, all else being final, on fit images and on their copies with synthetic defects."""
+        assert self.head is not None
+        self.eval()
+        seen = [None if loader is None else self._examples(loader) for loader in (normal, defective, held)]
+        assert seen[0] is not None and seen[1] is not None
+        self.head.fit(seen[0], seen[1], seen[2], seed)
+
+    def _examples(self, loader: DataLoader[Batch]) -> Examples:
+        """What the head learns from: components are kept on the CPU, x0 is read batch by batch."""
+        components, shares = [], []
+        for batch in loader:
+            components.append(self._scored(*self._encoded(batch)).cpu())
+            height, width = components[-1].shape[-2:]
+            shares.append(F.adaptive_avg_pool2d(batch["mask"].float()[:, None], (height, width)))
+        fetch = loader.dataset.__getitems__  # type: ignore[attr-defined]
+        return Examples(torch.cat(components), torch.cat(shares), lambda places: self._encoded(fetch(places))[0])
+
     def _selection_losses(self, batch: Batch) -> Tensor:
         """The losses of a batch's images at fixed noise, each at several draws."""
         x0 = self.representation.encode(batch["raw"])
@@ -173,8 +200,13 @@ class Detector(pl.LightningModule):
     # Judging
 
     def components(self, batch: Batch) -> Tensor:
-        """The scorer's components (B, K, h, w), before any calibration."""
-        components: Tensor = self._final(self.scorer)(self._final(self.denoiser), *self._encoded(batch))
+        """The scorer's components (B, K, h, w), and the head's after them, before any calibration."""
+        x0, label, noise = self._encoded(batch)
+        components = self._scored(x0, label, noise)
+        return components if self.head is None else torch.cat([components, self.head(components, x0)], dim=1)
+
+    def _scored(self, x0: Tensor, label: Tensor, noise: ImageNoise) -> Tensor:
+        components: Tensor = self._final(self.scorer)(self._final(self.denoiser), x0, label, noise)
         return components
 
     def judge(self, batch: Batch) -> tuple[Tensor, Tensor]:

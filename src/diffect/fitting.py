@@ -31,11 +31,15 @@ QUIET = (
 
 
 def fit(cfg: DictConfig, detector: Detector, data: DataModule, logger: WandbLogger | bool, resumable: Path) -> None:
-    """Train what learns by steps, then solve what is solved at once; leave the detector on the trainer's device."""
+    """Train what learns by steps, solve what is solved at once, then the head; leave all on the trainer's device."""
     if detector.learner is not None:
         _train(cfg, detector, data, logger, resumable)
     detector.to(_device(cfg, resumable.parent))
-    detector.solve(data.fit_dataloader(), data.val_dataloader() if data.splits["selection"] else None)
+    held = data.val_dataloader() if data.splits["selection"] else None
+    detector.solve(data.fit_dataloader(), held)
+    if detector.head is not None:
+        copies = data.synthetic("fit", detector.head.copies, detector.head.kinds, cfg.seed)
+        detector.teach(data.fit_dataloader(), copies, held, cfg.seed)
     if detector.learner is None and detector.losses and isinstance(logger, WandbLogger):
         logger.log_metrics({"selection_loss": detector.losses[0][1]}, step=0)
 

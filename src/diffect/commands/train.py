@@ -22,6 +22,7 @@ GROUPS = (
     "backbone",
     "denoiser",
     "scorer",
+    "head",
     "pooling",
     "trainer",
 )
