@@ -61,13 +61,13 @@ def expand(cfg: DictConfig, task: Sequence[str], groups: Sequence[str]) -> list[
 
 
 def training_name(config: DictConfig) -> str:
-    """12 hex digits that name what is trained: all that can change a number less the pooling, and less the scorer.
+    """12 hex digits that name what is trained: all that can change a number less what comes after, pooling and head.
 
-    A scorer that learns by steps, which stands without a denoiser, is trained itself.
+    The scorer comes after too, unless it learns by steps, in a denoiser's place.
     """
     plain = OmegaConf.to_container(config, resolve=True)
     assert isinstance(plain, dict)
-    rest = {str(key): value for key, value in plain.items() if key not in ("pooling", "evaluation")}
+    rest = {str(key): value for key, value in plain.items() if key not in ("head", "pooling", "evaluation")}
     if not str(config.denoiser.get("_target_", "")).endswith(".NoDenoiser"):
         rest.pop("scorer", None)
     return signature.signature(rest, "")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,92 +31,95 @@ Index = int  # of a candidate
 Indexed = Sequence[tuple[Index, DictConfig]]
 
 
-@dataclass
-class Trained:
-    """A detector whose training is done, ready to judge with any scorer."""
+class Judge:
+    """A detector whose training is done, and whose scorer and head are fitted anew on any normal images."""
 
-    detector: Detector
+    def __init__(self, detector: Detector, config: DictConfig, data: DataModule) -> None:
+        self.detector, self.config, self.data = detector, config, data
+        self.scorer = detector.scorer
+        self.head = detector.head if config.get("head") is not None else None
 
-    @property
-    def denoiser(self) -> Any:
-        """As it judges, with averaged weights where it has them."""
-        averaged = self.detector.averaged
-        return self.detector.denoiser if averaged is None or self.learned_scorer is not None else averaged.module
-
-    @property
-    def learned_scorer(self) -> Any:
-        """The scorer as it judges, where it learned by steps; else None."""
-        averaged, scorer = self.detector.averaged, self.detector.scorer
-        return averaged.module if averaged is not None and isinstance(scorer, Learner) else None
-
-    def inputs(self, batch: Batch) -> tuple[Tensor, Tensor, ImageNoise]:
-        """x0, label and noise of a batch, as the detector makes them."""
-        device = self.detector.device
-        x0 = self.detector.representation.encode(batch["raw"].to(device))
-        return x0, batch["label"].to(device), ImageNoise(self.detector.seed, batch["key"].to(device))
+    def settle(self, held: DataLoader[Batch]) -> None:
+        """Fit scorer and head as a run does whose selection images are these."""
+        detector, learned = self.detector, isinstance(self.scorer, Learner)
+        scorer: Any = self.scorer if learned else copy.deepcopy(self.scorer)
+        detector.scorer = scorer
+        if hasattr(scorer, "fit") and not learned:
+            averaged = detector.averaged
+            scorer.fit(detector.denoiser if averaged is None else averaged.module, Passes(held, self._inputs))
+        if self.head is not None:
+            detector.head = copy.deepcopy(self.head)
+            copies = self.data.synthetic("fit", self.head.copies, self.head.kinds, self.config.seed)
+            detector.teach(self.data.fit_dataloader(), copies, held, self.config.seed)
 
     @torch.no_grad()
-    def components(self, scorer: Any, batches: Iterable[Batch]) -> Tensor:
+    def components(self, batches: Iterable[Batch]) -> Tensor:
         """(N, K, h, w), on the CPU."""
-        return torch.cat([scorer(self.denoiser, *self.inputs(batch)).cpu() for batch in batches])
+        return torch.cat([self.detector.components(batch).cpu() for batch in batches])
 
-    @torch.no_grad()
-    def fitted(self, scorer: Any, batches: Iterable[Batch]) -> Any:
-        """A copy of the scorer, fitted on these batches if it can be."""
-        fresh = copy.deepcopy(scorer).to(self.detector.device).eval()
-        if hasattr(fresh, "fit") and scorer is not self.learned_scorer:
-            fresh.fit(self.denoiser, Passes(batches, self.inputs))
-        return fresh
+    def anomaly_map(self, pooling: DictConfig) -> Any:
+        """A map of the detector's components, pooled otherwise."""
+        own = self.detector.anomaly_map
+        head = {} if self.head is None else {"weights": own.weights}
+        return instantiate(pooling, components=len(own.location), **head)
+
+    def _inputs(self, batch: Batch) -> tuple[Tensor, Tensor, ImageNoise]:
+        """x0, label and noise of a batch, as the detector makes them."""
+        here = {name: batch[name].to(self.detector.device) for name in ("raw", "label", "key")}
+        x0 = self.detector.representation.encode(here["raw"])
+        return x0, here["label"], ImageNoise(self.detector.seed, here["key"])
 
 
-def train(config: DictConfig, data: DataModule, name: str, work: Path) -> Trained:
+def train(config: DictConfig, data: DataModule, name: str, work: Path) -> Detector:
     """Train as a run does, from the same seed; goes on from `work`, where an earlier call left off or ended."""
     pl.seed_everything(config.seed, verbose=False)
     representation = assembly.attach_features(config, data)
     representation.fit(batch["raw"] for batch in data.fit_dataloader())
+    if config.get("head") is not None:  # it learns last, see `Judge.settle`
+        config = config.copy()
+        config.head = None
     detector = assembly.build(config, data.categories, data.canvas, representation, name)
     fitting.fit(config, detector, data, False, work / name)
-    return Trained(detector.eval())
+    return detector.eval()
 
 
-def on_selection(trained: Trained, candidates: Indexed, data: DataModule, tune: DictConfig) -> dict[Index, Any]:
+@torch.no_grad()
+def on_selection(trained: Detector, candidates: Indexed, data: DataModule, tune: DictConfig) -> dict[Index, Any]:
     """Figures of candidates that share their training, from selection normals and their synthetic defects.
 
-    Scorer and scale are fitted on other selection images than those they judge (a third, with its copies): a scorer
-    that has seen the very normals which it judges would look better than it is.
+    Scorer, head and scale are fitted on other selection images than those they judge (a third, with its copies): a
+    scorer that has seen the very normals which it judges would look better than it is.
     """
     normals = data.val_dataloader()
     copies = data.synthetic("selection", tune.copies, tune.kinds or (), tune.seed)
     count = len(data.splits["selection"])
     sheet = Sheet.of(normals, copies, tune.copies)
     found: dict[Index, Any] = {}
-    for scorer, group in _by_scorer(trained, candidates, data):
+    for judge, group in _judges(trained, candidates, data):
         folds = []
         for fold in range(min(FOLDS, count)):
             held = [row for row in range(count) if row % min(FOLDS, count) == fold]
-            rest = [row for row in range(count) if row not in held]
-            fitted = trained.fitted(scorer, _subset(normals, rest))
-            mine = trained.components(fitted, _subset(normals, held))
-            theirs = trained.components(fitted, _subset(copies, _copies_of(held, tune.copies)))
-            places = [*held, *(count + place for place in _copies_of(held, tune.copies))]
-            scale = trained.components(fitted, _subset(normals, rest))
-            folds.append((places, scale, torch.cat([mine, theirs])))
-        for maps, pooled in _by_map(folds, sheet.valid, group, trained.detector.device):
+            rest = _subset(normals, [row for row in range(count) if row not in held])
+            made = _copies_of(held, tune.copies)
+            judge.settle(rest)
+            parts = [judge.components(_subset(normals, held)), judge.components(_subset(copies, made))]
+            folds.append(([*held, *(count + place for place in made)], judge.components(rest), torch.cat(parts)))
+        for maps, pooled in _by_map(judge, folds, sheet.valid, group):
             found |= pseudo_figures(sheet, maps, pooled, data.categories[0], tune.replicates)
     return found
 
 
-def on_test(trained: Trained, candidates: Indexed, data: DataModule) -> dict[Index, Any]:
+@torch.no_grad()
+def on_test(trained: Detector, candidates: Indexed, data: DataModule) -> dict[Index, Any]:
     """Figures of candidates that share their training, on the test set, as runs of theirs would find them."""
     batches = list(data.test_dataloader())
     told = {name: torch.cat([batch[name] for batch in batches]) for name in batches[0] if name not in ("raw", "image")}
     valid = told["valid"].numpy()
     found: dict[Index, Any] = {}
-    for scorer, group in _by_scorer(trained, candidates, data):
-        fitted = trained.fitted(scorer, data.val_dataloader())
-        scale = trained.components(fitted, data.val_dataloader())
-        folds = [(list(range(len(valid))), scale, trained.components(fitted, batches))]
-        for maps, pooled in _by_map(folds, valid, group, trained.detector.device):
+    for judge, group in _judges(trained, candidates, data):
+        judge.settle(data.val_dataloader())
+        folds = [(list(range(len(valid))), judge.components(data.val_dataloader()), judge.components(batches))]
+        for maps, pooled in _by_map(judge, folds, valid, group):
             for index, scores in pooled.items():
                 images = ScoredImages(
                     data.categories[0],
@@ -130,19 +132,24 @@ def on_test(trained: Trained, candidates: Indexed, data: DataModule) -> dict[Ind
     return found
 
 
-def _by_scorer(trained: Trained, candidates: Indexed, data: DataModule) -> Iterator[tuple[Any, Indexed]]:
-    """Each scorer once, not yet fitted, with the candidates that have it."""
+def _judges(trained: Detector, candidates: Indexed, data: DataModule) -> Iterator[tuple[Judge, Indexed]]:
+    """A judge for each scorer and head, with the candidates that have them; all share what was trained."""
     groups: dict[str, list[tuple[Index, DictConfig]]] = {}
     for index, config in candidates:
-        groups.setdefault(OmegaConf.to_yaml(config.scorer, resolve=True), []).append((index, config))
+        plain = OmegaConf.to_container(config, resolve=True)
+        assert isinstance(plain, dict)
+        groups.setdefault(repr([plain["scorer"], plain.get("head")]), []).append((index, config))
     for group in groups.values():
-        representation = trained.detector.representation
-        built = assembly.build(group[0][1], data.categories, data.canvas, representation, "tuning")
-        yield trained.learned_scorer or built.scorer, group
+        config = group[0][1]
+        built = assembly.build(config, data.categories, data.canvas, trained.representation, "tuning")
+        built.denoiser, built.averaged = trained.denoiser, trained.averaged
+        if isinstance(trained.scorer, Learner):
+            built.scorer = trained.scorer
+        yield Judge(built.to(trained.device).eval(), config, data), group
 
 
 def _by_map(
-    folds: list[tuple[list[int], Tensor, Tensor]], valid: NDArray[np.bool_], group: Indexed, device: torch.device
+    judge: Judge, folds: list[tuple[list[int], Tensor, Tensor]], valid: NDArray[np.bool_], group: Indexed
 ) -> Iterator[tuple[NDArray[np.float32], dict[Index, NDArray[np.float64]]]]:
     """Each set of maps once, with the scores (N,) of every candidate that pools them.
 
@@ -152,18 +159,17 @@ def _by_map(
     for index, config in group:
         shaping = {key: value for key, value in config.pooling.items() if key not in ("pool", "share")}
         groups.setdefault(repr(sorted(shaping.items())), []).append((index, config))
-    inside = torch.from_numpy(valid)
+    inside, device = torch.from_numpy(valid), judge.detector.device
     for same in groups.values():
         maps = torch.zeros(valid.shape)
         for places, scale, components in folds:
-            anomaly_map = instantiate(same[0][1].pooling, components=components.shape[1])
+            anomaly_map = judge.anomaly_map(same[0][1].pooling)
             anomaly_map.calibrate([scale])
             anomaly_map.to(device)
             made = [anomaly_map.map(part.to(device), valid.shape[1:]).cpu() for part in components.split(BATCH)]
             maps[places] = torch.cat(made)
         pooled = {
-            index: instantiate(config.pooling, components=1).score(maps, inside).double().numpy()
-            for index, config in same
+            index: judge.anomaly_map(config.pooling).score(maps, inside).double().numpy() for index, config in same
         }
         yield maps.numpy(), pooled
 

@@ -16,6 +16,8 @@ from omegaconf import DictConfig, OmegaConf
 from diffect import account, assembly
 from diffect.data.datamodule import DataModule
 from diffect.data.layout import choose_categories
+from diffect.data.synthetic import check_kinds
+from diffect.detector import Detector
 from diffect.run import Run, prepare
 from diffect.runs import record as records
 from diffect.runs import signature
@@ -25,7 +27,7 @@ from diffect.tuning.candidates import Candidate, training_name
 
 WORK = "resume"  # what was trained, to go on from; removed at the end
 
-Judge = Callable[[evidence.Trained, evidence.Indexed, DataModule], dict[int, Any]]
+Gatherer = Callable[[Detector, evidence.Indexed, DataModule], dict[int, Any]]
 
 
 class Tuning:
@@ -47,6 +49,7 @@ class Tuning:
             "study": cfg.study,
             "seed": cfg.seed,
             "rule": choice.RULE,
+            "notes": _notes(cfg, candidates),
             "candidates": [candidate.overrides for candidate in candidates],
             "choice": None,
             "runs": {},
@@ -101,7 +104,7 @@ class Tuning:
         built: set[str] = set()
         for candidate in self.candidates:
             config = candidate.of(data.categories[0])
-            name = training_name(config) + OmegaConf.to_yaml(config.scorer, resolve=True)
+            name = training_name(config) + repr([config.scorer, config.get("head")])
             try:
                 instantiate(config.pooling, components=1)
                 if name not in built:
@@ -111,12 +114,10 @@ class Tuning:
                 raise ValueError(f"the candidate {candidate.label} cannot be built: {sentence(error)}") from error
             built.add(name)
 
-    def _on_selection(
-        self, trained: evidence.Trained, candidates: evidence.Indexed, data: DataModule
-    ) -> dict[int, Any]:
+    def _on_selection(self, trained: Detector, candidates: evidence.Indexed, data: DataModule) -> dict[int, Any]:
         return evidence.on_selection(trained, candidates, data, self.cfg.tune)
 
-    def _gather(self, kind: str, judge: Judge) -> None:
+    def _gather(self, kind: str, judge: Gatherer) -> None:
         """Figures of every candidate on every category into `told[kind]`, training once what shares its training."""
         groups: dict[str, list[int]] = {}
         for index, candidate in enumerate(self.candidates):
@@ -143,6 +144,7 @@ class Tuning:
         protocol = {
             "settings": f"chosen among {len(self.candidates)} candidates, before the test set was read: {choice.RULE}",
             "tuning": {
+                "notes": self.told["notes"],
                 "candidates": self.told["candidates"],
                 "choice": self.told["choice"],
                 "evidence": {c: told.short(held) for c, held in self._listed("evidence").items()},
@@ -164,6 +166,19 @@ class Tuning:
 
     def _write(self) -> None:
         told.write(self.folder, self.told)
+
+
+def _notes(cfg: DictConfig, candidates: list[Candidate]) -> list[str]:
+    """What a reader of the evidence must know."""
+    judged = set(check_kinds(cfg.tune.kinds or ()))
+    heads = [head for candidate in candidates if (head := candidate.config.get("head")) is not None]
+    shared = sorted({kind for head in heads for kind in judged & set(check_kinds(head.get("kinds") or ()))})
+    if not shared:
+        return []
+    return [
+        f"the evidence favours candidates with a head: it was trained on kinds of defects that it is judged on here "
+        f"({', '.join(shared)}); set head.kinds and tune.kinds apart to compare them with others"
+    ]
 
 
 def _say(line: str) -> None:

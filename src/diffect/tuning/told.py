@@ -90,6 +90,7 @@ def document(told: Told) -> list[str]:
     """The choice as Markdown, line by line."""
     chosen = told["choice"]["candidate"]
     lines = [f"Chosen for {', '.join(told['evidence'])}: `{label(told, chosen)}`.", "", f"Rule: {told['rule']}.", ""]
+    lines += [f"Note: {note}.\n" for note in told["notes"]]
     lines += ["On selection normals and their synthetic defects, means over categories:", ""]
     lines += [f"| {' | '.join(row)} |" for row in _ruled(table(told))]
     if told["hindsight"] is not None:
@@ -133,6 +134,8 @@ def show(told: Told, folder: Path, found: bool) -> None:
     print(f"tuning {told['signature']} {'was finished already' if found else 'finished'}: {folder / NAME}")
     print(f"chosen among {count} candidates: {label(told, told['choice']['candidate'])}\n")
     print(_aligned(table(told)))
+    for note in told["notes"]:
+        print(f"note: {note}")
     for category, run in told["runs"].items():
         figures = (f"{name} {run['metrics'][name]:.4f}" for name in FIGURES if run["metrics"].get(name) is not None)
         print(f"\n{category}: run {run['signature']}  {'  '.join(figures)}", end="")
