@@ -98,22 +98,22 @@ def test_a_hinge_at_one_level_sets_far_patches_apart() -> None:
 
 
 def test_noise_gets_the_covariance_of_the_training_patches() -> None:
-    scorer = made().train()
-    for seed in range(40):
+    scorer = made(noise="covariance").train()
+    for seed in range(20):
         x0 = gaussian(16, seed=seed)
         scorer.loss(x0, None, noise(x0, seed))
     root = scorer._root()
-    assert torch.allclose(root @ root.T, (MIXING @ MIXING.T).double(), atol=0.03)
+    assert torch.allclose(root @ root.T, (MIXING @ MIXING.T).double(), atol=0.04)
     assert torch.equal(root, root.tril())
     before = scorer.seen.clone()
     scorer.eval().loss(x0, None, noise(x0, 0))  # what selection sees is not counted
-    assert scorer.seen == before == 40 * 16 * 64
+    assert scorer.seen == before == 20 * 16 * 64
 
 
-def test_the_losses_at_the_start_are_those_of_knowing_nothing() -> None:
+def test_the_losses_at_the_start_are_those_of_knowing_the_prior_alone() -> None:
     x0 = gaussian(3, seed=0)
     for arguments, expected in (
-        ({"levels": (0.0, 1.0, 2.0)}, 2 * math.log(4)),
+        ({"levels": (0.0, 1.0, 2.0)}, math.log(2) + math.log(6)),
         ({"levels": [1.0], "criterion": "hinge", "noise": "isotropic"}, 2 * MARGIN),
     ):
         losses = made(**arguments).loss(x0, None, noise(x0, 0))
@@ -152,7 +152,7 @@ def test_levels_are_no_concern_of_the_schedule() -> None:
         ({"criterion": "logistic"}, "scorer.criterion is 'logistic'; allowed: cross_entropy, hinge"),
         ({"levels": []}, r"scorer.levels is \[\]; it must be a list of log-SNRs"),
         ({"noise": "white"}, "scorer.noise is 'white'; allowed: isotropic, covariance"),
-        ({"adaptor": True}, "scorer.adaptor=true needs scorer.noise=isotropic"),
+        ({"adaptor": True, "noise": "covariance"}, "scorer.adaptor=true needs scorer.noise=isotropic"),
         ({"neighbourhood": 2}, "scorer.neighbourhood is 2; allowed: 1, 3"),
         ({"depth": 0}, "scorer.width and scorer.depth are 256 and 0; they must be 1 or more"),
     ],
@@ -179,16 +179,18 @@ SMALL = (
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("scorer", ["diffusion_time", "simplenet"])
-def test_a_run_trains_it_in_the_denoisers_place(scorer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("scorer", "noise"), [("diffusion_time", "covariance"), ("simplenet", "isotropic")])
+def test_a_run_trains_it_in_the_denoisers_place(
+    scorer: str, noise: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
-    assert main(["train", *SMALL, f"scorer={scorer}"]) == 0
+    assert main(["train", *SMALL, f"scorer={scorer}", f"scorer.noise={noise}"]) == 0
     (path,) = tmp_path.glob("outputs/*/*/record.json")
     record = json.loads(path.read_text())
     assert record["training"]["loss_best"] < record["training"]["loss_initial"]
     _, detector, _ = assembly.restore(path.parent)
     kept = detector.averaged.module
-    assert kept.noise == "isotropic" or kept.seen == 8 * 8 * 8 * 8  # steps, images, cells
+    assert noise == "isotropic" or kept.seen == 8 * 8 * 8 * 8  # steps, images, cells
 
 
 @pytest.mark.slow

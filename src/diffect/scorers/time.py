@@ -22,21 +22,21 @@ class DiffusionTime(nn.Module):
 
     A network told which patches are clean (half of them) and which have noise of level k (an equal share of the
     rest) estimates these ratios, and at test reads them off the un-noised patch in one pass: density ratio
-    estimation (Livernoche et al. 2024, "On diffusion modeling for anomaly detection", sec. 4). With one level, a
-    hinge and an adaptor it is SimpleNet's discriminator (Liu et al. 2023, eq. 4-7) less its batch norm.
+    estimation (Livernoche et al. 2024, "On diffusion modeling for anomaly detection"). With one level, a hinge and an
+    adaptor it is SimpleNet's discriminator (Liu et al. 2023) less its batch norm.
 
     Noise is added, x_t / alpha, never mixed in: with noise of the data's own covariance x_t would have that covariance
-    at all levels and nothing would tell them apart. The scorer has levels of its own; of the objective it takes eps,
-    not the schedule's levels nor their weight. It knows no categories.
+    at all levels, and of Gaussian data nothing would tell them apart. The scorer has levels of its own; of the
+    objective it takes eps, not the schedule's levels nor their weight. It knows no categories.
 
     Args:
         levels: log-SNRs of the noisy classes, in nats, for patches of unit variance; sigma = exp(-level / 2).
         criterion: `cross_entropy`, or `hinge`, max(0, 1/2 + s(x0)) + max(0, 1/2 - s(x0 + sigma eps)) for the score s
             and a single level.
         noise: `isotropic`, or `covariance`: eps has the covariance of the training patches, as known so far. Isotropic
-            noise stands out most along the directions that the data leave empty, whatever its level: the network then
-            learns these alone.
-        adaptor: one linear layer before the noise, the identity at first (SimpleNet, eq. 4); isotropic noise only. It
+            noise stands out most in directions where the data hardly vary, and is told by these alone, at any level;
+            defects stand out there too, which on patches that are not whitened made it the better of the two.
+        adaptor: one linear layer before the noise, the identity at first; isotropic noise only. It
             lowers the loss by shrinking the data under the noise, and trained for long leaves no trace of them.
         neighbourhood: 1, or 3 to judge each patch as the mean of its 3 x 3 neighbourhood, which has less variance.
         width, depth: hidden layers of the network, which sees each position alone.
@@ -51,7 +51,7 @@ class DiffusionTime(nn.Module):
         self,
         levels: Sequence[float] = (0.0, 1.5, 3.0, 4.5),
         criterion: Literal["cross_entropy", "hinge"] = "cross_entropy",
-        noise: Literal["isotropic", "covariance"] = "covariance",
+        noise: Literal["isotropic", "covariance"] = "isotropic",
         adaptor: bool = False,
         neighbourhood: Literal[1, 3] = 1,
         width: int = 256,
@@ -89,8 +89,10 @@ class DiffusionTime(nn.Module):
         for inputs in (size, *[self.width] * (self.depth - 1)):
             layers += [nn.Linear(inputs, self.width), nn.LeakyReLU(0.2)]
         last = nn.Linear(self.width, len(self.levels) + 1)
+        # It starts from the prior: where weights had to learn that, patches far out would pass for clean.
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
+        last.bias.data[0] = math.log(len(self.levels))
         self.network = nn.Sequential(*layers, last)
         if self.noise == "covariance":
             # What was counted goes with the weights into every checkpoint, so that a resumed run is the straight run.
