@@ -117,7 +117,8 @@ class SyntheticHead(nn.Module):
             generator = torch.Generator().manual_seed(seed_of(seed, "head", step))
             loss = self._loss(normal, defective, gap, generator)
             if not torch.isfinite(loss):
-                raise ValueError(f"the head's loss became {float(loss)} at step {step}: lower head.learning_rate")
+                became = float(loss.detach())
+                raise ValueError(f"the head's loss became {became} at step {step}: lower head.learning_rate")
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
