@@ -161,6 +161,30 @@ def test_an_interrupted_tuning_goes_on_and_comes_to_the_same_choice(
     assert told_in(tmp_path)["hindsight"] is None
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("overrides", "candidates", "noted"),
+    [
+        (["head=synthetic"], "[{head:[none]},{scorer.levels:[[1.0]]}]", True),
+        (["head=synthetic", "head.kinds=[spot]", "tune.kinds=[scar]"], "[{scorer.levels:[[1.0]]}]", False),
+        (["denoiser=none", "scorer=diffusion_time"], "[{scorer.width:[64],pooling.share:[0.001,0.1]}]", False),
+        (["denoiser=gaussian", "scorer=density"], "[{denoiser.covariance:[shared],scorer.levels:[[1.0]]}]", False),
+    ],
+)
+def test_every_sort_of_detector_is_judged_as_its_run_judges(
+    overrides: list[str], candidates: str, noted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shared = [override for override in SMALL if not override.startswith(("denoiser.", "tune.candidates"))]
+    given = [*shared, *overrides, "data.category=brick", f"tune.candidates={candidates}", "tune.hindsight=true"]
+    assert main(["tune", *given]) == 0
+    told = told_in(tmp_path)
+    chosen = told["test"]["brick"][str(told["choice"]["candidate"])]
+    for name in FIGURES:
+        assert chosen[name] == pytest.approx(told["runs"]["brick"]["metrics"][name], abs=1e-6)
+    assert bool(told["notes"]) == noted  # evidence from defects like those that a head learned from favours it
+
+
 # The rule
 
 
