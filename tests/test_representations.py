@@ -112,7 +112,10 @@ def test_whitening_is_the_symmetric_root_on_correlations() -> None:
 def test_a_cell_has_statistics_of_its_own_with_those_of_all_cells_as_so_many_images_more() -> None:
     raw = Features(Pyramid()).extract(images())  # (24, 7, 8, 8)
     raw[:, :, 0] = 5 * raw[:, :, 0] + 3  # a row unlike the others, as the border of an image is
-    few, many = Affine([4, 3], "standard", "cell", prior=1e-9), Affine([4, 3], "standard", "cell", prior=24)
+    few, many = (
+        Affine([4, 3], "standard", "cell", prior=1e-9, floor=0),
+        Affine([4, 3], "standard", "cell", prior=24, floor=0),
+    )
     for affine in (few, many):
         affine.fit(raw.split(7))
     x0 = few(raw)
@@ -127,7 +130,7 @@ def test_whitening_by_cell_takes_out_each_cells_own_covariance() -> None:
     generator = torch.Generator().manual_seed(0)
     mixing = torch.randn(6, 5, 5, generator=generator)  # of 2 x 3 cells
     raw = torch.einsum("pcd,bpd->bcp", mixing, torch.randn(400, 6, 5, generator=generator)).unflatten(2, (2, 3))
-    affine = Affine([5], "whitened", "cell", prior=1e-9, shrinkage=1e-6)
+    affine = Affine([5], "whitened", "cell", prior=1e-9, floor=0, shrinkage=1e-6)
     affine.fit(raw.split(64))
     patches = affine(raw).flatten(2).permute(2, 0, 1).double()  # (6, 400, 5)
     assert (patches.mT @ patches / 400 - torch.eye(5)).abs().max() < 1e-2

@@ -25,7 +25,8 @@ class Affine(nn.Module):
 
         v_p = (N s_p^2 + prior s^2) / (N + prior),   R_p = (N r_p + prior r) / (N + prior),
 
-    s_p^2 and r_p being the cell's variances and correlations over N images, s^2 and r their means over all cells.
+    s_p^2 and r_p being the cell's variances and correlations over N images, s^2 and r their means over all cells. A
+    variance counts as at least `floor` s^2: a cell that hardly varies, plain background, must not be blown up.
 
     Args:
         levels: channels of each level of the pyramid.
@@ -33,7 +34,7 @@ class Affine(nn.Module):
             `standard`, every channel to unit variance; `whitened`, all channels decorrelated too, by the symmetric
             (ZCA) root, so that every channel stays itself as nearly as possible.
         statistics: `shared` by all cells, or of each `cell`.
-        prior: see above; for `cell`.
+        prior, floor: see above; for `cell`.
         shrinkage: added to the diagonal of the correlations before whitening.
     """
 
@@ -46,6 +47,7 @@ class Affine(nn.Module):
         scaling: Scaling = "standard",
         statistics: Statistics = "shared",
         prior: float = 20.0,
+        floor: float = 0.5,
         shrinkage: float = 1e-3,
     ) -> None:
         super().__init__()
@@ -53,12 +55,13 @@ class Affine(nn.Module):
             raise ValueError(f"representation.scaling is {scaling!r}; allowed: scaled, standard, whitened")
         if statistics not in ("shared", "cell"):
             raise ValueError(f"representation.statistics is {statistics!r}; allowed: shared, cell")
-        if prior <= 0 or shrinkage <= 0:
+        if prior <= 0 or shrinkage <= 0 or floor < 0:
             raise ValueError(
-                f"representation.prior is {prior} and representation.shrinkage is {shrinkage}; both must be above 0"
+                f"representation.prior is {prior}, representation.shrinkage is {shrinkage} and representation.floor is "
+                f"{floor}; the first two must be above 0, the floor 0 or more"
             )
         self.levels, self.scaling, self.statistics = list(levels), scaling, statistics
-        self.prior, self.shrinkage = prior, shrinkage
+        self.prior, self.floor, self.shrinkage = prior, floor, shrinkage
         # Before the fit the identity; where cells have their own it is sized by the fit, which knows how many.
         groups, channels = int(statistics == "shared"), sum(levels)
         identity = torch.eye(channels).repeat(groups, 1, 1) if scaling == "whitened" else torch.ones(groups, channels)
@@ -106,7 +109,9 @@ class Affine(nn.Module):
         samples = moments.count * len(moments.first) // groups
         chunks = [slice(start, start + _CHUNK) for start in range(0, groups, _CHUNK)]
         variances = torch.cat([_variances(moments.scatter(centre, chunk) / samples) for chunk in chunks])  # (G, C)
-        variances = self._mixed(variances, variances.mean(0), samples)
+        if self.statistics == "cell":
+            usual = variances.mean(0)
+            variances = torch.maximum(self._mixed(variances, usual, samples), self.floor * usual)
         if self.scaling == "standard":
             return variances.rsqrt()
         if self.scaling == "scaled":
