@@ -144,13 +144,13 @@ def test_every_scorer_and_pooling_judge(scorer: str, pooling: str) -> None:
 def test_every_head_is_one_more_component_of_the_map(head: str) -> None:
     cfg = train(f"head={head}", "representation.statistics=shared")
     detector = assembly.build(cfg, ["brick"], (64, 64), instantiate(cfg.representation), "0123456789ab")
-    headed = head != "none"
-    assert (detector.head is not None) == headed
-    assert detector.anomaly_map.scale.shape == (3 + headed,)
-    x0 = torch.randn(2, 152, 8, 8, generator=torch.Generator().manual_seed(0))
+    total = detector.scorer.components + (head != "none")
+    assert (detector.head is None) == (head == "none")
+    assert detector.anomaly_map.scale.shape == (total,)
+    x0 = torch.randn(2, sum(detector.representation.channels), 8, 8, generator=torch.Generator().manual_seed(0))
     batch = {"raw": x0, "label": torch.zeros(2, dtype=torch.int64), "key": torch.tensor([3, 4])}
     with torch.no_grad():
-        assert detector.eval().components(batch).shape == (2, 3 + headed, 8, 8)
+        assert detector.eval().components(batch).shape == (2, total, 8, 8)
 
 
 @pytest.mark.parametrize("representation", [choice for group, choice in CHOICES if group == "representation"])
