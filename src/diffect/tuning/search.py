@@ -40,6 +40,7 @@ class Tuning:
         self, cfg: DictConfig, folder: Path, name: str, choices: dict[str, str], candidates: list[Candidate]
     ) -> None:
         self.cfg, self.folder, self.choices, self.candidates = cfg, folder, choices, candidates
+        self.began = time.monotonic()
         self.categories: list[str] = []
         self.data: dict[str, DataModule] = {}
         self.told = told.read(folder) or {
@@ -63,10 +64,10 @@ class Tuning:
             "created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
             "config": OmegaConf.to_container(cfg, resolve=True),
         }
+        self.before: float = self.told["seconds"]  # of earlier calls
 
     def carry_out(self) -> dict[str, Any]:
         """Do what is not done yet; ValueError, before any training, for a candidate that cannot be built."""
-        began, before = time.monotonic(), self.told["seconds"]
         prepare(self.cfg, self.folder)
         self._open()
         if self.told["choice"] is None:
@@ -80,7 +81,7 @@ class Tuning:
             self.told["hindsight"] = choice.hindsight(self._listed("evidence"), self._listed("test"), chosen)
             for category in self.categories:
                 self.told["test_reads"][category] += len(self.candidates)
-        self.told |= {"status": "finished", "seconds": before + time.monotonic() - began}
+        self.told["status"] = "finished"
         self._write()
         told.write_tables(self.folder, self.told)
         shutil.rmtree(self.folder / WORK, ignore_errors=True)
@@ -165,6 +166,7 @@ class Tuning:
             self._write()
 
     def _write(self) -> None:
+        self.told["seconds"] = self.before + time.monotonic() - self.began
         told.write(self.folder, self.told)
 
 
