@@ -86,8 +86,9 @@ def protocol(cfg: DictConfig, detector: Detector, data: DataModule, thresholds: 
         "test_set": "read once, after all of it",
     }
     if detector.head is not None:
+        reference = "selection" if data.splits["selection"] else "fit"
         told["head"] = (
-            "trained on synthetic defects on the fit images, set back by the moments of the selection normals"
+            f"trained on synthetic defects on the fit images, components standardised on the {reference} normals"
         )
     return told
 

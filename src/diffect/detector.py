@@ -15,8 +15,7 @@ from torch.utils.data import DataLoader
 from diffect.anomaly_map import AnomalyMap
 from diffect.denoisers.none import NoDenoiser
 from diffect.denoising import ImageNoise, Learner, Objective, TrainingNoise, denoising_loss, seed_of
-from diffect.gap import Examples
-from diffect.head import SyntheticHead
+from diffect.head import Examples, SyntheticHead
 from diffect.metrics.conformal import conformal_threshold
 from diffect.metrics.detection import DetectionMetrics
 from diffect.metrics.evaluation import Evaluation
@@ -142,12 +141,15 @@ class Detector(pl.LightningModule):
     def teach(
         self, normal: DataLoader[Batch], defective: DataLoader[Batch], held: DataLoader[Batch] | None, seed: int
     ) -> None:
-        """Train the head, all else being final, on fit images and on their copies with synthetic defects."""
+        """Train the head, all else being final, on fit images and on their copies with synthetic defects.
+
+        Components are standardised as on `held`, normal images that the denoiser has not seen, where there are any.
+        """
         assert self.head is not None
         self.eval()
-        seen = [None if loader is None else self._examples(loader) for loader in (normal, defective, held)]
-        assert seen[0] is not None and seen[1] is not None
-        self.head.fit(seen[0], seen[1], seen[2], seed)
+        seen, copies = self._examples(normal), self._examples(defective)
+        reference = seen if held is None else self._examples(held)
+        self.head.fit(seen, copies, reference.components, seed)
 
     def _examples(self, loader: DataLoader[Batch]) -> Examples:
         """What the head learns from: components are kept on the CPU, x0 is read batch by batch."""

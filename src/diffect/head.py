@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -12,11 +13,24 @@ from torch import Tensor, nn
 
 from diffect.data.synthetic import check_kinds
 from diffect.denoising import seed_of
-from diffect.gap import Examples, Gap, moments
 
 Inputs = Literal["maps", "features", "both"]
 
 _WARMUP = 20  # steps
+
+
+@dataclass(frozen=True)
+class Examples:
+    """N images to learn from: the scorer's components (N, K, h, w), the share of each cell that is defective
+    (N, 1, h, w), and x0 (B, C, h, w) of the images at given places, which are read when they are asked for.
+    """
+
+    components: Tensor
+    share: Tensor
+    x0: Callable[[list[int]], Tensor]
+
+    def __len__(self) -> int:
+        return len(self.components)
 
 
 class SyntheticHead(nn.Module):
@@ -26,9 +40,6 @@ class SyntheticHead(nn.Module):
     tends to log p(cell | synthetic defect) / p(cell | normal) (DRAEM's idea, Zavrtanik et al. 2021, with the maps of a
     diffusion model in place of its reconstruction). Denoiser, scorer and backbone are fixed by then. The logit is one
     more component of the anomaly map. The head is told no category.
-
-    What it learns of the images that the model was fitted on does not hold for others, which all look a little
-    anomalous: in training they are set back by the `Gap` found on held-out normal images, where there are any.
 
     Args:
         components, channels: K and C.
@@ -43,7 +54,7 @@ class SyntheticHead(nn.Module):
         dropout: share of the input channels left out in a training step.
     """
 
-    location: Tensor  # (K,), of components of normal images
+    location: Tensor  # (K,), of the components of normal images
     scale: Tensor
 
     def __init__(
@@ -100,22 +111,21 @@ class SyntheticHead(nn.Module):
         return logit
 
     @torch.enable_grad()
-    def fit(self, normal: Examples, defective: Examples, held: Examples | None, seed: int) -> None:
-        """Train on fit images and their copies; `held`, other normal images, tell by their moments how far these lie.
+    def fit(self, normal: Examples, defective: Examples, reference: Tensor, seed: int) -> None:
+        """Train on fit images and their copies; `reference`, components (N, K, h, w) of normal images, sets the scale.
 
         All is a function of the examples and the seed: a run that was killed trains its head once more, to the same.
         """
-        gap = None if held is None else Gap.of(normal, held, features=self.inputs != "maps")
-        mean, between, within = moments((held or normal).components)
+        spread, mean = torch.std_mean(reference.double(), (0, 2, 3), correction=0)
         self.location.copy_(mean)
-        self.scale.copy_((between + within).sqrt().clamp(min=1e-12))
+        self.scale.copy_(spread.clamp(min=1e-12))
         self._initialise(torch.Generator().manual_seed(seed_of(seed, "head")))
         optimizer = torch.optim.AdamW(self.layers.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate)
         losses = []
         for step in range(self.steps):
             generator = torch.Generator().manual_seed(seed_of(seed, "head", step))
-            loss = self._loss(normal, defective, gap, generator)
+            loss = self._loss(normal, defective, generator)
             if not torch.isfinite(loss):
                 became = float(loss.detach())
                 raise ValueError(f"the head's loss became {became} at step {step}: lower head.learning_rate")
@@ -134,7 +144,7 @@ class SyntheticHead(nn.Module):
             "loss": sum(last) / len(last),  # the mean of the last tenth of the steps; ln 2 is chance
         }
 
-    def _loss(self, normal: Examples, defective: Examples, gap: Gap | None, generator: torch.Generator) -> Tensor:
+    def _loss(self, normal: Examples, defective: Examples, generator: torch.Generator) -> Tensor:
         """Cross-entropy of one batch, normal and defective cells half each.
 
         Of a cell that a defect covers by less than a quarter little can be asked, and of one beyond its edge, on a
@@ -147,9 +157,6 @@ class SyntheticHead(nn.Module):
             device = self.location.device
             components = examples.components[places].to(device)
             x0 = examples.x0(places.tolist()) if self.inputs != "maps" else components
-            if gap is not None:
-                components = gap.components(components, generator)
-                x0 = gap.features(x0, generator) if self.inputs != "maps" else x0
             inputs = self._inputs(components, x0)
             if self.dropout:
                 kept = torch.rand(*inputs.shape[:2], 1, 1, generator=generator) >= self.dropout
