@@ -69,11 +69,19 @@ def targets(node: Any, path: str = "") -> Iterator[tuple[str, str, dict[str, Any
 
 def test_the_groups_are_the_folders_and_the_defaults_choose_from_each() -> None:
     folders = {path.name for path in CONF.iterdir() if path.is_dir()}
-    assert folders == {*GROUPS, "experiment", "logged", "hydra"}
+    assert folders == {*GROUPS, "detector", "experiment", "logged", "hydra"}
     chosen = train(return_hydra_config=True).hydra.runtime.choices
     assert {group for group in GROUPS if f"{chosen[group]}.yaml" in {p.name for p in (CONF / group).iterdir()}} == {
         *GROUPS
     }
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "detector").glob("*.yaml")))
+def test_a_named_detector_is_a_pair_of_denoiser_and_scorer(name: str) -> None:
+    chosen = train(f"detector={name}", return_hydra_config=True).hydra.runtime.choices
+    by_hand = train(f"denoiser={chosen['denoiser']}", f"scorer={chosen['scorer']}")
+    assert train(f"detector={name}") == by_hand
+    assert (name == "diffusion") == (by_hand == train())
 
 
 @pytest.mark.parametrize(("group", "choice"), CHOICES, ids=lambda value: value)

@@ -130,7 +130,7 @@ def test_whitening_by_cell_takes_out_each_cells_own_covariance() -> None:
     generator = torch.Generator().manual_seed(0)
     mixing = torch.randn(6, 5, 5, generator=generator)  # of 2 x 3 cells
     raw = torch.einsum("pcd,bpd->bcp", mixing, torch.randn(400, 6, 5, generator=generator)).unflatten(2, (2, 3))
-    affine = Affine([5], "whitened", "cell", prior=1e-9, floor=0, shrinkage=1e-6)
+    affine = Affine([5], "whitened", "cell", prior=1e-9, correlation_prior=1e-9, floor=0, shrinkage=1e-6)
     affine.fit(raw.split(64))
     patches = affine(raw).flatten(2).permute(2, 0, 1).double()  # (6, 400, 5)
     assert (patches.mT @ patches / 400 - torch.eye(5)).abs().max() < 1e-2

@@ -34,7 +34,7 @@ class Affine(nn.Module):
             `standard`, every channel to unit variance; `whitened`, all channels decorrelated too, by the symmetric
             (ZCA) root, so that every channel stays itself as nearly as possible.
         statistics: `shared` by all cells, or of each `cell`.
-        prior, floor: see above; for `cell`.
+        prior, correlation_prior, floor: see above; for `cell`.
         shrinkage: added to the diagonal of the correlations before whitening.
     """
 
@@ -47,6 +47,7 @@ class Affine(nn.Module):
         scaling: Scaling = "standard",
         statistics: Statistics = "shared",
         prior: float = 20.0,
+        correlation_prior: float = 200.0,
         floor: float = 0.5,
         shrinkage: float = 1e-3,
     ) -> None:
@@ -55,13 +56,13 @@ class Affine(nn.Module):
             raise ValueError(f"representation.scaling is {scaling!r}; allowed: scaled, standard, whitened")
         if statistics not in ("shared", "cell"):
             raise ValueError(f"representation.statistics is {statistics!r}; allowed: shared, cell")
-        if prior <= 0 or shrinkage <= 0 or floor < 0:
-            raise ValueError(
-                f"representation.prior is {prior}, representation.shrinkage is {shrinkage} and representation.floor is "
-                f"{floor}; the first two must be above 0, the floor 0 or more"
-            )
+        for key, value in (("prior", prior), ("correlation_prior", correlation_prior), ("shrinkage", shrinkage)):
+            if value <= 0:
+                raise ValueError(f"representation.{key} is {value}; it must be above 0")
+        if floor < 0:
+            raise ValueError(f"representation.floor is {floor}; it must be 0 or more")
         self.levels, self.scaling, self.statistics = list(levels), scaling, statistics
-        self.prior, self.floor, self.shrinkage = prior, floor, shrinkage
+        self.prior, self.correlation_prior, self.floor, self.shrinkage = prior, correlation_prior, floor, shrinkage
         # Before the fit the identity; where cells have their own it is sized by the fit, which knows how many.
         groups, channels = int(statistics == "shared"), sum(levels)
         identity = torch.eye(channels).repeat(groups, 1, 1) if scaling == "whitened" else torch.ones(groups, channels)
@@ -111,7 +112,7 @@ class Affine(nn.Module):
         variances = torch.cat([_variances(moments.scatter(centre, chunk) / samples) for chunk in chunks])  # (G, C)
         if self.statistics == "cell":
             usual = variances.mean(0)
-            variances = torch.maximum(self._mixed(variances, usual, samples), self.floor * usual)
+            variances = torch.maximum(_mixed(variances, usual, samples, self.prior), self.floor * usual)
         if self.scaling == "standard":
             return variances.rsqrt()
         if self.scaling == "scaled":
@@ -125,14 +126,9 @@ class Affine(nn.Module):
 
         channels = std.shape[1]
         pooled = sum((correlations(chunk).sum(0) for chunk in chunks), start=std.new_zeros(channels, channels)) / groups
-        mixed = (self._mixed(correlations(chunk), pooled, samples) for chunk in chunks)
+        prior = self.correlation_prior if self.statistics == "cell" else 0.0
+        mixed = (_mixed(correlations(chunk), pooled, samples, prior) for chunk in chunks)
         return torch.cat([self._root(one) / std[chunk][:, :, None] for one, chunk in zip(mixed, chunks, strict=True)])
-
-    def _mixed(self, own: Tensor, pooled: Tensor, samples: int) -> Tensor:
-        """A cell's own statistics with the pooled ones as `prior` samples more."""
-        if self.statistics == "shared":
-            return own
-        return (samples * own + self.prior * pooled) / (samples + self.prior)
 
     def _root(self, correlations: Tensor) -> Tensor:
         """(R + shrinkage I)^-1/2 (G, C, C), scaled so that what shrinkage took is given back: mean variance 1."""
@@ -141,6 +137,11 @@ class Affine(nn.Module):
         achieved = (values / (values + self.shrinkage)).mean(1, keepdim=True)
         root = ((values + self.shrinkage) * achieved).rsqrt()
         return (vectors * root[:, None]) @ vectors.mT
+
+
+def _mixed(own: Tensor, pooled: Tensor, samples: int, prior: float) -> Tensor:
+    """A cell's own statistics with the pooled ones as `prior` samples more."""
+    return (samples * own + prior * pooled) / (samples + prior)
 
 
 def _variances(covariances: Tensor) -> Tensor:

@@ -83,7 +83,7 @@ class Features(Representation):
     Args:
         backbone: gives the levels.
         grid: cells of the grid along the short side, the long side in proportion; None takes the finest level's own.
-        scaling, statistics, prior, floor, shrinkage: of the affine stage, see `Affine`.
+        scaling, statistics, prior, correlation_prior, floor, shrinkage: of the affine stage, see `Affine`.
         exposure: `level` multiplies every image to one brightness, see `level_exposure`; `none` takes it as it is.
     """
 
@@ -94,6 +94,7 @@ class Features(Representation):
         scaling: Scaling = "standard",
         statistics: Statistics = "shared",
         prior: float = 20.0,
+        correlation_prior: float = 200.0,
         floor: float = 0.5,
         shrinkage: float = 1e-3,
         exposure: Exposure = "level",
@@ -102,7 +103,7 @@ class Features(Representation):
             raise ValueError(f"representation.exposure is {exposure!r}; allowed: level, none")
         if grid is not None and grid < 1:
             raise ValueError(f"representation.grid is {grid}; it must be 1 or more, or null for the finest level's own")
-        super().__init__(Affine(backbone.channels, scaling, statistics, prior, floor, shrinkage))
+        super().__init__(Affine(backbone.channels, scaling, statistics, prior, correlation_prior, floor, shrinkage))
         self._frozen = (backbone,)  # in a tuple: torch then neither moves it nor puts it in a checkpoint
         self.grid, self.exposure = grid, exposure
 
