@@ -19,16 +19,17 @@ def built(*overrides: str) -> Detector:
 
 
 def test_each_level_of_the_pyramid_has_components_of_its_own() -> None:
-    detector = built("scorer.pyramid=separate", "scorer.metric=own", "scorer.levels=[0,2]")
-    assert detector.scorer.components == 4  # 2 log-SNRs, 2 levels of the backbone
-    assert detector.anomaly_map.scale.shape == (4,)
+    shared = "representation.statistics=shared"  # which needs no fit to encode
+    detector = built("scorer.pyramid=separate", "scorer.metric=own", "scorer.levels=[0,2]", shared)
+    assert detector.scorer.components == 6  # 2 log-SNRs, 3 levels of the backbone
+    assert detector.anomaly_map.scale.shape == (6,)
     state = detector.scoring_state()
-    assert state["scorer.whitening"].shape == (2, 152, 152) and state["scorer.mean"].shape == (2, 152)
-    x0 = torch.randn(2, 152, 8, 12, generator=torch.Generator().manual_seed(0))
+    assert state["scorer.whitening"].shape == (2, 232, 232) and state["scorer.mean"].shape == (2, 232)
+    x0 = torch.randn(2, 232, 8, 12, generator=torch.Generator().manual_seed(0))
     batch = {"raw": x0, "label": torch.zeros(2, dtype=torch.int64), "key": torch.tensor([3, 4])}
     detector.eval()
     with torch.no_grad():
-        assert detector.components(batch).shape == (2, 4, 8, 12)
+        assert detector.components(batch).shape == (2, 6, 8, 12)
 
 
 def test_pixels_are_a_pyramid_of_one_level() -> None:
