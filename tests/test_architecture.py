@@ -21,7 +21,7 @@ FLOORS = (  # from the ground up; what stands on one floor does not import each 
     {"representations", "denoising", "data"},
     {"denoisers", "scorers", "anomaly_map", "head"},
     {"detector"},
-    {"assembly", "fitting", "panel", "account"},
+    {"assembly", "fitting", "panel", "gallery", "account"},
     {"run"},
     {"tuning"},
     {"commands"},

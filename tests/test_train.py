@@ -54,7 +54,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_folder_holds_what_a_reader_needs_and_nothing_lies_beside(finished: Path) -> None:
     names = {path.name for path in finished.iterdir()}
-    assert names == {"record.json", "scores.csv", "panel.png", "checkpoint.pt", "wandb"}
+    assert names == {"record.json", "scores.csv", "panel.png", "gallery", "checkpoint.pt", "wandb"}
     assert finished.parent.name == "single"
     assert {path.name for path in finished.parents[2].iterdir()} == {"outputs"}
 

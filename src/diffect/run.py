@@ -19,7 +19,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import WandbLogger
 
-from diffect import account, assembly, checkpoints, fitting, panel
+from diffect import account, assembly, checkpoints, fitting, gallery, panel
 from diffect.data.datamodule import DataModule
 from diffect.detector import Detector
 from diffect.runs import record as records
@@ -31,7 +31,7 @@ RESUME = "resume"  # what an interrupted run goes on from
 
 
 class Run:
-    """A run in its folder, where it leaves record.json, scores.csv, panel.png, checkpoint.pt and the W&B log."""
+    """A run in its folder, where it leaves record, scores.csv, panel.png, gallery/, checkpoint.pt and the W&B log."""
 
     def __init__(
         self,
@@ -142,6 +142,7 @@ class Run:
             picture = panel.draw(detector, data, self.cfg.panel)
             if picture is not None:
                 panel.save(picture, self.folder / records.PANEL)
+            self.record["gallery"] = gallery.write(detector, data, thresholds, self.cfg.gallery, self.folder)
         account.log_pictures(tracker, picture, self.record)
 
     def _save(self, detector: Detector, thresholds: list[float | None]) -> None:

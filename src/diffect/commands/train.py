@@ -31,6 +31,7 @@ NUMBERS = {
     "seed": ("whole number", 0),
     "threads": ("whole number", 1),
     "panel": ("whole number", 0),
+    "gallery": ("whole number", 0),
     "data.size": ("whole number", 16),
     "data.batch_size": ("whole number", 1),
     "training.steps": ("whole number", 1),

@@ -16,6 +16,7 @@ FORMAT = 1
 RECORD = "record.json"
 SCORES = "scores.csv"
 PANEL = "panel.png"
+GALLERY = "gallery"  # a folder
 STATUSES = ("running", "finished", "failed", "interrupted")
 
 # Order of the keys in the file: what a reader looks for first, and the bulk last.
@@ -43,6 +44,7 @@ _KEYS = (
     "wandb",
     "created",
     "config",
+    "gallery",
     "schedule",
     "scores",
     "replicates",
@@ -235,7 +237,7 @@ def _check(record: Any, where: str) -> None:
     kinds: dict[str, type] = {"signature": str, "study": str}
     if record["status"] == "finished":  # a failed run may have ended before the rest was known
         kinds |= {"seed": int, "choices": dict, "categories": list, "metrics": dict}
-    for key in ("config", "intervals", "replicates", "scores", "training", "schedule", "audit"):
+    for key in ("config", "intervals", "replicates", "scores", "training", "schedule", "audit", "gallery"):
         if record.get(key) is not None:
             kinds[key] = dict
     for key, kind in kinds.items():

@@ -18,6 +18,7 @@ IRRELEVANT = (
     "experiment",
     "tracking",
     "panel",
+    "gallery",
     "tune.hindsight",
     "hydra",
     "data.root",
