@@ -170,12 +170,12 @@ def test_the_command_line_takes_a_baseline() -> None:
 
 def test_every_table_has_the_tpr_pooled_and_by_category_with_its_interval() -> None:
     found = built(detection(("padim", "diffusion")))
-    for sheet in found.sheets:
+    for sheet in (found.sheets[0], found.sheets[1], found.sheets[3]):
         place = sheet.header.index("TPR at 5% FPR")
         for row in sheet.rows:
             figure = row[place]
             assert isinstance(figure, cells.Cell) and figure.mean and (figure.half or row[0] == "reference")
-    assert [row[:2] for row in found.sheets[2].rows] == [(c, d) for c in CATEGORIES for d in ("padim", "diffusion")]
+    assert [row[:2] for row in found.sheets[3].rows] == [(c, d) for c in CATEGORIES for d in ("padim", "diffusion")]
     assert markdown.document(found).count("| TPR at 5% FPR |") == 3
     assert len(re.findall(r"^.*TPR at .*\n.*5% FPR", markdown.plain(found), re.MULTILINE)) == 3
     assert latex.document(found).count(r"\shortstack[r]{TPR at\\5\% FPR}") == 3
@@ -188,7 +188,7 @@ def test_every_table_has_the_tpr_pooled_and_by_category_with_its_interval() -> N
 
 
 def test_the_conformal_rate_is_in_the_table_by_category() -> None:
-    sheet = built(detection()).sheets[2]
+    sheet = built(detection()).sheets[-1]
     place = sheet.header.index("conformal FPR")
     assert all(isinstance(row[place], cells.Cell) and row[place].mean == "0.050" for row in sheet.rows)
 

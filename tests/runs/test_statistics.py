@@ -6,7 +6,8 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 
-from diffect.runs.statistics import Estimate, fixed_difference, fixed_mean, holm, p_value
+from diffect.runs.paired import holm
+from diffect.runs.statistics import Estimate, fixed_difference, fixed_mean, p_value
 
 Z = NormalDist().inv_cdf(0.975)
 

@@ -18,12 +18,14 @@ def run(cfg: DictConfig) -> None:
 
     `out` defaults to experiments/NAME. Writes runs.csv, table.csv, differences.csv, table.md, table.tex,
     schedules and comparison as PDF and PNG, and maps.png; the same runs give the same bytes. Groups are
-    compared with `baseline`, by default the best. Raises ValueError where there is nothing to report.
+    compared with `baseline`, by default the best; `estimand` says whether the categories are fixed, or a random
+    sample. Raises ValueError where there is nothing to report.
     """
     outputs = Path(str(cfg.outputs)).expanduser()
     name = _name(cfg, outputs)
     out = Path(str(cfg.out)).expanduser() if cfg.get("out") else Path("experiments") / name
-    found = study.read(name, outputs / name, str(cfg.baseline) if cfg.get("baseline") is not None else None)
+    baseline = str(cfg.baseline) if cfg.get("baseline") is not None else None
+    found = study.read(name, outputs / name, baseline, str(cfg.get("estimand", "fixed")))
     write_atomic(out / "runs.csv", table.to_csv(found.runs, found.axes))
     write_atomic(out / "table.csv", tidy.means(found))
     write_atomic(out / "differences.csv", tidy.differences(found))

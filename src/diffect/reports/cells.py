@@ -6,18 +6,23 @@ from dataclasses import dataclass
 from diffect.runs.record import METRICS, Metric
 from diffect.runs.statistics import Estimate
 
-WARNED, PARTIAL, IMAGES, SHOWN = "†", "‡", "§", "•"
+WARNED, PARTIAL, IMAGES, SHOWN, TIED = "†", "‡", "§", "•", "≈"
 METRIC = {metric.name: metric for metric in METRICS}
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A figure as text: mean, half-width or None, whether it is its column's best, and a note mark."""
+    """A figure as text: mean, half-width or None, a note mark, and its place in its column.
+
+    `best` is the column's best; `tied` is not, but the interval of its paired difference from the best includes
+    zero.
+    """
 
     mean: str
     half: str | None = None
     best: bool = False
     mark: str = ""
+    tied: bool = False
 
 
 @dataclass(frozen=True)
@@ -35,21 +40,21 @@ class Sheet:
     notes: tuple[str, ...] = ()
 
 
-def column(metric: Metric, row: Sequence[Estimate]) -> list[Cell]:
-    """The cells of one metric; the best among comparable ones is marked, with all that look equal to it."""
+def column(metric: Metric, row: Sequence[Estimate], tied: Sequence[bool]) -> list[Cell]:
+    """The cells of one metric; the best among comparable ones is marked, with all that look equal to it, then ties."""
     shown = [None if e.value is None else number(metric, e.value) for e in row]
     rivals = [float(text) for text, e in zip(shown, row, strict=True) if text is not None and e.comparable]
     best = None
     if metric.higher_is_better is not None and len(rivals) > 1:
         best = max(rivals) if metric.higher_is_better else min(rivals)
     cells = []
-    for text, estimate, mark in zip(shown, row, marks(row), strict=True):
+    for text, estimate, mark, tie in zip(shown, row, marks(row), tied, strict=True):
         if text is None:
             cells.append(Cell(""))
             continue
         half = None if estimate.half is None else number(metric, estimate.half)
         won = best is not None and estimate.comparable and float(text) == best
-        cells.append(Cell(text, half, won, mark))
+        cells.append(Cell(text, half, won, mark, tie and not won))
     return cells
 
 

@@ -1,29 +1,51 @@
 """Which groups differ: each group less a baseline, paired by category, seed and test image."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from diffect.reports.cells import short
-from diffect.runs import grid
+from diffect.reports.cells import METRIC, short
+from diffect.runs import estimands, grid, paired
+from diffect.runs.estimands import FIXED, RANDOM
 from diffect.runs.grid import Group
-from diffect.runs.statistics import Estimate, Unit, fixed_difference, holm, p_value
+from diffect.runs.statistics import Estimate, Unit, p_value
+from diffect.runs.statistics import paired as less
 
 COMPARED = ("image_auroc", "image_tpr_at_5fpr", "pixel_aupro_30")
 LEVEL = 0.05
 
+Place = tuple[str, int]  # of a difference in its table: metric, and row
+
 
 @dataclass(frozen=True)
 class Difference:
-    """A group's figure less the baseline's, and Holm's adjusted p, or None where it is not tested."""
+    """A group's figure less the baseline's, and how it was tested; every p is Holm's adjusted one.
+
+    `p` is that of the declared test: with fixed categories where the interval just reaches zero, with random ones
+    the permutation's. `blocks` are the differences by seed, or by category, and `permutation` and `wilcoxon` their
+    tests. A p is None where it is not tested, or where the blocks are too few to give one of at most LEVEL.
+    """
 
     estimate: Estimate
     p: float | None = None
+    blocks: tuple[float, ...] = ()
+    permutation: float | None = None
+    wilcoxon: float | None = None
 
     @property
     def shown(self) -> bool:
         """Whether the difference is clear of zero, the number of comparisons allowed for."""
         return self.p is not None and self.p <= LEVEL
+
+    @property
+    def standardised(self) -> float | None:
+        """Its size in standard deviations over the blocks, Hedges-corrected."""
+        return paired.standardised(self.blocks)
+
+    @property
+    def superiority(self) -> float | None:
+        """The share of blocks in which the group has the higher figure."""
+        return paired.superiority(self.blocks)
 
 
 @dataclass(frozen=True)
@@ -53,9 +75,12 @@ class Comparison:
     pairs: tuple[Pairs, ...]
     differences: dict[str, tuple[Difference, ...]]
     family: int
+    estimand: str = FIXED
 
 
-def compare(groups: Sequence[Group], wanted: dict[str, tuple[str, ...]], baseline: Group, named: bool) -> Comparison:
+def compare(
+    groups: Sequence[Group], wanted: dict[str, tuple[str, ...]], baseline: Group, named: bool, estimand: str
+) -> Comparison:
     """The differences of all `groups` from `baseline`, over the categories `wanted[metric]` of each metric.
 
     A difference is tested if it has every category, and the seeds in its interval where any other has them.
@@ -63,23 +88,28 @@ def compare(groups: Sequence[Group], wanted: dict[str, tuple[str, ...]], baselin
     chosen its comparisons too, so then they are adjusted for those of all pairs of groups.
     """
     others = tuple(group for group in groups if group is not baseline)
-    common = [_common(group, baseline) for group in others]
-    estimates: dict[str, list[Estimate]] = {}
+    found: dict[Place, Difference] = {}
     for metric in COMPARED:
-        values_b, replicates_b = grid.cells(baseline.runs, metric)
-        estimates[metric] = []
-        for group, cells in zip(others, common, strict=True):
-            values, replicates = grid.cells(group.runs, metric)
-            paired = {unit: value for unit, value in values.items() if unit in cells}
-            estimates[metric].append(fixed_difference(paired, values_b, replicates, replicates_b, wanted[metric]))
-    adjusted, family = _adjusted(estimates, named)
-    found = {
-        metric: tuple(Difference(estimate, adjusted.get((metric, place))) for place, estimate in enumerate(row))
-        for metric, row in estimates.items()
+        for row, group in enumerate(others):
+            found[metric, row] = between(group, baseline, metric, wanted[metric], estimand)
+    tested = _tested(found)
+    family = sum(_family(sum(place[0] == metric for place in tested), named) for metric in COMPARED)
+    table = {
+        metric: tuple(one for place, one in _adjusted(found, tested, family, estimand) if place[0] == metric)
+        for metric in COMPARED
     }
-    firsts = zip(others, common, estimates[COMPARED[0]], strict=True)
-    pairs = tuple(_pairs(group, baseline, cells, estimate) for group, cells, estimate in firsts)
-    return Comparison(baseline, named, others, pairs, found, family)
+    pairs = tuple(_pairs(group, baseline, one.estimate) for group, one in zip(others, table[COMPARED[0]], strict=True))
+    return Comparison(baseline, named, others, pairs, table, family, estimand)
+
+
+def between(group: Group, other: Group, metric: str, wanted: Sequence[str], estimand: str) -> Difference:
+    """One group less another in one metric, not tested, over the cells that both have, tested on the same images."""
+    common = _common(group, other)
+    (mine, drawn), (theirs, drawn_b) = grid.cells(group.runs, metric), grid.cells(other.runs, metric)
+    kept = {unit: value for unit, value in mine.items() if unit in common}
+    estimate = estimands.difference(estimand, (kept, theirs), (drawn, drawn_b), wanted)
+    blocks = estimands.blocks(estimand, less(kept, theirs), wanted) if estimate.comparable else {}
+    return Difference(estimate, blocks=tuple(blocks.values()))
 
 
 def _common(group: Group, baseline: Group) -> set[Unit]:
@@ -88,26 +118,64 @@ def _common(group: Group, baseline: Group) -> set[Unit]:
     return {cell for cell in mine.keys() & other.keys() if grid.same_images(mine[cell], other[cell], cell[0])}
 
 
-def _pairs(group: Group, baseline: Group, common: set[Unit], estimate: Estimate) -> Pairs:
+def _pairs(group: Group, baseline: Group, estimate: Estimate) -> Pairs:
+    common = _common(group, baseline)
     cells = sorted(group.by_cell.keys() | baseline.by_cell.keys())
     used = tuple(cell for cell in cells if cell in common and cell[1] in estimate.seeds)
     return Pairs(used, tuple(cell for cell in cells if cell not in used))
 
 
-def _adjusted(estimates: dict[str, list[Estimate]], named: bool) -> tuple[dict[tuple[str, int], float], int]:
-    """The adjusted p by metric and place of those that are tested, and the size of their family."""
-    by_seed = any("seeds" in estimate.sources for row in estimates.values() for estimate in row)
-    raw: dict[tuple[str, int], float] = {}
-    family = 0
-    for metric, row in estimates.items():
-        tested = 0
-        for place, estimate in enumerate(row):
-            p = p_value(estimate)
-            if p is not None and estimate.comparable and ("seeds" in estimate.sources or not by_seed):
-                raw[metric, place] = p
-                tested += 1
-        family += tested if named else tested * (tested + 1) // 2
-    return dict(zip(raw, holm(list(raw.values()), family), strict=True)), family
+def _tested(found: Mapping[Place, Difference]) -> list[Place]:
+    """The differences to test: those that lack nothing that another has in its interval."""
+    by_block = any({"seeds", "categories"} & set(one.estimate.sources) for one in found.values())
+    return [
+        place
+        for place, one in found.items()
+        if one.estimate.comparable
+        and one.estimate.sources
+        and (not by_block or {"seeds", "categories"} & set(one.estimate.sources))
+    ]
+
+
+def _family(tests: int, named: bool) -> int:
+    return tests if named else tests * (tests + 1) // 2
+
+
+def _adjusted(
+    found: Mapping[Place, Difference], tested: Sequence[Place], family: int, estimand: str
+) -> Iterator[tuple[Place, Difference]]:
+    """The differences with their adjusted p."""
+    enough = [place for place in tested if family * paired.smallest_p(len(found[place].blocks)) <= LEVEL]
+
+    def holm(places: Sequence[Place], test: Callable[[Difference], float]) -> dict[Place, float]:
+        return dict(zip(places, paired.holm([test(found[place]) for place in places], family), strict=True))
+
+    permutation = holm(enough, lambda one: float(paired.sign_flip(one.blocks)))
+    wilcoxon = holm(enough, lambda one: float(paired.wilcoxon(one.blocks)))
+    declared = permutation if estimand == RANDOM else holm(tested, lambda one: p_value(one.estimate) or 1.0)
+    for place, one in found.items():
+        p = (declared.get(place), one.blocks, permutation.get(place), wilcoxon.get(place))
+        yield place, Difference(one.estimate, *p)
+
+
+def tied(
+    groups: Sequence[Group], row: Sequence[Estimate], metric: str, wanted: Sequence[str], estimand: str
+) -> tuple[bool, ...]:
+    """For each group, whether the interval of its paired difference from the best of `row` includes zero.
+
+    It is the interval of this one pair, not corrected for the number of groups. Only what is comparable can tie.
+    """
+    better = METRIC[metric].higher_is_better
+    rivals = [place for place, estimate in enumerate(row) if estimate.comparable]
+    if better is None or len(rivals) < 2:
+        return (False,) * len(groups)
+    best = max(rivals, key=lambda place: (row[place].value or 0.0) * (1 if better else -1))
+
+    def ties(place: int) -> bool:
+        found = between(groups[place], groups[best], metric, wanted, estimand).estimate
+        return found.comparable and found.half is not None and abs(found.value or 0.0) <= found.half
+
+    return tuple(place in rivals and place != best and ties(place) for place in range(len(groups)))
 
 
 def named(groups: Sequence[Group], axes: Sequence[str], text: str) -> Group:

@@ -4,7 +4,7 @@ import re
 import textwrap
 from collections.abc import Sequence
 
-from diffect.reports.cells import Cell, Sheet, compact, two_lines
+from diffect.reports.cells import TIED, Cell, Sheet, compact, two_lines
 from diffect.reports.study import Study
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|~])")
@@ -59,12 +59,12 @@ def _bold(cell: Cell) -> str:
     if not cell.mean:
         return "–"
     mean = f"**{cell.mean}**" if cell.best else cell.mean
-    return mean + (f" ± {cell.half}" if cell.half else "") + cell.mark
+    return mean + (f" ± {cell.half}" if cell.half else "") + TIED * cell.tied + cell.mark
 
 
 def _column(items: Sequence[str | Cell], limit: int) -> list[str]:
     """A column's texts; marks stand to the right of the figures, so that these stay aligned."""
-    marks = ["" if isinstance(item, str) else "*" * item.best + item.mark for item in items]
+    marks = ["" if isinstance(item, str) else "*" * item.best + TIED * item.tied + item.mark for item in items]
     room = max(map(len, marks))
     texts = []
     for item, mark in zip(items, marks, strict=True):

@@ -129,6 +129,11 @@ def _followers(runs: Sequence[Run]) -> list[str]:
 def _interval(estimates: Sequence[Estimate]) -> list[str]:
     sources = {source for estimate in estimates for source in estimate.sources}
     ways = {"seeds": "seeds (Student's t)", "images": "test images (bootstrap)"}
+    if "categories" in sources:
+        return [
+            "±: half-width of a 95% interval over the categories, taken as a sample of their kind (Student's t);"
+            " by category, over seeds and test images."
+        ]
     if not sources:
         return ["no interval: there is one seed, and the records hold no bootstrap replicates."]
     over = " and ".join(text for source, text in ways.items() if source in sources)

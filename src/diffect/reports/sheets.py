@@ -1,11 +1,13 @@
 """The tables of a report: the summary, the differences, and each category by itself."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from diffect.reports import notes, verdicts
 from diffect.reports.cells import METRIC, SHOWN, WARNED, Cell, Sheet, column, marks, number, short
 from diffect.reports.differences import COMPARED, Comparison, Difference
 from diffect.runs import grid
+from diffect.runs.estimands import BLOCKS
 from diffect.runs.grid import Group
 from diffect.runs.statistics import Estimate
 from diffect.runs.table import Run
@@ -20,6 +22,7 @@ REFERENCE = {"image_auroc": 0.94, "image_tpr_at_5fpr": 0.89, "latency_ms": 100.0
 _TALL = 40  # rows that a page holds
 
 Estimates = dict[str, tuple[Estimate, ...]]  # by metric, in the order of the groups
+Ties = dict[str, tuple[bool, ...]]  # likewise
 
 
 def summary(
@@ -27,12 +30,13 @@ def summary(
     axes: Sequence[str],
     groups: Sequence[Group],
     estimates: Estimates,
+    tied: Ties,
     holes: Sequence[tuple[str, ...]],
     runs: Sequence[Run],
 ) -> Sheet:
     """A row per group, means over categories and seeds in each of COLUMNS; below, holes and the reference."""
     rows: list[tuple[str | Cell, ...]] = []
-    for group, figures in zip(groups, _figures(estimates), strict=True):
+    for group, figures in zip(groups, _figures(estimates, tied), strict=True):
         count = f"{len(group.runs)}/{group.planned}" if group.missing else str(len(group.runs))
         rows.append((*(group.values or (name,)), count, *figures))
     if notes.holes_as_rows(groups, holes):
@@ -57,34 +61,58 @@ def differences(axes: Sequence[str], found: Comparison) -> Sheet:
     return Sheet(title, header, len(axes), tuple(rows), notes=verdicts.lines(found))
 
 
+def tests(axes: Sequence[str], found: Comparison) -> list[Sheet]:
+    """A row per metric and group: its differences by block, tested without a normal law, and their size.
+
+    No table where no difference has two blocks.
+    """
+    if not any(len(one.blocks) > 1 for row in found.differences.values() for one in row):
+        return []
+    parts = [
+        [(METRIC[metric].title, *group.values, *_tests(one)) for group, one in zip(found.groups, row, strict=True)]
+        for metric, row in found.differences.items()
+    ]
+    header = ("metric", *short(axes), BLOCKS[found.estimand], "permutation p", "Wilcoxon p", "g_z", "superiority")
+    sheets = _pages(f"tests of the differences from {found.baseline.label}", header, 1 + len(axes), parts)
+    return [*sheets[:-1], replace(sheets[-1], notes=verdicts.by_block(found))]
+
+
 def by_category(
     name: str,
     axes: Sequence[str],
     groups: Sequence[Group],
     estimates: dict[str, Estimates],
+    tied: dict[str, Ties],
     warned: dict[str, tuple[str, ...]],
 ) -> list[Sheet]:
     """A row per category and group, means over seeds; several tables where one would be taller than a page."""
-    names = list(estimates)
-    step = max(1, _TALL // len(groups))
-    parts = [names[start : start + step] for start in range(0, len(names), step)]
+    parts: list[list[tuple[str | Cell, ...]]] = []
+    for category, found in estimates.items():
+        shown = category + (WARNED if category in warned else "")
+        rows = zip(groups, _figures(found, tied[category]), strict=True)
+        parts.append([(shown, *(group.values or (name,)), *figures) for group, figures in rows])
+    header = ("category", *short(axes or ("study",)), *(METRIC[metric].title for metric in BY_CATEGORY))
+    return _pages("by category, mean over seeds", header, 1 + (len(axes) or 1), parts)
+
+
+def _pages(
+    title: str, header: tuple[str, ...], labels: int, parts: Sequence[Sequence[tuple[str | Cell, ...]]]
+) -> list[Sheet]:
+    """Tables of parts of equally many rows, a line between them; cut between parts where taller than a page."""
+    size = len(parts[0])
+    step = max(1, _TALL // size)
+    pages = [parts[start : start + step] for start in range(0, len(parts), step)]
     sheets = []
-    for place, part in enumerate(parts, 1):
-        rows: list[tuple[str | Cell, ...]] = []
-        for category in part:
-            shown = category + (WARNED if category in warned else "")
-            for group, figures in zip(groups, _figures(estimates[category]), strict=True):
-                rows.append((shown, *(group.values or (name,)), *figures))
-        header = ("category", *short(axes or ("study",)), *(METRIC[metric].title for metric in BY_CATEGORY))
-        title = "by category, mean over seeds" + (f" ({place} of {len(parts)})" if len(parts) > 1 else "")
-        rules = tuple(range(len(groups), len(rows), len(groups)))
-        sheets.append(Sheet(title, header, 1 + (len(axes) or 1), tuple(rows), rules))
+    for place, page in enumerate(pages, 1):
+        rows = tuple(row for part in page for row in part)
+        whole = title + (f" ({place} of {len(pages)})" if len(pages) > 1 else "")
+        sheets.append(Sheet(whole, header, labels, rows, tuple(range(size, len(rows), size))))
     return sheets
 
 
-def _figures(estimates: Estimates) -> list[tuple[Cell, ...]]:
+def _figures(estimates: Estimates, tied: Ties) -> list[tuple[Cell, ...]]:
     """A row of cells per group."""
-    return list(zip(*(column(METRIC[metric], row) for metric, row in estimates.items()), strict=True))
+    return list(zip(*(column(METRIC[metric], row, tied[metric]) for metric, row in estimates.items()), strict=True))
 
 
 def _difference(metric: str, row: Sequence[Difference]) -> tuple[list[str | Cell], list[str | Cell]]:
@@ -98,8 +126,19 @@ def _difference(metric: str, row: Sequence[Difference]) -> tuple[list[str | Cell
         else:
             spread = None if half is None else number(METRIC[metric], half)
             cells.append(Cell(f"{value:+.3f}", spread, mark=SHOWN * one.shown + mark))
-        texts.append(Cell("") if one.p is None else "<0.001" if one.p < 0.001 else f"{one.p:.3f}")
+        texts.append(_p(one.p))
     return cells, texts
+
+
+def _tests(one: Difference) -> tuple[str | Cell, ...]:
+    """Blocks, the p of the permutation and of Wilcoxon's test, and the two sizes of the effect."""
+    size, share = one.standardised, one.superiority
+    sizes = (Cell("") if size is None else f"{size:+.2f}", Cell("") if share is None else f"{share:.2f}")
+    return (str(len(one.blocks)), _p(one.permutation), _p(one.wilcoxon), *sizes)
+
+
+def _p(p: float | None) -> str | Cell:
+    return Cell("") if p is None else "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def _title(name: str, runs: Sequence[Run], groups: Sequence[Group]) -> str:

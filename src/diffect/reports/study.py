@@ -3,14 +3,18 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from diffect.reports import differences, notes, sheets
 from diffect.reports.cells import Sheet
 from diffect.reports.differences import COMPARED, Comparison
 from diffect.reports.sheets import BY_CATEGORY, COLUMNS, Estimates
-from diffect.runs import grid, table
+from diffect.runs import estimands, grid, table
+from diffect.runs.estimands import BLOCKS, FIXED
 from diffect.runs.grid import Group
-from diffect.runs.statistics import Estimate, fixed_mean
+from diffect.runs.ranks import Ranking, ranking
+from diffect.runs.stability import Stability, stability
+from diffect.runs.statistics import Estimate
 from diffect.runs.table import LeftOut, Run
 
 RANKED = COLUMNS[0]
@@ -18,7 +22,10 @@ RANKED = COLUMNS[0]
 
 @dataclass(frozen=True)
 class Study:
-    """All that a report is made of; `groups` stand by their mean image AUROC, and what is by group follows them."""
+    """All that a report is made of; `groups` stand by their mean image AUROC, and what is by group follows them.
+
+    `ranking` and `stability` are of the image AUROC too, and have an order of their own.
+    """
 
     name: str
     axes: tuple[str, ...]
@@ -30,12 +37,15 @@ class Study:
     sheets: tuple[Sheet, ...]
     notes: tuple[str, ...]
     left_out: tuple[LeftOut, ...]
+    estimand: str
+    ranking: Ranking
+    stability: Stability
 
     def label(self, group: Group) -> str:
         return group.label or self.name
 
 
-def read(name: str, folder: Path, baseline: str | None = None) -> Study:
+def read(name: str, folder: Path, baseline: str | None = None, estimand: str = FIXED) -> Study:
     """The study `name` from the records in `folder`/*/; ValueError with a way out where none is finished."""
     hint = f"diffect train experiment={name}"
     if not folder.is_dir():
@@ -48,30 +58,43 @@ def read(name: str, folder: Path, baseline: str | None = None) -> Study:
             f"none of the {len(left_out)} runs in {folder} is finished; the first, {left_out[0].name}, is"
             f" {left_out[0].reason}; to go on: {hint}"
         )
-    return build(name, runs, left_out, baseline)
+    return build(name, runs, left_out, baseline, estimand)
 
 
-def build(name: str, runs: Sequence[Run], left_out: Sequence[LeftOut] = (), baseline: str | None = None) -> Study:
+def build(
+    name: str,
+    runs: Sequence[Run],
+    left_out: Sequence[LeftOut] = (),
+    baseline: str | None = None,
+    estimand: str = FIXED,
+) -> Study:
     """The study made of `runs`: groups along the axes, their means and differences, the tables and the notes.
 
     `baseline` names the group that the others are compared with, by its label or its choices; by default it
-    is the one with the best mean image AUROC. Raises ValueError where it names no group, or several.
+    is the one with the best mean image AUROC. `estimand` says if the categories are fixed, or a sample (random).
+    Raises ValueError where the baseline names no group, or several, or the categories are too few for a sample.
     """
+    estimands.check(estimand, grid.categories(runs))
     axes = grid.axes(runs)
-    groups = _ranked(runs, grid.groups(runs, axes))
-    estimates = {metric: _estimates(runs, groups, metric) for metric in COLUMNS}
+    groups = _ranked(runs, grid.groups(runs, axes), estimand)
+    estimates = {metric: _estimates(runs, groups, metric, estimand) for metric in COLUMNS}
     by_category = {
-        category: {metric: _estimates(runs, groups, metric, category) for metric in BY_CATEGORY}
+        category: {metric: _estimates(runs, groups, metric, FIXED, category) for metric in BY_CATEGORY}
         for category in grid.categories(runs)
     }
-    comparison = _comparison(runs, axes, groups, estimates, baseline)
+    comparison = _comparison(runs, axes, groups, estimates, baseline, estimand)
     holes = grid.absent(groups)
     warned = notes.warnings(runs)
-    pages = [sheets.summary(name, axes, groups, estimates, holes, runs)]
+    tied = {metric: _tied(runs, groups, metric, row, estimand) for metric, row in estimates.items()}
+    pages = [sheets.summary(name, axes, groups, estimates, tied, holes, runs)]
     if comparison is not None:
-        pages.append(sheets.differences(axes, comparison))
+        pages += [sheets.differences(axes, comparison), *sheets.tests(axes, comparison)]
     if len(by_category) > 1:
-        pages += sheets.by_category(name, axes, groups, by_category, warned)
+        tied_in = {
+            category: {metric: _tied(runs, groups, metric, row, FIXED, category) for metric, row in found.items()}
+            for category, found in by_category.items()
+        }
+        pages += sheets.by_category(name, axes, groups, by_category, tied_in, warned)
     return Study(
         name=name,
         axes=axes,
@@ -83,30 +106,62 @@ def build(name: str, runs: Sequence[Run], left_out: Sequence[LeftOut] = (), base
         sheets=tuple(pages),
         notes=tuple(notes.lines(runs, groups, axes, holes, estimates, by_category, warned)),
         left_out=tuple(left_out),
+        estimand=estimand,
+        ranking=ranking(_blocks(name, runs, groups, estimand), BLOCKS[estimand]),
+        stability=stability(_blocks(name, runs, groups, FIXED)),
     )
 
 
-def _ranked(runs: Sequence[Run], groups: Sequence[Group]) -> tuple[Group, ...]:
+def _ranked(runs: Sequence[Run], groups: Sequence[Group], estimand: str) -> tuple[Group, ...]:
     """By mean image AUROC, the best first; those whose mean lacks a category, or all, come last."""
 
     def place(pair: tuple[Group, Estimate]) -> tuple[bool, float]:
         value = pair[1].value
         return not pair[1].comparable, 0.0 if value is None else -value
 
-    pairs = zip(groups, _estimates(runs, groups, RANKED), strict=True)
+    pairs = zip(groups, _estimates(runs, groups, RANKED, estimand), strict=True)
     return tuple(group for group, _ in sorted(pairs, key=place))
 
 
+def _wanted(runs: Sequence[Run], metric: str, only: str | None = None) -> tuple[str, ...]:
+    """The categories that a mean is over: those where any run has the metric."""
+    return tuple(name for name in grid.categories(runs, metric) if only in (None, name))
+
+
 def _estimates(
-    runs: Sequence[Run], groups: Sequence[Group], metric: str, only: str | None = None
+    runs: Sequence[Run], groups: Sequence[Group], metric: str, estimand: str, only: str | None = None
 ) -> tuple[Estimate, ...]:
-    """One estimate per group, all over the same categories: those where any run has the metric."""
-    wanted = tuple(name for name in grid.categories(runs, metric) if only in (None, name))
-    return tuple(fixed_mean(*grid.cells(group.runs, metric), wanted) for group in groups)
+    """One estimate per group, all over the same categories."""
+    wanted = _wanted(runs, metric, only)
+    return tuple(estimands.mean(estimand, *grid.cells(group.runs, metric), wanted) for group in groups)
+
+
+def _tied(
+    runs: Sequence[Run],
+    groups: Sequence[Group],
+    metric: str,
+    row: Sequence[Estimate],
+    estimand: str,
+    only: str | None = None,
+) -> tuple[bool, ...]:
+    return differences.tied(groups, row, metric, _wanted(runs, metric, only), estimand)
+
+
+def _blocks(name: str, runs: Sequence[Run], groups: Sequence[Group], estimand: str) -> dict[str, dict[Any, float]]:
+    """By group, the image AUROC of each block."""
+    wanted = _wanted(runs, RANKED)
+    return {
+        group.label or name: estimands.blocks(estimand, grid.cells(group.runs, RANKED)[0], wanted) for group in groups
+    }
 
 
 def _comparison(
-    runs: Sequence[Run], axes: Sequence[str], groups: Sequence[Group], estimates: Estimates, baseline: str | None
+    runs: Sequence[Run],
+    axes: Sequence[str],
+    groups: Sequence[Group],
+    estimates: Estimates,
+    baseline: str | None,
+    estimand: str,
 ) -> Comparison | None:
     """All groups against the one that `baseline` names, or else the best; None where there is nothing to compare."""
     best = differences.best(groups, estimates[RANKED])
@@ -114,4 +169,4 @@ def _comparison(
     if chosen is None or len(groups) < 2:
         return None
     wanted = {metric: grid.categories(runs, metric) for metric in COMPARED}
-    return differences.compare(groups, wanted, chosen, named=baseline is not None)
+    return differences.compare(groups, wanted, chosen, baseline is not None, estimand)

@@ -3,6 +3,10 @@
 from diffect.reports.cells import IMAGES, METRIC, PARTIAL, SHOWN, marks
 from diffect.reports.differences import COMPARED, LEVEL, Comparison, Difference
 from diffect.reports.notes import count, listed
+from diffect.runs.achieved import achieved
+from diffect.runs.estimands import BLOCKS, RANDOM
+from diffect.runs.paired import blocks_needed, smallest_p
+from diffect.runs.statistics import FEWEST_CATEGORIES
 
 _FEW = 6  # seeds below which a sign flip cannot reach LEVEL, whatever they show
 
@@ -12,13 +16,51 @@ def lines(found: Comparison) -> tuple[str, ...]:
     rows = list(found.differences.values())
     marked = {mark for row in rows for text in marks([one.estimate for one in row]) for mark in text}
     texts = [_verdict(found, metric) for metric in COMPARED]
-    texts += [_interval(found), _p(found), _seeds(found), _left_out(found)]
+    texts += [_interval(found), _p(found), _seeds(found), _achieved(found), _left_out(found)]
     if IMAGES in marked:
         texts.append(f"{IMAGES} fewer than two common seeds: over the test images only, and not tested.")
     if PARTIAL in marked:
         missing = sorted({category for row in rows for one in row for category in one.estimate.missing})
         texts.append(f"{PARTIAL} over fewer categories (without {listed(missing)}): not tested.")
     return tuple(text for text in texts if text)
+
+
+def by_block(found: Comparison) -> tuple[str, ...]:
+    """The notes under a table of tests: what a block is, what the columns are, and where a test is impossible."""
+    unit = BLOCKS[found.estimand]
+    each, scope = "their categories", "; what they show holds for these test images"
+    if found.estimand == RANDOM:
+        each, scope = "their seeds", ""
+    texts = [
+        f"blocks: {unit}, each the mean difference over {each}{scope}.",
+        f"p: permutation by sign flips, and Wilcoxon's signed ranks, two-sided, after Holm's correction for"
+        f" {found.family} tests."
+        if _tests(found, True)
+        else "",
+        _too_few(found),
+        "g_z: mean over standard deviation of the blocks' differences, Hedges-corrected; superiority: the share of"
+        f" blocks in which the group is above {found.baseline.label}, ties half.",
+    ]
+    return tuple(text for text in texts if text)
+
+
+def _tests(found: Comparison, possible: bool) -> list[int]:
+    """The numbers of blocks of the differences that have a permutation test, or that have not."""
+    rows = (one for row in found.differences.values() for one in row if len(one.blocks) > 1)
+    return sorted({len(one.blocks) for one in rows if (one.permutation is not None) == possible})
+
+
+def _too_few(found: Comparison) -> str:
+    """Why a column of p is empty."""
+    few = _tests(found, False)
+    if not few or not found.family:
+        return ""
+    smallest = min(1.0, found.family * smallest_p(few[-1]))
+    return (
+        f"too few for a test: {few[-1]} {BLOCKS[found.estimand]} give no p below {smallest_p(few[-1]):.2g}, after"
+        f" Holm's correction for {found.family} tests {smallest:.2g}, so none is printed; it takes"
+        f" {blocks_needed(found.family, LEVEL)}."
+    )
 
 
 def _verdict(found: Comparison, metric: str) -> str:
@@ -46,6 +88,10 @@ def _kind(one: Difference) -> str:
 def _interval(found: Comparison) -> str:
     sources = {source for row in found.differences.values() for one in row for source in one.estimate.sources}
     ways = {"seeds": "by seed (Student's t)", "images": "by test image (one bootstrap for both)"}
+    if found.estimand == RANDOM:
+        if not sources:
+            return f"no interval: fewer than {FEWEST_CATEGORIES} common categories say nothing about others."
+        return "±: half-width of the 95% interval of the difference over categories (a sample; Student's t), paired."
     if not sources:
         return "no interval: there are fewer than two common seeds, and no bootstrap replicates to pair."
     over = ", ".join(text for source, text in ways.items() if source in sources)
@@ -58,16 +104,20 @@ def _p(found: Comparison) -> str:
     what = f"the {found.family} tests of this table"
     if not found.named:
         what = f"the {found.family} tests of all pairs of groups, since {found.baseline.label} was chosen by its result"
-    return (
-        f"p: two-sided, where that interval would just reach zero, after Holm's correction for {what}; "
-        f"{SHOWN} p of at most {LEVEL}: shown."
+    if found.estimand == RANDOM and not _tests(found, True):
+        return _too_few(found)
+    test = (
+        "a permutation of the categories' signs"
+        if found.estimand == RANDOM
+        else "where that interval just reaches zero"
     )
+    return f"p: two-sided, {test}, after Holm's correction for {what}; {SHOWN} p of at most {LEVEL}: shown."
 
 
 def _seeds(found: Comparison) -> str:
     """What few seeds cannot show."""
     tested = [one.estimate for row in found.differences.values() for one in row if one.p is not None]
-    if not tested:
+    if not tested or found.estimand == RANDOM:
         return ""
     if "seeds" not in tested[0].sources:  # then none has them, or it would not be tested
         return "fewer than two common seeds: the differences are of these runs, and another seed may change them."
@@ -76,8 +126,15 @@ def _seeds(found: Comparison) -> str:
         return ""
     return (
         f"p assumes that the differences of seeds are normal: {fewest} seeds cannot show it, nor could they give"
-        f" a p below {2.0 ** (1 - fewest):.2g} by their signs alone."
+        f" a p below {smallest_p(fewest):.2g} by their signs alone."
     )
+
+
+def _achieved(found: Comparison) -> str:
+    """What the interval and the test are worth at so few blocks."""
+    few = [len(one.blocks) for row in found.differences.values() for one in row if len(one.blocks) > 1]
+    known = achieved(found.estimand, min(few)) if few else None
+    return "" if known is None else known.of_differences
 
 
 def _left_out(found: Comparison) -> str:

@@ -161,10 +161,16 @@ def cells(runs: Iterable[Run], metric: str) -> tuple[dict[Unit, float | None], d
         drawn: Mapping[str, Any] = run.record.get("replicates") or {}
         for category in run.record["categories"]:
             unit = (str(category), int(run.record["seed"]))
-            values[unit] = run.record["metrics"].get(category, {}).get(metric)
+            values[unit] = figure(run, category, metric)
             if (drawn.get(category) or {}).get(metric):
                 replicates[unit] = drawn[category][metric]
     return values, replicates
+
+
+def figure(run: Run, category: str, metric: str) -> float | None:
+    """The run's figure on one category; None where it has none, or one that is not finite."""
+    value = run.record["metrics"].get(category, {}).get(metric)
+    return None if value is None or not math.isfinite(value) else value
 
 
 def same_images(a: Run, b: Run, category: str) -> bool:
@@ -185,6 +191,5 @@ def categories(runs: Iterable[Run], metric: str | None = None) -> tuple[str, ...
     found: Counter[str] = Counter()
     for run in runs:
         for category in run.record["categories"]:
-            value = 1.0 if metric is None else run.record["metrics"].get(category, {}).get(metric)
-            found[str(category)] += value is not None
+            found[str(category)] += metric is None or figure(run, category, metric) is not None
     return tuple(sorted(category for category, count in found.items() if count))

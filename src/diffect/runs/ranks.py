@@ -1,0 +1,107 @@
+"""Average ranks of several groups over blocks, Friedman's test of them, and the critical difference."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import fdtrc
+
+Floats = NDArray[np.float64]
+
+LEVEL = 0.05
+FEWEST_BLOCKS, FEWEST_GROUPS = 5, 3
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The groups by their average rank over the blocks, the best (rank 1) first, and which cannot be told apart.
+
+    `statistic` is Iman and Davenport's F of Friedman's test, `p` its p. `cliques` are the longest stretches of
+    `groups`, as their places, whose ranks differ by less than `critical_difference`. Where there are too few
+    blocks or groups for the test, these are None and empty, and `reason` says why.
+    """
+
+    groups: tuple[str, ...]
+    ranks: tuple[float, ...]
+    blocks: int
+    statistic: float | None = None
+    p: float | None = None
+    critical_difference: float | None = None
+    cliques: tuple[tuple[int, ...], ...] = ()
+    reason: str | None = None
+
+
+def ranking(figures: Mapping[str, Mapping[Any, float]], unit: str) -> Ranking:
+    """The ranking of the groups by `figures`[group][block], higher is better, over the blocks that all of them have.
+
+    `unit` names the blocks, as "seeds". Friedman's chi2 with average ranks R_j of k groups over N blocks, ties
+    allowed for, and the F of it (Iman and Davenport 1980, Commun. Stat. A 9):
+
+        chi2 = (k - 1) N^2 sum_j (R_j - (k+1)/2)^2 / sum_ij (r_ij - (k+1)/2)^2
+        F = (N - 1) chi2 / (N (k - 1) - chi2)  with k - 1 and (k - 1) (N - 1) degrees of freedom
+
+    The critical difference is Nemenyi's, q sqrt(k (k + 1) / (6 N)) (Demšar 2006, JMLR 7, section 3.2.2). Where
+    Friedman's test does not reject at 0.05 all groups are one clique, since no pair may then be compared.
+    """
+    names = list(figures)
+    blocks = sorted(set.intersection(*(set(row) for row in figures.values()))) if figures else []
+    if not blocks:
+        return Ranking(tuple(names), (), 0, reason=f"there are no {unit} that all groups have")
+    ranks = _ranks(np.array([[figures[name][block] for name in names] for block in blocks]))
+    order = np.argsort(ranks.mean(axis=0), kind="stable")
+    means = ranks.mean(axis=0)[order]
+    found = Ranking(tuple(names[place] for place in order), tuple(map(float, means)), len(blocks))
+    if len(names) < FEWEST_GROUPS or len(blocks) < FEWEST_BLOCKS:
+        reason = (
+            f"Friedman's test takes at least {FEWEST_GROUPS} groups and {FEWEST_BLOCKS} {unit} that all have:"
+            f" there are {len(names)} and {len(blocks)}"
+        )
+        return Ranking(found.groups, found.ranks, found.blocks, reason=reason)
+    statistic, p = friedman(ranks)
+    critical = critical_difference(len(names), len(blocks))
+    cliques = _cliques(means, critical) if p <= LEVEL else (tuple(range(len(names))),)
+    return Ranking(found.groups, found.ranks, found.blocks, statistic, p, critical, cliques)
+
+
+def friedman(ranks: Floats) -> tuple[float, float]:
+    """Iman and Davenport's F and its p, of ranks (blocks, groups); p is at least that of full agreement."""
+    blocks, groups = ranks.shape
+    centred = ranks - (groups + 1) / 2
+    spread = float(np.square(centred).sum())
+    if spread == 0:  # all tied everywhere
+        return 0.0, 1.0
+    chi2 = (groups - 1) * blocks**2 * float(np.square(centred.mean(axis=0)).sum()) / spread
+    left = blocks * (groups - 1) - chi2
+    statistic = math.inf if left < 1e-9 else (blocks - 1) * chi2 / left
+    agreement = math.exp((1 - blocks) * math.lgamma(groups + 1))  # k! orders, the same one in every block
+    p = agreement if math.isinf(statistic) else float(fdtrc(groups - 1, (groups - 1) * (blocks - 1), statistic))
+    return statistic, max(p, agreement)
+
+
+def critical_difference(groups: int, blocks: int) -> float:
+    """How far two average ranks must lie apart for Nemenyi's test at 0.05."""
+    from scipy.stats import studentized_range  # takes half a second to import
+
+    q = float(studentized_range.ppf(1 - LEVEL, groups, np.inf)) / math.sqrt(2)
+    return q * math.sqrt(groups * (groups + 1) / (6 * blocks))
+
+
+def _ranks(figures: Floats) -> Floats:
+    """Within each row 1 for the highest; ties share the mean of their ranks."""
+    from scipy.stats import rankdata
+
+    ranks: Floats = rankdata(-figures, axis=1)
+    return ranks
+
+
+def _cliques(ranks: Sequence[float] | Floats, critical: float) -> tuple[tuple[int, ...], ...]:
+    """The longest stretches of two or more rising `ranks` that lie within less than `critical` of their first."""
+    found: list[tuple[int, ...]] = []
+    for start in range(len(ranks)):
+        members = tuple(i for i in range(start, len(ranks)) if ranks[i] - ranks[start] < critical)
+        if len(members) > 1 and not (found and members[-1] == found[-1][-1]):
+            found.append(members)
+    return tuple(found)
