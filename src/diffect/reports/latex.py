@@ -1,78 +1,109 @@
-"""A study as LaTeX: one booktabs table per sheet, to be read by \\input; needs the package booktabs only."""
+"""A study as LaTeX: booktabs tables, to be read by \\input; needs the packages booktabs and graphicx only."""
 
+import math
 import re
+from collections.abc import Sequence
 
 from diffect.reports.cells import Cell, Sheet, compact, two_lines
+from diffect.reports.escaping import breakable, escape
 from diffect.reports.study import Study
 
-_ESCAPES = {
-    "\\": r"\textbackslash{}",
-    "&": r"\&",
-    "%": r"\%",
-    "$": r"\$",
-    "#": r"\#",
-    "_": r"\_",
-    "{": r"\{",
-    "}": r"\}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    "`": r"\textasciigrave{}",
-    # At the beginning of a row these two would be read as an option of the \\ before it.
-    "[": "{[}",
-    "*": "{*}",
-    "±": r"$\pm$",
-    "†": r"$^{\dagger}$",
-    "‡": r"$^{\ddagger}$",
-    "§": r"$^{\S}$",
-    "•": r"$^{\bullet}$",
-    "–": "--",
-    "…": r"\ldots{}",
-}
-_SPECIAL = re.compile("|".join(map(re.escape, _ESCAPES)))
+_LINES = 56  # of \scriptsize on a page, less the caption and the header
+_FEWEST = 12  # lines of rows in a table, however long its notes
+_NOTE = 120  # letters of a note on a line
+_LABEL = 24  # letters of a label that stay on one line
+_FLOATS = 10  # tables after which those that wait are set: LaTeX holds some fifty
 
 
 def document(study: Study) -> str:
     """table.tex: a table environment per sheet, the study's notes under the first, its own under each other."""
-    tables = [_table(sheet, study, place) for place, sheet in enumerate(study.sheets)]
-    return "% Needs \\usepackage{booktabs}. Written by diffect report; the records are the source.\n" + "\n".join(
-        tables
-    )
+    tables = []
+    for place, sheet in enumerate(study.sheets):
+        label = f"tab:{slug(study.name)}{'' if place == 0 else f'-{place + 1}'}"
+        tables += environments(sheet, study.notes if place == 0 else sheet.notes, label)
+    blocks = ["% Needs \\usepackage{booktabs,graphicx}. Written by diffect report; the records are the source.\n"]
+    for place, table in enumerate(tables, 1):
+        blocks.append(table + ("\\clearpage\n" if place % _FLOATS == 0 else ""))
+    return "\n".join(blocks)
 
 
-def escape(text: str) -> str:
-    """`text` so that LaTeX sets it literally, on one line."""
-    return _SPECIAL.sub(lambda match: _ESCAPES[match[0]], " ".join(text.split()))
+def slug(name: str) -> str:
+    """`name` as a part of labels."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "study"
 
 
-def _table(sheet: Sheet, study: Study, place: int) -> str:
-    columns = "l" * sheet.labels + "r" * (len(sheet.header) - sheet.labels)
-    body = [
-        line for i, row in enumerate(sheet.rows) for line in ([r"\midrule"] if i in sheet.rules else []) + [_row(row)]
-    ]
-    notes = study.notes if place == 0 else sheet.notes
-    slug = re.sub(r"[^a-z0-9]+", "-", study.name.lower()).strip("-") or "study"
+def environments(sheet: Sheet, notes: Sequence[str], label: str) -> list[str]:
+    """A table environment, or several where one would be taller than a page; the last has the notes below it.
+
+    Notes that would take more than half a page stand as paragraphs after the table, where pages can break.
+    """
+    told = sum(math.ceil(len(note) / _NOTE) for note in notes)
+    apart = told > _LINES / 2
+    parts = _parts(sheet, max(_FEWEST, _LINES - (0 if apart else told)))
+    tables = []
+    for number, rows in enumerate(parts, 1):
+        title = sheet.title + (f" ({number} of {len(parts)})" if len(parts) > 1 else "")
+        below = notes if number == len(parts) and not apart else ()
+        tables.append(_environment(sheet, title, rows, below, label if number == 1 else f"{label}-part-{number}"))
+    if apart:
+        tables[-1] += "\n{\\scriptsize\\raggedright\n" + _paragraphs(notes) + "\n}\n"
+    return tables
+
+
+def _parts(sheet: Sheet, room: int) -> list[range]:
+    """The rows of each table, so that none is taller than `room` lines."""
+    wrapped, letters = _wrapped(sheet), 2 * _width(sheet)
+    starts, used = [0], 0
+    for i, row in enumerate(sheet.rows):
+        lines = max((math.ceil(len(str(row[place])) / letters) for place in wrapped), default=1)
+        if used + lines > room and i > starts[-1]:
+            starts.append(i)
+            used = 0
+        used += lines
+    ends = [*starts[1:], len(sheet.rows)]
+    return [range(start, end) for start, end in zip(starts, ends, strict=True)]
+
+
+def _environment(sheet: Sheet, title: str, rows: range, notes: Sequence[str], label: str) -> str:
+    wrapped = _wrapped(sheet)
+    labels = "".join(f"p{{{_width(sheet)}em}}" if i in wrapped else "l" for i in range(sheet.labels))
+    body = []
+    for i in rows:
+        body += [r"\midrule"] if i in sheet.rules and i != rows.start else []
+        body.append(_row(sheet.rows[i], wrapped))
     lines = [
         r"\begin{table}[tbp]",
         r"\centering\scriptsize\setlength{\tabcolsep}{3pt}",
-        rf"\caption{{{escape(sheet.title)}.}}",
-        rf"\label{{tab:{slug}{'' if place == 0 else f'-{place + 1}'}}}",
-        # A table a little wider than the text hangs over on both sides alike.
-        rf"\makebox[\linewidth]{{\begin{{tabular}}{{{columns}}}",
+        rf"\caption{{{breakable(title)}.}}",
+        rf"\label{{{label}}}",
+        # A table wider than the text is made smaller, never cut off.
+        rf"\sbox0{{\begin{{tabular}}{{{labels}{'r' * (len(sheet.header) - sheet.labels)}}}",
         r"\toprule",
         " & ".join(_head(title, i >= sheet.labels) for i, title in enumerate(sheet.header)) + r" \\",
         r"\midrule",
         *body,
         r"\bottomrule",
         r"\end{tabular}}",
+        r"\ifdim\wd0>\linewidth\resizebox{\linewidth}{!}{\usebox0}\else\usebox0\fi",
     ]
     if notes:
         lines += ["", r"\smallskip\begin{minipage}{\linewidth}\scriptsize\raggedright"]
-        lines += [escape(note) + r"\par" for note in notes]
-        lines.append(r"\end{minipage}")
+        lines += [_paragraphs(notes), r"\end{minipage}"]
     return "\n".join([*lines, r"\end{table}"]) + "\n"
+
+
+def _wrapped(sheet: Sheet) -> list[int]:
+    """The label columns that hold a long text, which then takes several lines."""
+    return [i for i in range(sheet.labels) if any(len(str(row[i])) > _LABEL for row in sheet.rows)]
+
+
+def _width(sheet: Sheet) -> int:
+    """Of a column that wraps, in em, about two letters each."""
+    return 4 + 16 // sheet.labels
+
+
+def _paragraphs(notes: Sequence[str]) -> str:
+    return "\n".join(breakable(note) + r"\par" for note in notes)
 
 
 def _head(title: str, figures: bool) -> str:
@@ -81,8 +112,14 @@ def _head(title: str, figures: bool) -> str:
     return rf"\shortstack[r]{{{escape(upper)}\\{escape(lower)}}}" if upper else escape(lower)
 
 
-def _row(row: tuple[str | Cell, ...]) -> str:
-    return " & ".join(escape(item) if isinstance(item, str) else _cell(item) for item in row) + r" \\"
+def _row(row: tuple[str | Cell, ...], wrapped: Sequence[int]) -> str:
+    texts = []
+    for place, item in enumerate(row):
+        if isinstance(item, Cell):
+            texts.append(_cell(item))
+        else:
+            texts.append(rf"\raggedright {breakable(item)}" if place in wrapped else escape(item))
+    return " & ".join(texts) + r" \\"
 
 
 def _cell(cell: Cell) -> str:
@@ -91,4 +128,5 @@ def _cell(cell: Cell) -> str:
     mean = rf"\mathbf{{{cell.mean}}}" if cell.best else cell.mean
     # Small and without its zero, so that seven columns fit a page of one column.
     half = rf"{{\scriptstyle\pm{compact(cell.half)}}}" if cell.half else ""
-    return f"${mean}{half}${escape(cell.mark)}"
+    tied = r"^{\approx}" if cell.tied else ""
+    return f"${mean}{half}{tied}${escape(cell.mark)}"
