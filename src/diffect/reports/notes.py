@@ -1,10 +1,10 @@
 """What must be said beside a table so that it is not read as more than it is: one sentence each."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from scipy.special import stdtrit
-
+from diffect.reports import intervals
+from diffect.reports.cells import METRIC
 from diffect.runs import grid
 from diffect.runs.grid import Group
 from diffect.runs.statistics import Estimate
@@ -26,11 +26,11 @@ def lines(
     ranking = next(iter(estimates.values()))
     every = [estimate for row in estimates.values() for estimate in row]
     found = [_evidence(runs), *_study_notes(runs), *_different_data(runs), _order(groups, ranking)]
-    found += [*_interval(every), _too_sure([estimates, *by_category.values()]), training(runs), *_followers(runs)]
+    found += [*intervals.lines(runs, estimates, by_category), training(runs), *_followers(runs)]
     if any(run.record["study"] != "single" for run in runs):  # runs launched one by one were never a grid
         found += [_missing_runs(groups), _absent(groups, axes, holes)]
     found += [_unused(groups, ranking), _partial(every)]
-    found += _undefined(runs)
+    found += [*_undefined(runs), *_patchy(groups, estimates)]
     found += [f"† {category}: {text}" for category, texts in sorted(warned.items()) for text in texts]
     found += ["reference: figures that the field quotes; they were not measured here.", _devices(runs)]
     return [line for line in found if line]
@@ -126,38 +126,6 @@ def _followers(runs: Sequence[Run]) -> list[str]:
     return found
 
 
-def _interval(estimates: Sequence[Estimate]) -> list[str]:
-    sources = {source for estimate in estimates for source in estimate.sources}
-    ways = {"seeds": "seeds (Student's t)", "images": "test images (bootstrap)"}
-    if "categories" in sources:
-        return [
-            "±: half-width of a 95% interval over the categories, taken as a sample of their kind (Student's t);"
-            " by category, over seeds and test images."
-        ]
-    if not sources:
-        return ["no interval: there is one seed, and the records hold no bootstrap replicates."]
-    over = " and ".join(text for source, text in ways.items() if source in sources)
-    found = [f"±: half-width of a 95% interval over {over}; the categories are taken as fixed."]
-    if "seeds" not in sources:
-        found.append("one seed: the intervals do not cover what another seed would change.")
-        return found
-    fewest = min(len(estimate.seeds) for estimate in estimates if "seeds" in estimate.sources)
-    if fewest <= 3:
-        t = float(stdtrit(fewest - 1, 0.975))
-        found.append(f"{fewest} seeds say little: Student's factor is {t:.1f}, hence the wide intervals.")
-    if any(e.value is not None and e.sources and "seeds" not in e.sources for e in estimates):
-        found.append("§ no two whole seeds: this interval covers the test images only, so it looks narrower.")
-    return found
-
-
-def _too_sure(tables: Iterable[Mapping[str, Sequence[Estimate]]]) -> str:
-    """No false alarm in 16 images does not prove that there never is one, but no resample holds any."""
-    rows = (row for table in tables for row in table.values())
-    if not any(estimate.image_error == 0 for row in rows for estimate in row):
-        return ""
-    return "± of a figure that no resample of the test images changes, such as 0 or 1, is too small."
-
-
 def _missing_runs(groups: Sequence[Group]) -> str:
     names = [
         " ".join([*group.values, category, f"seed {seed}"]) for group in groups for category, seed in group.missing
@@ -204,6 +172,24 @@ def _undefined(runs: Sequence[Run]) -> list[str]:
             for metric, reason in (found if isinstance(found, dict) else {}).items():
                 reasons.setdefault(" ".join(str(reason).split()), set()).add(f"{category} {metric}")
     return [f"undefined: {listed(sorted(names))}: {reason}." for reason, names in sorted(reasons.items())]
+
+
+def _patchy(groups: Sequence[Group], estimates: Mapping[str, Sequence[Estimate]]) -> list[str]:
+    """Figures that some runs lack and whose records do not say why; and those that all lack."""
+    found = []
+    for metric in estimates:
+        lacking: list[str] = []
+        cells = [(group, cell, run) for group in groups for cell, run in sorted(group.by_cell.items())]
+        for group, (category, seed), run in cells:
+            said = ((run.record.get("undefined") or {}).get(category) or {}).get(metric)
+            if grid.figure(run, category, metric) is None and not said:
+                lacking.append(" ".join([*group.values, category, f"seed {seed}"]))
+        if len(lacking) == len(cells):
+            found.append(f"{METRIC[metric].title}: no run has a finite figure.")
+        elif lacking:
+            title = f"{METRIC[metric].title}: no finite figure in {len(lacking)} of {len(cells)} cells"
+            found.append(f"{title} ({listed(lacking)}); what is said of it is made of the others.")
+    return found
 
 
 def _devices(runs: Sequence[Run]) -> str:

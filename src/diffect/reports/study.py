@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from diffect.reports import differences, notes, sheets
+from diffect.reports import differences, notes, sheets, standing
 from diffect.reports.cells import Sheet
 from diffect.reports.differences import COMPARED, Comparison
 from diffect.reports.sheets import BY_CATEGORY, COLUMNS, Estimates
@@ -95,6 +95,9 @@ def build(
             for category, found in by_category.items()
         }
         pages += sheets.by_category(name, axes, groups, by_category, tied_in, warned)
+    ranks = ranking(_blocks(name, runs, groups, estimates, estimand), BLOCKS[estimand])
+    firsts = stability(_blocks(name, runs, groups, estimates, FIXED))
+    said = notes.lines(runs, groups, axes, holes, estimates, by_category, warned)
     return Study(
         name=name,
         axes=axes,
@@ -104,11 +107,11 @@ def build(
         by_category=by_category,
         comparison=comparison,
         sheets=tuple(pages),
-        notes=tuple(notes.lines(runs, groups, axes, holes, estimates, by_category, warned)),
+        notes=(*said, *standing.lines(ranks, firsts, estimand)),
         left_out=tuple(left_out),
         estimand=estimand,
-        ranking=ranking(_blocks(name, runs, groups, estimand), BLOCKS[estimand]),
-        stability=stability(_blocks(name, runs, groups, FIXED)),
+        ranking=ranks,
+        stability=firsts,
     )
 
 
@@ -147,11 +150,15 @@ def _tied(
     return differences.tied(groups, row, metric, _wanted(runs, metric, only), estimand)
 
 
-def _blocks(name: str, runs: Sequence[Run], groups: Sequence[Group], estimand: str) -> dict[str, dict[Any, float]]:
-    """By group, the image AUROC of each block."""
+def _blocks(
+    name: str, runs: Sequence[Run], groups: Sequence[Group], estimates: Estimates, estimand: str
+) -> dict[str, dict[Any, float]]:
+    """By group that has every category, the image AUROC of each block."""
     wanted = _wanted(runs, RANKED)
     return {
-        group.label or name: estimands.blocks(estimand, grid.cells(group.runs, RANKED)[0], wanted) for group in groups
+        group.label or name: estimands.blocks(estimand, grid.cells(group.runs, RANKED)[0], wanted)
+        for group, estimate in zip(groups, estimates[RANKED], strict=True)
+        if estimate.comparable
     }
 
 

@@ -8,6 +8,7 @@ from diffect.reports.study import Study
 from diffect.runs.statistics import Estimate
 
 POOLED = "all"  # the category of a mean over all of them
+_TESTS = ("blocks", "permutation_p", "wilcoxon_p", "g_z", "superiority")
 _PARTS = ("value", "half", "seeds", "sources", "missing")
 
 
@@ -23,14 +24,24 @@ def means(study: Study) -> str:
 
 
 def differences(study: Study) -> str:
-    """differences.csv: each group less the baseline, with its paired 95% half-width; p is Holm's adjusted one."""
+    """differences.csv: each group less the baseline, with its paired 95% half-width; each p is Holm's adjusted one."""
     rows: list[tuple[object, ...]] = []
     if (found := study.comparison) is not None:
         for metric, row in found.differences.items():
             for group, pairs, one in zip(found.groups, found.pairs, row, strict=True):
                 what = (*group.values, found.baseline.label, metric)
-                rows.append((*what, *_parts(one.estimate), pairs.count, one.p, one.shown))
-    return _text((*study.axes, "baseline", "metric", *_PARTS, "pairs", "p", "shown"), rows)
+                tests = (len(one.blocks), one.permutation, one.wilcoxon, one.standardised, one.superiority)
+                rows.append((*what, *_parts(one.estimate), pairs.count, one.p, one.shown, *tests))
+    return _text((*study.axes, "baseline", "metric", *_PARTS, "pairs", "p", "shown", *_TESTS), rows)
+
+
+def ranks(study: Study) -> str:
+    """ranks.csv: each group's average rank by image AUROC, and how often it is first when the seeds are drawn again."""
+    found, firsts = study.ranking, study.stability
+    shares = dict(zip(firsts.groups, firsts.shares or (None,) * len(firsts.groups), strict=True))
+    test = (found.blocks, found.statistic, found.p, found.critical_difference)
+    rows = [(name, rank, *test, shares.get(name)) for name, rank in zip(found.groups, found.ranks, strict=True)]
+    return _text(("group", "rank", "blocks", "chi2", "p", "critical_difference", "first"), rows)
 
 
 def _parts(estimate: Estimate) -> tuple[object, ...]:

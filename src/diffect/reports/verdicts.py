@@ -57,9 +57,9 @@ def _too_few(found: Comparison) -> str:
         return ""
     smallest = min(1.0, found.family * smallest_p(few[-1]))
     return (
-        f"too few for a test: {few[-1]} {BLOCKS[found.estimand]} give no p below {smallest_p(few[-1]):.2g}, after"
-        f" Holm's correction for {found.family} tests {smallest:.2g}, so none is printed; it takes"
-        f" {blocks_needed(found.family, LEVEL)}."
+        f"too few for a test: {few[-1]} {BLOCKS[found.estimand]} give no p below {smallest_p(few[-1]):.2g}"
+        f" ({smallest:.2g} after Holm's correction for {found.family} tests), so none is printed;"
+        f" {blocks_needed(found.family, LEVEL)} could."
     )
 
 

@@ -19,7 +19,7 @@ FEWEST_BLOCKS, FEWEST_GROUPS = 5, 3
 class Ranking:
     """The groups by their average rank over the blocks, the best (rank 1) first, and which cannot be told apart.
 
-    `statistic` is Iman and Davenport's F of Friedman's test, `p` its p. `cliques` are the longest stretches of
+    `statistic` is Friedman's chi2, `p` that of Iman and Davenport's F of it. `cliques` are the longest stretches of
     `groups`, as their places, whose ranks differ by less than `critical_difference`. Where there are too few
     blocks or groups for the test, these are None and empty, and `reason` says why.
     """
@@ -38,7 +38,7 @@ def ranking(figures: Mapping[str, Mapping[Any, float]], unit: str) -> Ranking:
     """The ranking of the groups by `figures`[group][block], higher is better, over the blocks that all of them have.
 
     `unit` names the blocks, as "seeds". Friedman's chi2 with average ranks R_j of k groups over N blocks, ties
-    allowed for, and the F of it (Iman and Davenport 1980, Commun. Stat. A 9):
+    allowed for, and the F of it (Iman and Davenport 1980, Commun. Stat. A 9), whose p is nearer what it should be:
 
         chi2 = (k - 1) N^2 sum_j (R_j - (k+1)/2)^2 / sum_ij (r_ij - (k+1)/2)^2
         F = (N - 1) chi2 / (N (k - 1) - chi2)  with k - 1 and (k - 1) (N - 1) degrees of freedom
@@ -67,7 +67,7 @@ def ranking(figures: Mapping[str, Mapping[Any, float]], unit: str) -> Ranking:
 
 
 def friedman(ranks: Floats) -> tuple[float, float]:
-    """Iman and Davenport's F and its p, of ranks (blocks, groups); p is at least that of full agreement."""
+    """Friedman's chi2 and the p of Iman and Davenport's F, at least that of full agreement; ranks (blocks, groups)."""
     blocks, groups = ranks.shape
     centred = ranks - (groups + 1) / 2
     spread = float(np.square(centred).sum())
@@ -75,10 +75,11 @@ def friedman(ranks: Floats) -> tuple[float, float]:
         return 0.0, 1.0
     chi2 = (groups - 1) * blocks**2 * float(np.square(centred.mean(axis=0)).sum()) / spread
     left = blocks * (groups - 1) - chi2
-    statistic = math.inf if left < 1e-9 else (blocks - 1) * chi2 / left
     agreement = math.exp((1 - blocks) * math.lgamma(groups + 1))  # k! orders, the same one in every block
-    p = agreement if math.isinf(statistic) else float(fdtrc(groups - 1, (groups - 1) * (blocks - 1), statistic))
-    return statistic, max(p, agreement)
+    if left < 1e-9:
+        return chi2, agreement
+    F = (blocks - 1) * chi2 / left
+    return chi2, max(agreement, float(fdtrc(groups - 1, (groups - 1) * (blocks - 1), F)))
 
 
 def critical_difference(groups: int, blocks: int) -> float:

@@ -1,0 +1,75 @@
+"""What the intervals of a table were made from, and how far they can be trusted: one sentence each."""
+
+from collections.abc import Mapping, Sequence
+
+from scipy.special import stdtrit
+
+from diffect.reports.cells import IMAGES, METRIC, marks
+from diffect.runs.achieved import achieved
+from diffect.runs.estimands import FIXED, RANDOM
+from diffect.runs.statistics import FEWEST_CATEGORIES, Estimate
+from diffect.runs.table import Run
+
+Table = Mapping[str, Sequence[Estimate]]  # by metric, an estimate per group
+
+
+def lines(runs: Sequence[Run], pooled: Table, by_category: Mapping[str, Table]) -> list[str]:
+    """The notes on the intervals of the means over all categories, and of those in each."""
+    tables = [pooled, *by_category.values()]
+    found = [*_interval(pooled), _images_only(tables), _joint(runs, pooled), _too_sure(tables)]
+    return [line for line in found if line]
+
+
+def _interval(table: Table) -> list[str]:
+    estimates = [estimate for row in table.values() for estimate in row]
+    sources = {source for estimate in estimates for source in estimate.sources}
+    ways = {"seeds": "seeds (Student's t)", "images": "test images (bootstrap)"}
+    if "categories" in sources:
+        fewest = min(len(estimate.categories) for estimate in estimates if "categories" in estimate.sources)
+        over = "±: half-width of a 95% interval over the categories, taken as a sample of their kind (Student's t)"
+        found = [f"{over}; by category, over seeds and test images.", *_achieved(RANDOM, fewest)]
+        for metric, row in table.items():
+            if any(estimate.value is not None and not estimate.sources for estimate in row):
+                found.append(f"{METRIC[metric].title}: no interval, fewer than {FEWEST_CATEGORIES} categories have it.")
+        return found
+    if not sources:
+        return ["no interval: there is one seed, and the records hold no bootstrap replicates."]
+    over = " and ".join(text for source, text in ways.items() if source in sources)
+    found = [f"±: half-width of a 95% interval over {over}; the categories are taken as fixed."]
+    if "seeds" not in sources:
+        found.append("one seed: the intervals do not cover what another seed would change.")
+        return found
+    fewest = min(len(estimate.seeds) for estimate in estimates if "seeds" in estimate.sources)
+    if fewest <= 3:
+        t = float(stdtrit(fewest - 1, 0.975))
+        found.append(f"{fewest} seeds say little: Student's factor is {t:.1f}, hence the wide intervals.")
+    if "images" in sources:
+        found += _achieved(FIXED, fewest)
+    return found
+
+
+def _achieved(estimand: str, blocks: int) -> list[str]:
+    """How often such intervals held the truth, where there are too few blocks to promise 95%."""
+    known = achieved(estimand, blocks)
+    return [] if known is None else [known.of_means]
+
+
+def _images_only(tables: Sequence[Table]) -> str:
+    if not any(IMAGES in mark for table in tables for row in table.values() for mark in marks(row)):
+        return ""
+    return f"{IMAGES} no two whole seeds: this interval covers the test images only, so it looks narrower."
+
+
+def _joint(runs: Sequence[Run], table: Table) -> str:
+    random = any("categories" in estimate.sources for row in table.values() for estimate in row)
+    if not random or all(len(run.unit[0]) == 1 for run in runs):
+        return ""
+    return "runs of several categories: what a seed does to all of them alike is not in the interval."
+
+
+def _too_sure(tables: Sequence[Table]) -> str:
+    """No false alarm in 16 images does not prove that there never is one, but no resample holds any."""
+    rows = (row for table in tables for row in table.values())
+    if not any(estimate.image_error == 0 for row in rows for estimate in row):
+        return ""
+    return "± of a figure that no resample of the test images changes, such as 0 or 1, is too small."
