@@ -7,6 +7,7 @@ from PIL import Image
 from records import make, schedule, study_records
 
 from diffect.reports import figures, maps, study
+from diffect.reports.figures import levels, pareto
 from diffect.runs.record import PANEL
 from diffect.runs.table import Run
 
@@ -50,6 +51,55 @@ def test_namesakes_without_an_axis_are_numbered() -> None:
     assert [entry["name"] for entry in figures.schedules_of(built(records))] == ["cosine", "cosine #2"]
 
 
+def leveled(records: list) -> list:
+    """The records with what each of three levels alone would give."""
+    for place, record in enumerate(records):
+        rows = [
+            {"log_snr": level, "image_auroc": 0.9 - 0.01 * (place % 5), "pixel_aupro_30": 0.8 + 0.01 * level}
+            for level in (-1.0, 1.0, 3.0)
+        ]
+        record["levels"] = dict.fromkeys(record["categories"], rows)
+    return records
+
+
+def test_every_figure_of_a_study_is_drawn_the_same_twice(tmp_path: Path) -> None:
+    found = built(leveled(study_records(seeds=(0, 1, 2, 3, 4))))
+    for folder in ("a", "b"):
+        assert figures.write(found, tmp_path / folder) == []
+    names = sorted(f"{name}{suffix}" for name in figures.FIGURES for suffix in (".pdf", ".png"))
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == names
+    for name in names:
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
+
+
+def test_what_cannot_be_drawn_has_a_reason_and_no_old_picture(tmp_path: Path) -> None:
+    assert figures.write(built(leveled(study_records(seeds=(0, 1, 2, 3, 4)))), tmp_path) == []
+    records = study_records(seeds=(0, 1))
+    for place, record in enumerate(records):
+        record["schedule"] = None
+        record["device"] = f"machine {place % 2}"
+        for values in record["metrics"].values():
+            values |= dict.fromkeys(("image_auroc", "image_tpr_at_5fpr", "pixel_aupro_30"))
+    reasons = figures.write(built(records), tmp_path)
+    assert [reason.split(":")[0] for reason in reasons] == list(figures.FIGURES)
+    assert "no record holds a noise schedule" in reasons[0]
+    assert "2 different devices" in reasons[3]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_level_that_only_some_cells_have_is_not_drawn() -> None:
+    records = leveled(study_records(names=("cosine",)))
+    records[0]["levels"]["brick"] = records[0]["levels"]["brick"][1:]
+    (group,) = built(records).groups
+    assert [level for level, _ in levels.curve(group, "image_auroc")] == [1.0, 3.0]
+    assert levels.curve(group, "image_auroc")[0][1].half is not None
+
+
+def test_the_pareto_front_is_what_nothing_beats_in_both() -> None:
+    points = {0: (10.0, 0.8), 1: (20.0, 0.9), 2: (15.0, 0.7), 3: (30.0, 0.9), 4: (5.0, 0.5), 5: (20.0, 0.85)}
+    assert pareto.front(points) == [4, 0, 1]
+
+
 def test_maps_are_never_enlarged_and_a_torn_panel_is_named(tmp_path: Path) -> None:
     records = [make(name) for name in ("cosine", "linear", "edm")]
     for record, size in zip(records, ((3000, 1200), (40, 30), None), strict=True):
@@ -67,6 +117,6 @@ def test_maps_are_never_enlarged_and_a_torn_panel_is_named(tmp_path: Path) -> No
 
 def test_many_groups_stay_a_picture(tmp_path: Path) -> None:
     records = [make(f"name {i}", signature=f"{i:012x}") for i in range(60)]
-    _, png = figures.comparison_figure(built(records), tmp_path / "comparison")
-    with Image.open(png) as image:
-        assert image.height < 6000
+    assert figures.comparison_figure(built(records), tmp_path / "comparison") is None
+    with Image.open(tmp_path / "comparison.png") as image:
+        assert image.height < 3600  # 18 inches

@@ -1,9 +1,14 @@
-"""One style for all figures, and one way to save them: as PDF and PNG, the same bytes every time."""
+"""One style for all figures, and one way to save them: as PDF and PNG, the same bytes every time.
+
+They are drawn at the size at which a page shows them, so that their letters are as large as those around them.
+"""
 
 import io
+import math
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -16,6 +21,9 @@ from diffect.runs.record import write_atomic
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
 LINES = ("-", "--", "-.", ":")
 MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*")
+GREY = "#555555"
+WIDTH = 7.0  # inches: of a page's text, or of both its columns
+NAMED = 16  # lines or points that a legend can tell apart
 
 _STYLE: dict[str, Any] = {
     "font.size": 8,
@@ -31,7 +39,7 @@ _STYLE: dict[str, Any] = {
     "lines.linewidth": 1.4,
     "pdf.fonttype": 42,  # outlines that stay text, embedded
     "pdf.compression": 6,
-    "savefig.dpi": 160,
+    "savefig.dpi": 200,
     "path.simplify": False,
     "text.usetex": False,
     "text.parse_math": False,  # a name with dollar signs is a name
@@ -46,11 +54,33 @@ def style() -> AbstractContextManager[None]:
     return matplotlib.rc_context(settings)
 
 
-def new(width: float, height: float) -> Figure:
+def new(width: float, height: float, layout: Literal["constrained", "none"] = "constrained") -> Figure:
     """An empty figure of `width` x `height` inches; without pyplot, so no window system is looked for."""
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = Figure(figsize=(width, height), layout=layout)
     FigureCanvasAgg(figure)
     return figure
+
+
+def look(place: int) -> dict[str, Any]:
+    """Colour and line style of the line at `place`; 32 of them differ."""
+    return {"color": COLOURS[place % len(COLOURS)], "linestyle": LINES[(place // len(COLOURS) + place) % len(LINES)]}
+
+
+def marker(place: int) -> str:
+    """The marker of the point at `place`, so that colour and marker together differ for 64."""
+    return MARKERS[(place // len(COLOURS) + place) % len(MARKERS)]
+
+
+def legend_columns(names: Sequence[str]) -> int:
+    """As many columns as fit under a figure of the full width, no more than fill their rows."""
+    most = max(1, 104 // (max(map(len, names), default=1) + 8))
+    return math.ceil(len(names) / max(1, math.ceil(len(names) / most))) or 1
+
+
+def shorten(text: str, limit: int = 48) -> str:
+    """`text` on one line, its end left out where it is too long."""
+    flat = " ".join(text.split())
+    return flat if len(flat) <= limit else flat[: limit - 1] + "…"
 
 
 def save(figure: Figure, path: Path) -> tuple[Path, Path]:

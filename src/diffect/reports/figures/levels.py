@@ -1,0 +1,76 @@
+"""What each scoring level alone would give: metric against log-SNR, a line per group."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+
+from diffect.reports.cells import METRIC, short
+from diffect.reports.study import Study
+from diffect.reports.style import GREY, WIDTH, legend_columns, look, marker, new, save, shorten, style
+from diffect.runs.grid import Group
+from diffect.runs.statistics import Estimate, Unit, fixed_mean
+
+METRICS = ("image_auroc", "pixel_aupro_30")
+_NAMED = 8  # lines with intervals that can be told apart; more groups are grey
+
+Curve = list[tuple[float, Estimate]]  # by log-SNR, ascending
+
+
+def levels_figure(study: Study, path: Path) -> str | None:
+    """Draw each group's mean at each level, with its 95% interval over seeds; or the reason why there is nothing.
+
+    A mean is over categories and seeds, at the levels that all of the group's runs were judged at. Groups that were
+    scored without levels are left out.
+    """
+    curves = {metric: [curve(group, metric) for group in study.groups] for metric in METRICS}
+    drawn = [place for place in range(len(study.groups)) if any(curves[metric][place] for metric in METRICS)]
+    if not drawn:
+        return "levels: no record says what each scoring level alone would give, so there is no figure of them"
+    with style():
+        names = [shorten(study.label(study.groups[place])) for place in drawn[:_NAMED]]
+        columns = legend_columns(names)
+        figure = new(WIDTH, 2.4 + 0.16 * math.ceil(len(names) / columns))
+        for axis, metric in zip(figure.subplots(1, len(METRICS)), METRICS, strict=True):
+            _panel(axis, [curves[metric][place] for place in drawn], names)
+            axis.set(title=METRIC[metric].title, xlabel="log-SNR of the scoring level")
+        handles, labels = figure.axes[0].get_legend_handles_labels()
+        more = len(drawn) - len(names)
+        title = ", ".join(short(study.axes)) + (f" (grey: {more} more)" if more else "")
+        figure.legend(handles[::-1], labels[::-1], loc="outside lower center", ncols=columns, title=title or None)
+        save(figure, path)
+    return None
+
+
+def _panel(axis: Axes, curves: Sequence[Curve], names: Sequence[str]) -> None:
+    every = [level for line in curves for level, _ in line]
+    nudge = (max(every, default=0.0) - min(every, default=0.0) or 1.0) / 120
+    for place, line in reversed(list(enumerate(curves))):  # the first on top
+        levels = [level for level, _ in line]
+        means = [estimate.value or 0.0 for _, estimate in line]
+        if place >= len(names):
+            axis.plot(levels, means, color="#cccccc", linewidth=0.8, zorder=1)
+            continue
+        moved = [level + nudge * (place - (len(names) - 1) / 2) for level in levels]  # side by side, not on top
+        halves = [estimate.half or 0.0 for _, estimate in line]
+        bars: dict[str, Any] = {"capsize": 1.5, "elinewidth": 0.8, "markersize": 3.5}
+        axis.errorbar(moved, means, halves, marker=marker(place), label=names[place], **bars, **look(place))
+    if not every:
+        axis.text(0.5, 0.5, "no values", transform=axis.transAxes, ha="center", va="center", color=GREY)
+
+
+def curve(group: Group, metric: str) -> Curve:
+    """The group's mean at each level that all of its cells with levels have."""
+    cells: dict[Unit, dict[float, float]] = {}
+    for run in group.runs:
+        for category, rows in (run.record.get("levels") or {}).items():
+            unit = (str(category), run.unit[1])
+            cells[unit] = {float(row["log_snr"]): row[metric] for row in rows if row.get(metric) is not None}
+    known = [values for values in cells.values() if values]
+    if not known:
+        return []
+    shared = sorted(set.intersection(*(set(values) for values in known)))
+    means = ((level, fixed_mean({unit: v.get(level) for unit, v in cells.items()})) for level in shared)
+    return [(level, estimate) for level, estimate in means if estimate.value is not None]
