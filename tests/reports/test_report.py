@@ -21,6 +21,7 @@ ALL = [
     "comparison.pdf",
     "comparison.png",
     "differences.csv",
+    "long.csv",
     "runs.csv",
     "schedules.pdf",
     "schedules.png",
@@ -229,11 +230,11 @@ def test_the_config_takes_a_plain_name_and_lets_hydra_write_nothing(tmp_path: Pa
 def test_nothing_to_report_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="holds no runs yet"):
         go(tmp_path, "???")
-    with pytest.raises(ValueError, match=r"no folder .*outputs/demo.*diffect train experiment=demo"):
+    with pytest.raises(ValueError, match=r"no runs of 'demo' in .*holds no runs yet.*diffect train experiment=demo"):
         go(tmp_path)
     outputs = tmp_path / "outputs" / "demo"
     outputs.mkdir(parents=True)
-    with pytest.raises(ValueError, match="there are no runs in"):
+    with pytest.raises(ValueError, match=r"there are no runs in .*diffect train experiment=demo"):
         go(tmp_path)
     with pytest.raises(ValueError, match="did you mean demo"):
         go(tmp_path, "dmo")

@@ -1,23 +1,25 @@
-"""A folder of records becomes one table; nothing is left out without a reason or counted twice."""
+"""Records become tables: the long one, the wide one, and the grid of a study with its groups and holes."""
 
+import csv
+import io
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
-import pytest
 from records import lay, make, study_records
 
-from diffect.runs import grid, table
-from diffect.runs.record import METRICS, RECORD
+from diffect.runs import grid, sources, table
+from diffect.runs.record import METRICS
 
 
-def reasons(left_out: list[table.LeftOut]) -> dict[str, str]:
-    return {item.name: item.reason for item in left_out}
+def load(folder: Path, records: list[dict[str, Any]]) -> list[table.Run]:
+    return list(sources.read(str(lay(folder, records))).runs)
 
 
 def test_a_crossed_study_is_read_in_one_order(tmp_path: Path) -> None:
-    runs, left_out = table.load(lay(tmp_path, study_records()), "demo")
-    assert len(runs) == 24 and left_out == []
+    runs = load(tmp_path, study_records())
+    assert len(runs) == 24
     assert grid.axes(runs) == ("schedule",)
     found = grid.groups(runs, ("schedule",))
     assert [group.values for group in found] == [("cosine",), ("edm",), ("laplace",), ("linear",)]
@@ -29,48 +31,12 @@ def test_a_crossed_study_is_read_in_one_order(tmp_path: Path) -> None:
     assert first.lo is not None and first.value is not None and first.lo < first.value
 
 
-def test_what_is_left_out_is_named_with_its_reason(tmp_path: Path) -> None:
-    lay(tmp_path, [make()])
-    lay(tmp_path, [make("linear", status="running"), make("edm", status="failed", error="a\nNaN at step 3")])
-    lay(tmp_path, [make("laplace", study="other")])
-    (tmp_path / "0123456789ab").mkdir()
-    (tmp_path / "report").mkdir()
-    (tmp_path / "torn").mkdir()
-    (tmp_path / "torn" / RECORD).write_text('{"format": 1')
-    runs, left_out = table.load(tmp_path, "demo")
-    assert len(runs) == 1
-    found = sorted(reasons(left_out).values())
-    assert [reason.split(":")[0] for reason in found] == [
-        "corrupt",
-        "failed",
-        "of another study",
-        "unfinished",
-        "unfinished",
-    ]
-    assert "failed: a NaN at step 3" in found
-    assert "report" not in reasons(left_out)
-
-
-def test_a_second_run_of_the_same_cell_is_never_a_second_seed(tmp_path: Path) -> None:
-    old = make(signature="a" * 12)
-    new = make(signature="b" * 12, created="2026-02-01T00:00:00Z", versions={"diffect": "0.2.0"})
-    copy = make("linear")
-    lay(tmp_path, [old, new, copy])
-    (tmp_path / "copied").mkdir()
-    (tmp_path / "copied" / RECORD).write_bytes((tmp_path / copy["signature"] / RECORD).read_bytes())
-    runs, left_out = table.load(tmp_path)
-    assert len(runs) == 2
-    found = reasons(left_out)
-    assert found["a" * 12].startswith("superseded") and "versions.diffect" in found["a" * 12]
-    assert found[copy["signature"]].startswith("duplicate: copied")
-
-
 def test_only_choices_that_change_a_number_make_an_axis(tmp_path: Path) -> None:
     records = study_records(names=("cosine", "linear"), seeds=(0, 1))
     for record in records:
         record["choices"] |= {"seed": str(record["seed"]), "data.root": f"/data/{record['categories'][0]}"}
         record["choices"]["tracking"] = f"{record['seed']}"
-    runs, _ = table.load(lay(tmp_path, records))
+    runs = load(tmp_path, records)
     assert grid.axes(runs) == ("schedule",)
 
 
@@ -82,8 +48,8 @@ def test_shots_and_an_override_that_some_runs_lack_are_axes(tmp_path: Path) -> N
                 record["choices"]["data.shots"] = shots
             record["signature"] = f"{len(records):012x}"
             records.append(record)
-    runs, left_out = table.load(lay(tmp_path, records))
-    assert left_out == []
+    runs = load(tmp_path, records)
+    assert len(runs) == 9
     assert grid.axes(runs) == ("data.shots",)
     assert [group.values[0] for group in grid.groups(runs, ("data.shots",))] == ["2", "10", "default"]
 
@@ -92,7 +58,7 @@ def test_trained_alone_or_together_is_an_axis(tmp_path: Path) -> None:
     alone = study_records(names=("cosine",), categories=("a", "b"), seeds=(0,))
     joint = make("cosine", "a", 0, signature="f" * 12, categories=["a", "b"])
     joint["metrics"]["b"] = joint["metrics"]["a"]
-    runs, _ = table.load(lay(tmp_path, [*alone, joint]))
+    runs = load(tmp_path, [*alone, joint])
     assert grid.axes(runs) == ("data.category",)
     found = grid.groups(runs, ("data.category",))
     assert [group.values[0] for group in found] == ["2 together: a+b", "alone"]
@@ -161,7 +127,7 @@ def test_runs_pair_only_on_the_same_images() -> None:
 
 def test_holes_are_found(tmp_path: Path) -> None:
     records = study_records(names=("cosine", "linear"), categories=("a", "b"), seeds=(0, 1))
-    runs, _ = table.load(lay(tmp_path, records[:-1]))
+    runs = load(tmp_path, records[:-1])
     full, short = grid.groups(runs, grid.axes(runs))
     assert full.missing == () and short.missing == (("b", 1),)
     assert (full.planned, short.planned) == (4, 4)
@@ -172,7 +138,7 @@ def test_holes_are_found(tmp_path: Path) -> None:
 def test_csv_holds_every_digit_and_empty_for_null(tmp_path: Path) -> None:
     record = make()
     record["metrics"]["brick"]["pixel_ap"] = None
-    runs, _ = table.load(lay(tmp_path, [record]))
+    runs = load(tmp_path, [record])
     header, row = table.to_csv(runs, ()).splitlines()
     found = dict(zip(header.split(","), row.split(","), strict=True))
     assert found["image_auroc"] == repr(record["metrics"]["brick"]["image_auroc"])
@@ -181,14 +147,29 @@ def test_csv_holds_every_digit_and_empty_for_null(tmp_path: Path) -> None:
     assert (found["image_tpr_at_5fpr_lo"], found["image_tpr_at_5fpr_hi"]) == (repr(lo), repr(hi))
 
 
-def test_no_folder_is_a_sentence(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="is no folder"):
-        table.load(tmp_path / "none")
+def test_the_long_table_has_a_row_per_figure_and_a_column_per_choice(tmp_path: Path) -> None:
+    records = study_records(names=("cosine", "linear"), categories=("a", "b"), seeds=(0, 1))
+    records[0]["choices"] |= {"denoiser.width": "8", "data.root": "/data", "seed": "0"}
+    records[0]["wandb"] = {"id": "x1y2"}
+    records[0]["metrics"]["a"]["pixel_ap"] = None
+    text = table.to_long_csv(load(tmp_path, records))
+    found = list(csv.DictReader(io.StringIO(text)))
+    assert len(found) == 8 * len(METRICS)
+    choices = ["data", "denoiser", "denoiser.width", "schedule"]
+    figures = ["category", "seed", "metric", "value", "lo", "hi"]
+    assert list(found[0]) == ["run", "signature", "experiment", *choices, *figures]
+    (row,) = (row for row in found if row["run"] == "x1y2" and row["metric"] == "image_auroc")
+    value = records[0]["metrics"]["a"]["image_auroc"]
+    lo, hi = records[0]["intervals"]["a"]["image_auroc"]
+    assert (row["value"], row["lo"], row["hi"]) == (repr(value), repr(lo), repr(hi))
+    assert (row["signature"], row["denoiser.width"]) == (records[0]["signature"], "8")
+    assert found[-1]["run"] == found[-1]["signature"] and found[-1]["denoiser.width"] == "default"
+    assert [row["value"] for row in found if row["run"] == "x1y2" and row["metric"] == "pixel_ap"] == [""]
 
 
 def test_runs_and_reports_stand_without_torch_and_wandb() -> None:
     code = (
-        "import sys; import diffect.runs.grid, diffect.runs.wandb_files, diffect.commands.report;"
+        "import sys; import diffect.runs.grid, diffect.runs.wandb_api, diffect.commands.report;"
         "import diffect.reports.figures, diffect.reports.maps;"
         "print([m for m in ('torch', 'pytorch_lightning', 'diffusers', 'wandb') if m in sys.modules])"
     )

@@ -2,14 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from diffect.reports import differences, notes, sheets, standing
 from diffect.reports.cells import Sheet
 from diffect.reports.differences import COMPARED, Comparison
 from diffect.reports.sheets import BY_CATEGORY, COLUMNS, Estimates
-from diffect.runs import estimands, grid, table
+from diffect.runs import estimands, grid
 from diffect.runs.estimands import BLOCKS, FIXED
 from diffect.runs.grid import Group
 from diffect.runs.ranks import Ranking, ranking
@@ -43,22 +42,6 @@ class Study:
 
     def label(self, group: Group) -> str:
         return group.label or self.name
-
-
-def read(name: str, folder: Path, baseline: str | None = None, estimand: str = FIXED) -> Study:
-    """The study `name` from the records in `folder`/*/; ValueError with a way out where none is finished."""
-    hint = f"diffect train experiment={name}"
-    if not folder.is_dir():
-        raise ValueError(f"there are no runs of '{name}': no folder {folder}; make them with: {hint}")
-    runs, left_out = table.load(folder, name)
-    if not runs and not left_out:
-        raise ValueError(f"there are no runs in {folder}; make them with: {hint}")
-    if not runs:
-        raise ValueError(
-            f"none of the {len(left_out)} runs in {folder} is finished; the first, {left_out[0].name}, is"
-            f" {left_out[0].reason}; to go on: {hint}"
-        )
-    return build(name, runs, left_out, baseline, estimand)
 
 
 def build(

@@ -1,8 +1,7 @@
-"""From a folder of records to one long table, and to CSV; what is left out is named, with the reason."""
+"""Runs as tables: the long one, with a row per figure, and the wide one, with a row per run and category."""
 
 import csv
 import io
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,18 +11,20 @@ from typing import Any
 from diffect.runs import record as records
 from diffect.runs.signature import IRRELEVANT
 
-_SIGNATURE = re.compile(r"[0-9a-f]{12}")
-
-
 DEFAULT = "default"  # what stands for a choice in a run that did not make it
 
 
 @dataclass(frozen=True)
 class Run:
-    """A record and the folder that it came from."""
+    """A record and where it was found: the run's folder, or a W&B log or run, which hold no pictures."""
 
     folder: Path
     record: records.Record = field(repr=False)
+
+    @property
+    def name(self) -> str:
+        """What W&B calls the run, wherever its record was read from; its signature if it was never logged."""
+        return str((self.record.get("wandb") or {}).get("id") or self.record["signature"])
 
     @cached_property
     def choices(self) -> dict[str, str]:
@@ -46,7 +47,7 @@ class Run:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A folder that is not in the table, and why, in one clause."""
+    """What is not in the tables, a run by its signature or a file by its path, and why, in one clause."""
 
     name: str
     reason: str
@@ -54,7 +55,7 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Row:
-    """One figure of one run on one category."""
+    """One figure of one run on one category, with its 95% interval over the test images."""
 
     run: str
     signature: str
@@ -66,104 +67,6 @@ class Row:
     value: float | None
     lo: float | None
     hi: float | None
-
-
-def load(folder: Path, study: str | None = None) -> tuple[list[Run], list[LeftOut]]:
-    """The finished runs in `folder`/*/record.json by choices and seed, and what was left out and why.
-
-    With `study`, records of another study are left out. Of several runs with one signature, or with the
-    same choices, categories and seed, the last created one stays. Raises ValueError where `folder` is no
-    folder.
-    """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise ValueError(f"{folder} is no folder")
-    runs: list[Run] = []
-    left_out: list[LeftOut] = []
-    for entry in sorted(path for path in folder.iterdir() if path.is_dir()):
-        if not (entry / records.RECORD).exists():
-            # Reports and caches may lie beside the runs; only a folder named like a run is one without a
-            # record.
-            if _SIGNATURE.fullmatch(entry.name):
-                left_out.append(LeftOut(entry.name, "unfinished: it has no record yet"))
-            continue
-        try:
-            record = records.read(entry / records.RECORD)
-        except ValueError as error:
-            left_out.append(LeftOut(entry.name, f"corrupt: {error}"))
-            continue
-        reason = _unfit(record, study)
-        if reason is None:
-            runs.append(Run(entry, record))
-        else:
-            left_out.append(LeftOut(entry.name, reason))
-    kept, doubles = _settle(runs)
-    return kept, sorted([*left_out, *doubles], key=lambda item: item.name)
-
-
-def _unfit(record: records.Record, study: str | None) -> str | None:
-    if record["status"] == "failed":
-        return f"failed: {_line(record.get('error')) or 'it says not why'}"
-    if record["status"] != "finished":
-        return f"unfinished: its status is {record['status']}"
-    if study is not None and record["study"] != study:
-        return f"of another study: {_line(record['study'])}"
-    return None
-
-
-def _line(text: Any, limit: int = 160) -> str:
-    line = " ".join(str(text or "").split())
-    return line if len(line) <= limit else line[: limit - 1] + "…"
-
-
-def _settle(runs: Iterable[Run]) -> tuple[list[Run], list[LeftOut]]:
-    """One run per signature and per cell of the grid; a second would count as another seed."""
-    newest = sorted(runs, key=lambda run: (str(run.record.get("created") or ""), run.folder.name), reverse=True)
-    kept: list[Run] = []
-    left_out: list[LeftOut] = []
-    by_signature: dict[str, Run] = {}
-    by_cell: dict[Any, Run] = {}
-    for run in newest:
-        cell = (tuple(sorted(run.choices.items())), run.unit)
-        if (twin := by_signature.get(run.record["signature"])) is not None:
-            left_out.append(LeftOut(run.folder.name, f"duplicate: {twin.folder.name} has the same signature"))
-        elif (twin := by_cell.get(cell)) is not None:
-            what = _difference(run.record, twin.record)
-            reason = f"superseded: {twin.folder.name} has the same choices and seed and is newer ({what})"
-            left_out.append(LeftOut(run.folder.name, reason))
-        else:
-            by_signature[run.record["signature"]] = by_cell[cell] = run
-            kept.append(run)
-    return sorted(kept, key=_order), left_out
-
-
-def _order(run: Run) -> tuple[Any, ...]:
-    return (
-        sorted(run.choices.items()),
-        run.record["categories"],
-        run.record["seed"],
-        run.record["signature"],
-    )
-
-
-def _difference(old: records.Record, new: records.Record) -> str:
-    """What two records of one cell differ in: up to three keys of config and versions."""
-    a = _flat({"config": old.get("config"), "versions": old.get("versions"), "device": old.get("device")})
-    b = _flat({"config": new.get("config"), "versions": new.get("versions"), "device": new.get("device")})
-    keys = [key for key in sorted(a.keys() | b.keys()) if a.get(key) != b.get(key)]
-    if not keys:
-        return "their data or code differ"
-    names = [key.removeprefix("config.") for key in keys[:3]]
-    return "they differ in " + ", ".join(names) + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")
-
-
-def _flat(value: Any, where: str = "") -> dict[str, Any]:
-    if not isinstance(value, dict):
-        return {where: value}
-    flat: dict[str, Any] = {}
-    for key, item in value.items():
-        flat |= _flat(item, f"{where}.{key}" if where else str(key))
-    return flat
 
 
 def rows(runs: Iterable[Run]) -> list[Row]:
@@ -178,31 +81,55 @@ def rows(runs: Iterable[Run]) -> list[Row]:
             for metric in sorted(values, key=lambda name: (order.get(name, len(order)), name)):
                 lo, hi = intervals.get(metric) or (None, None)
                 cell = (str(category), int(record["seed"]), metric, values[metric], lo, hi)
-                long.append(Row(run.folder.name, record["signature"], record["study"], run.choices, *cell))
+                long.append(Row(run.name, record["signature"], record["study"], run.choices, *cell))
     return long
 
 
+def to_long_csv(runs: Sequence[Run]) -> str:
+    """long.csv: a row per run, category and metric, numbers by `repr`; every choice that any of the runs made."""
+    places = {"seed", "data.category", *IRRELEVANT}  # the first two have a column of their own
+    keys = sorted({key for run in runs for key in run.choices} - places)
+    header = ("run", "signature", "experiment", *keys, "category", "seed", "metric", "value", "lo", "hi")
+    lines = [
+        (
+            *(row.run, row.signature, row.experiment, *(row.choices.get(key, DEFAULT) for key in keys)),
+            *(row.category, row.seed, row.metric, *map(_number, (row.value, row.lo, row.hi))),
+        )
+        for row in rows(runs)
+    ]
+    return _csv(header, lines)
+
+
 def to_csv(runs: Iterable[Run], keys: Sequence[str]) -> str:
-    """The wide table as CSV: a row per run and category, the choices `keys`, all metrics by `repr`.
+    """runs.csv, the wide table: a row per run and category, the choices `keys`, all metrics by `repr`.
 
     Each metric has three columns: the figure, and the ends of its 95% interval over the test images.
     """
     names = [metric.name for metric in records.METRICS]
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
     columns = [column for name in names for column in (name, f"{name}_lo", f"{name}_hi")]
-    writer.writerow(("signature", "study", *keys, "category", "seed", *columns))
+    lines = []
     for run in runs:
         record = run.record
         for category in record["categories"]:
             values = record["metrics"].get(category, {})
             intervals = (record.get("intervals") or {}).get(category, {})
             figures = [
-                "" if figure is None else repr(figure)
+                _number(figure)
                 for name in names
                 for figure in (values.get(name), *(intervals.get(name) or (None, None)))
             ]
             choices = [run.choice(key) for key in keys]
-            row = (record["signature"], record["study"], *choices, category, record["seed"], *figures)
-            writer.writerow(row)
+            lines.append((record["signature"], record["study"], *choices, category, record["seed"], *figures))
+    return _csv(("signature", "study", *keys, "category", "seed", *columns), lines)
+
+
+def _number(figure: float | None) -> str:
+    return "" if figure is None else repr(figure)
+
+
+def _csv(header: Sequence[str], lines: Iterable[Sequence[Any]]) -> str:
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(lines)
     return buffer.getvalue()

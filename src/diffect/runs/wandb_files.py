@@ -61,7 +61,7 @@ def read(path: Path) -> records.Record:
     try:
         data = Path(path).read_bytes()
     except OSError as error:
-        raise ValueError(f"cannot read the W&B log {path}: {error.strerror or error}") from error
+        raise ValueError(f"{path} cannot be read: {error.strerror or error}") from error
     if not data.startswith(_HEADER):
         raise ValueError(f"{path} is no W&B log: its first bytes are {data[:7]!r}, expected {_HEADER!r}")
     summary: dict[str, str] = {}

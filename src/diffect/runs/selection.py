@@ -1,0 +1,172 @@
+"""Which of the runs that a source holds make a study's tables: the rest is named, with the reason."""
+
+import difflib
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from diffect.runs import record as records
+from diffect.runs.table import LeftOut, Run
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The runs of one study, in one order, and what is not among them.
+
+    `left_out` are runs of the study, the same whatever source they were read from. `ignored` is what only
+    this source holds besides: files that are no run, copies, earlier attempts, other studies.
+    """
+
+    study: str
+    runs: tuple[Run, ...]
+    left_out: tuple[LeftOut, ...]
+    ignored: tuple[LeftOut, ...]
+
+
+def select(found: Iterable[Run], unread: Sequence[LeftOut], where: str, study: str | None = None) -> Selection:
+    """The finished runs of `study` among those `found` in `where`, of the newest version, one per cell.
+
+    `study` may be left out where all are of one. Raises ValueError where there are several, or no finished
+    run, saying what there is.
+    """
+    everything = list(found)
+    name = _study(everything, unread, where, study)
+    mine, ignored = _attempts([run for run in everything if run.record["study"] == name])
+    ignored += [*unread, *_others(everything, name)]
+    finished = [run for run in mine if run.record["status"] == "finished"]
+    # Of a run that was killed a folder has a record and a log has none, so it belongs to what the source holds.
+    ignored += [_unfinished(run) for run in mine if run.record["status"] == "running"]
+    left_out = [_unfinished(run) for run in mine if run.record["status"] in ("failed", "interrupted")]
+    if not finished:
+        first = (left_out or ignored)[0]
+        raise ValueError(
+            f"none of the {len(mine) + len(unread)} runs of '{name}' in {where} is finished; the first,"
+            f" {first.name}, is {first.reason}; to go on: diffect train experiment={name}"
+        )
+    current, older = _newest_version(finished)
+    kept, doubles = _one_per_cell(current)
+    left_out += [*older, *doubles]
+    return Selection(name, tuple(sorted(kept, key=_order)), _by_name(left_out), _by_name(ignored))
+
+
+def _study(found: Sequence[Run], unread: Sequence[LeftOut], where: str, study: str | None) -> str:
+    """The study to report: `study` if it is there, or else the only one."""
+    counts = Counter(str(run.record["study"]) for run in found)
+    listed = ", ".join(f"{name} ({count})" for name, count in sorted(counts.items()))
+    if study is None and len(counts) == 1:
+        return next(iter(counts))
+    if study is None and counts:
+        raise ValueError(f"{where} holds runs of {len(counts)} experiments: {listed}; pick one by experiment=NAME")
+    if study is not None and study in counts:
+        return study
+    if not counts:
+        rest = "" if study is None else f"; make them with: diffect train experiment={study}"
+        if unread:
+            rest = f": {len(unread)} could not be read, the first, {unread[0].name}: {unread[0].reason}"
+        raise ValueError(f"there are no runs in {where}{rest}")
+    near = difflib.get_close_matches(str(study), counts, 3)
+    guess = f"did you mean {' or '.join(near)}?" if near else f"there are runs of {listed}"
+    raise ValueError(
+        f"there are no runs of '{study}' in {where}: {guess} (diffect train experiment={study} makes them)"
+    )
+
+
+def _others(found: Sequence[Run], name: str) -> list[LeftOut]:
+    counts = Counter(str(run.record["study"]) for run in found if run.record["study"] != name)
+    return [LeftOut(_line(other), f"another study, of {count} logged") for other, count in sorted(counts.items())]
+
+
+def _attempts(runs: Sequence[Run]) -> tuple[list[Run], list[LeftOut]]:
+    """Of each signature the finished run, or else the last attempt; the others, which are no runs of their own."""
+
+    def weight(run: Run) -> tuple[bool, str, str]:
+        return run.record["status"] == "finished", str(run.record.get("created") or ""), str(run.folder)
+
+    kept: dict[str, Run] = {}
+    ignored = []
+    for run in sorted(runs, key=weight, reverse=True):
+        twin = kept.setdefault(run.record["signature"], run)
+        if twin is run:
+            continue
+        reason = f"an earlier attempt at {twin.record['signature']}"
+        if run.record["status"] == "finished":
+            same = "the same" if run.record["metrics"] == twin.record["metrics"] else "other"
+            reason = f"duplicate: {twin.folder} is the same run, {twin.record['signature']}, with {same} figures"
+        ignored.append(LeftOut(str(run.folder), reason))
+    return list(kept.values()), ignored
+
+
+def _unfinished(run: Run) -> LeftOut:
+    status, signature = run.record["status"], run.record["signature"]
+    if status == "failed":
+        return LeftOut(signature, f"failed: {_line(run.record.get('error')) or 'it says not why'}")
+    return LeftOut(signature, f"unfinished: its status is {status}")
+
+
+def _newest_version(runs: Sequence[Run]) -> tuple[list[Run], list[LeftOut]]:
+    """The runs of the newest version of diffect, for a table of two would compare versions; and the others."""
+    newest = max(map(_version, runs), key=_release)
+    others = [run for run in runs if _version(run) != newest]
+    reason = f"made by diffect {{}}; the newest runs here are of {newest}, and one table holds one version"
+    left_out = [LeftOut(run.record["signature"], reason.format(_version(run))) for run in others]
+    return [run for run in runs if _version(run) == newest], left_out
+
+
+def _version(run: Run) -> str:
+    return str((run.record.get("versions") or {}).get("diffect") or "of no known version")
+
+
+def _release(version: str) -> tuple[list[int], bool, str]:
+    """A sort key for versions: 0.9 < 0.10.dev1 < 0.10."""
+    digits = re.match(r"\d+(\.\d+)*", version)
+    suffix = version[digits.end() :] if digits else version
+    return [int(part) for part in digits[0].split(".")] if digits else [], not suffix, suffix
+
+
+def _one_per_cell(runs: Sequence[Run]) -> tuple[list[Run], list[LeftOut]]:
+    """One run for the same choices, categories and seed, the newest: a second would count as another seed."""
+    newest = sorted(runs, key=lambda run: (str(run.record.get("created") or ""), run.record["signature"]), reverse=True)
+    kept: dict[Any, Run] = {}
+    left_out = []
+    for run in newest:
+        twin = kept.setdefault((tuple(sorted(run.choices.items())), run.unit), run)
+        if twin is not run:
+            newer, what = twin.record["signature"], _difference(run.record, twin.record)
+            reason = f"superseded: {newer} has the same choices and seed and is newer ({what})"
+            left_out.append(LeftOut(run.record["signature"], reason))
+    return list(kept.values()), left_out
+
+
+def _order(run: Run) -> tuple[Any, ...]:
+    return sorted(run.choices.items()), run.record["categories"], run.record["seed"], run.record["signature"]
+
+
+def _by_name(items: Iterable[LeftOut]) -> tuple[LeftOut, ...]:
+    return tuple(sorted(items, key=lambda item: (item.name, item.reason)))
+
+
+def _difference(old: records.Record, new: records.Record) -> str:
+    """What two records of one cell differ in: up to three keys of config and versions."""
+    a = _flat({"config": old.get("config"), "versions": old.get("versions"), "device": old.get("device")})
+    b = _flat({"config": new.get("config"), "versions": new.get("versions"), "device": new.get("device")})
+    keys = [key for key in sorted(a.keys() | b.keys()) if a.get(key) != b.get(key)]
+    if not keys:
+        return "their data or code differ"
+    names = [key.removeprefix("config.") for key in keys[:3]]
+    return "they differ in " + ", ".join(names) + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")
+
+
+def _flat(value: Any, where: str = "") -> dict[str, Any]:
+    if not isinstance(value, dict):
+        return {where: value}
+    flat: dict[str, Any] = {}
+    for key, item in value.items():
+        flat |= _flat(item, f"{where}.{key}" if where else str(key))
+    return flat
+
+
+def _line(text: Any, limit: int = 160) -> str:
+    line = " ".join(str(text or "").split())
+    return line if len(line) <= limit else line[: limit - 1] + "…"

@@ -1,0 +1,107 @@
+"""The records of a W&B project, by wandb's public API."""
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from diffect.runs import record as records
+from diffect.runs import wandb_files
+from diffect.runs.table import LeftOut, Run
+
+# Seconds for one request. Within them wandb's client itself repeats one that found no network, no server or a busy
+# one, 2 s later, then 4, then 8: five times in all.
+TIMEOUT = 40
+PAGE = 10  # runs a request; the replicates make a record about 0.2 MB for each of its categories
+SUMMARY_FILE = "wandb-summary.json"
+
+
+def read(project: str, filters: Mapping[str, Any]) -> tuple[list[Run], list[LeftOut]]:
+    """The runs of `project` (ENTITY/PROJECT) that match `filters`, oldest first, and those without a whole record.
+
+    `filters` is a query as `wandb.Api().runs` takes it, in MongoDB's language: {"config.study": "demo"}.
+    Raises ValueError for a project that there is not, without an API key, or without an answer.
+    """
+    source = f"wandb:{project}"
+    if len(parts := project.split("/")) != 2 or not all(parts):
+        raise ValueError(f"source={source} names no project; write it as wandb:ENTITY/PROJECT")
+    # Only here: wandb takes a second to import.
+    import wandb
+    from wandb.sdk.lib.service.service_connection import WandbApiFailedError
+
+    # Silent, it says nothing of its own, and never asks at a terminal for a key that it does not find.
+    wandb.setup(wandb.Settings(silent=True))
+    runs: list[Run] = []
+    unread: list[LeftOut] = []
+    try:
+        api = wandb.Api(timeout=int(os.environ.get("WANDB_HTTP_TIMEOUT", TIMEOUT)))
+        for run in api.runs(project, dict(filters), per_page=PAGE, lazy=False):
+            place = Path(source, run.id)
+            try:
+                runs.append(Run(place, _record(run, str(place))))
+            except ValueError as error:
+                reason = str(error).replace(str(place), "it")
+                unread.append(LeftOut(run.id, f"{reason} (W&B says that it is {run.state})"))
+    except wandb.errors.UsageError as error:
+        raise ValueError(f"source={source}: W&B has no API key here: `wandb login`, or set WANDB_API_KEY") from error
+    except (wandb.errors.CommError, WandbApiFailedError, ValueError) as error:
+        raise ValueError(f"source={source}: {_told(error)}") from error
+    return runs, unread
+
+
+def query(text: str) -> dict[str, Any]:
+    """The filters that `text` says, KEY=VALUE,... or a whole query as JSON; else ValueError."""
+    if text.lstrip().startswith("{"):
+        try:
+            return dict(json.loads(text))
+        except ValueError as error:
+            raise ValueError(f"filters={text} is no JSON: {error}") from error
+    found = {}
+    for part in text.split(","):
+        key, equals, value = (piece.strip() for piece in part.partition("="))
+        if not key or not equals:
+            raise ValueError(f"filters={text}: '{part}' is no KEY=VALUE, as in config.seed=0 or state=finished")
+        found[key] = _plain(value)
+    return found
+
+
+def _plain(value: str) -> Any:
+    """A number, true, false or null as what it is, for the server compares values of one type; else the text."""
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value
+
+
+def _record(run: Any, where: str) -> records.Record:
+    """The record in the summary of wandb's `run`, or in its summary file, which is whole where the summary is not."""
+    summary = run.summary_metrics
+    try:
+        return wandb_files.from_summary(summary, where)
+    except ValueError:
+        if "record" not in summary:
+            raise
+    # W&B may keep less of a large summary in its tables than it got; the record's hash tells.
+    with tempfile.TemporaryDirectory() as folder:
+        for file in run.files(names=[SUMMARY_FILE]):
+            with file.download(root=folder, replace=True) as text:
+                summary = json.load(text)
+    return wandb_files.from_summary(summary, where)
+
+
+def _told(error: Exception) -> str:
+    """What went wrong between here and W&B, and what to do, from any of its client's exceptions."""
+    import wandb
+
+    url = wandb.setup().settings.base_url
+    reason = " ".join(str(error).split())
+    response = getattr(error.__cause__ or error, "response", None)
+    if "Could not find project" in reason:
+        return f"there is no such project at {url}, or the API key may not see it"
+    if response is not None and response.http_status in (401, 403):
+        return f"{url} refuses the API key ({reason}): `wandb login`, or set WANDB_API_KEY"
+    if "did not respond in time" in reason or "giving up" in reason:
+        return f"no answer from {url}, asked several times: is there a network? WANDB_HTTP_TIMEOUT=SECONDS waits longer"
+    return reason
