@@ -6,7 +6,6 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 
-from diffect.runs.paired import holm
 from diffect.runs.statistics import Estimate, fixed_difference, fixed_mean, p_value
 
 Z = NormalDist().inv_cdf(0.975)
@@ -146,13 +145,6 @@ def test_p_has_ends() -> None:
     assert p_value(Estimate(0.0, 0.0, 0.0, (0, 1))) == 1
     assert p_value(Estimate(0.0, 0.1, 0.1, (0, 1))) == pytest.approx(1)
     assert p_value(Estimate(0.5, 0.0, 0.0, (0, 1))) == pytest.approx(0, abs=1e-9)
-
-
-def test_holm_by_hand() -> None:
-    assert holm([0.04, 0.01, 0.03], 3) == pytest.approx([0.06, 0.03, 0.06])
-    assert holm([0.04, 0.01], 6) == pytest.approx([0.2, 0.06])
-    assert holm([0.9, 0.8], 2) == [1.0, 1.0]
-    assert holm([], 0) == []
 
 
 def simulated(rng: np.random.Generator, gap: float, seeds: int) -> tuple[Estimate, Estimate, float]:

@@ -104,7 +104,7 @@ def compare(
 
 def between(group: Group, other: Group, metric: str, wanted: Sequence[str], estimand: str) -> Difference:
     """One group less another in one metric, not tested, over the cells that both have, tested on the same images."""
-    common = _common(group, other)
+    common = {cell for cell in _common(group, other) if cell[0] in wanted}
     (mine, drawn), (theirs, drawn_b) = grid.cells(group.runs, metric), grid.cells(other.runs, metric)
     kept = {unit: value for unit, value in mine.items() if unit in common}
     estimate = estimands.difference(estimand, (kept, theirs), (drawn, drawn_b), wanted)
