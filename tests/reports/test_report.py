@@ -22,6 +22,7 @@ ALL = [
     "comparison.png",
     "differences.csv",
     "long.csv",
+    "ranks.csv",
     "runs.csv",
     "schedules.pdf",
     "schedules.png",

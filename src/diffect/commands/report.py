@@ -18,8 +18,8 @@ MAPS = "maps.png"
 def run(cfg: DictConfig) -> None:
     """Read the runs in `source`, by default `outputs`/`experiment`, write the report into `out`, print its table.
 
-    `out` defaults to experiments/NAME. Writes long.csv, runs.csv, table.csv, differences.csv, table.md, table.tex,
-    schedules and comparison as PDF and PNG, and maps.png; the same runs give the same bytes. Groups are
+    `out` defaults to experiments/NAME. Writes long.csv, runs.csv, table.csv, differences.csv, ranks.csv, table.md,
+    table.tex, schedules and comparison as PDF and PNG, and maps.png; the same runs give the same bytes. Groups are
     compared with `baseline`, by default the best; `estimand` says whether the categories are fixed, or a random
     sample. With `trace` it writes nothing, and prints the runs behind one figure. Raises ValueError where there is
     nothing to report.
@@ -35,6 +35,7 @@ def run(cfg: DictConfig) -> None:
     write_atomic(out / "runs.csv", table.to_csv(found.runs, found.axes))
     write_atomic(out / "table.csv", tidy.means(found))
     write_atomic(out / "differences.csv", tidy.differences(found))
+    write_atomic(out / "ranks.csv", tidy.ranks(found))
     write_atomic(out / "table.md", markdown.document(found))
     write_atomic(out / "table.tex", latex.document(found))
     problems = _figures(found, out)
