@@ -25,8 +25,7 @@ def read(source: str, study: str | None = None, filters: Mapping[str, Any] | Non
     `filters` (see `wandb_api.read`). Raises ValueError where there is no finished run, with what there is.
     """
     if source.startswith(WANDB):
-        asked = {**({} if study is None else {"config.study": study}), **(filters or {})}
-        found, unread = wandb_api.read(source.removeprefix(WANDB), asked)
+        found, unread = wandb_api.read(source.removeprefix(WANDB), study, filters or {})
     elif filters:
         raise ValueError(f"filters= asks a W&B project, and source={source} is a folder; use experiment=NAME there")
     else:

@@ -3,7 +3,7 @@
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,11 @@ PAGE = 10  # runs a request; the replicates make a record about 0.2 MB for each 
 SUMMARY_FILE = "wandb-summary.json"
 
 
-def read(project: str, filters: Mapping[str, Any]) -> tuple[list[Run], list[LeftOut]]:
-    """The runs of `project` (ENTITY/PROJECT) that match `filters`, oldest first, and those without a whole record.
+def read(project: str, study: str | None, filters: Mapping[str, Any]) -> tuple[list[Run], list[LeftOut]]:
+    """The runs of `study` in `project` (ENTITY/PROJECT), oldest first, and those without a whole record.
 
-    `filters` is a query as `wandb.Api().runs` takes it, in MongoDB's language: {"config.study": "demo"}.
-    Raises ValueError for a project that there is not, without an API key, or without an answer.
+    `filters` is a further query as `wandb.Api().runs` takes it, in MongoDB's language: {"state": "finished"}.
+    Raises ValueError for a project or a study that there is not, without an API key, or without an answer.
     """
     source = f"wandb:{project}"
     if len(parts := project.split("/")) != 2 or not all(parts):
@@ -33,21 +33,32 @@ def read(project: str, filters: Mapping[str, Any]) -> tuple[list[Run], list[Left
 
     # Silent, it says nothing of its own, and never asks at a terminal for a key that it does not find.
     wandb.setup(wandb.Settings(silent=True))
-    runs: list[Run] = []
-    unread: list[LeftOut] = []
     try:
         api = wandb.Api(timeout=int(os.environ.get("WANDB_HTTP_TIMEOUT", TIMEOUT)))
-        for run in api.runs(project, dict(filters), per_page=PAGE, lazy=False):
-            place = Path(source, run.id)
-            try:
-                runs.append(Run(place, _record(run, str(place))))
-            except ValueError as error:
-                reason = str(error).replace(str(place), "it")
-                unread.append(LeftOut(run.id, f"{reason} (W&B says that it is {run.state})"))
+        asked = filters if study is None else {"config.study": study, **filters}
+        found = _found(api.runs(project, dict(asked), per_page=PAGE, lazy=False), source)
+        groups = set() if any(found) else {str(run.group) for run in api.runs(project, lazy=True)}
     except wandb.errors.UsageError as error:
         raise ValueError(f"source={source}: W&B has no API key here: `wandb login`, or set WANDB_API_KEY") from error
     except (wandb.errors.CommError, WandbApiFailedError, ValueError) as error:
         raise ValueError(f"source={source}: {_told(error)}") from error
+    if not any(found):
+        there = f"its runs are grouped as {', '.join(sorted(groups))}" if groups else "it holds no runs"
+        raise ValueError(f"source={source} has no runs with {json.dumps(asked)}: {there}")
+    return found
+
+
+def _found(listed: Iterable[Any], source: str) -> tuple[list[Run], list[LeftOut]]:
+    """Of wandb's runs those that hold a record, and the others."""
+    runs: list[Run] = []
+    unread: list[LeftOut] = []
+    for run in listed:
+        place = Path(source, run.id)
+        try:
+            runs.append(Run(place, _record(run, str(place))))
+        except ValueError as error:
+            reason = str(error).replace(str(place), "it")
+            unread.append(LeftOut(run.id, f"{reason} (W&B says that it is {run.state})"))
     return runs, unread
 
 

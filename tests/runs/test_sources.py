@@ -1,0 +1,125 @@
+"""Records in folders, W&B logs and a W&B project are one source: the same runs, the same bytes in every table."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import wandb_logs
+from omegaconf import OmegaConf
+from records import lay, make, study_records
+from wandb_server import KEY, Logged, serve
+
+from diffect.commands import report
+from diffect.runs import sources, wandb_files
+
+
+def reported(out: Path, **config: Any) -> dict[str, bytes]:
+    """The tables of a report: all that is text in it, but the page."""
+    report.run(OmegaConf.create({"out": str(out), "outputs": "none", **config}))
+    return {path.name: path.read_bytes() for path in out.iterdir() if path.suffix in (".csv", ".md", ".tex")}
+
+
+def logs(folder: Path, records: list[dict[str, Any]]) -> Path:
+    """A log per record, where `wandb` leaves it below a run's folder."""
+    for record in records:
+        name = f"{record['signature']}/wandb/offline-run-20260101_000000-x/run-x.wandb"
+        wandb_logs.write(folder / name, make(status="running"), record)
+    return folder
+
+
+def test_three_sources_give_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    records = study_records(names=("cosine", "linear"), categories=("brick", "grass"))
+    records[-1] |= {"status": "failed", "error": "loss is NaN"}
+    for record in records:
+        record["choices"]["data.root"] = f"/data/{record['categories'][0]}"
+    records[1]["wandb"] = {"id": "x1y2", "mode": "offline"}
+    outputs = lay(tmp_path / "outputs" / "demo", records).parent
+    first = reported(tmp_path / "a", experiment="demo", outputs=str(outputs))
+    second = reported(tmp_path / "b", source=str(logs(tmp_path / "logs", records)))
+    with serve([Logged(r["signature"], {"study": "demo"}, wandb_files.to_summary(r)) for r in records]) as server:
+        monkeypatch.setenv("WANDB_BASE_URL", server.url)
+        monkeypatch.setenv("WANDB_API_KEY", KEY)
+        third = reported(tmp_path / "c", source="wandb:team/lab", experiment="demo")
+    assert first == second == third and {"long.csv", "runs.csv", "table.csv", "table.md", "table.tex"} <= first.keys()
+    assert records[-1]["signature"].encode() in first["table.md"]
+
+
+def test_a_folder_is_one_of_runs_or_one_of_studies(tmp_path: Path) -> None:
+    lay(tmp_path / "demo", study_records())
+    lay(tmp_path / "other", [make(study="other")])
+    (tmp_path / "demo" / "0123456789ab").mkdir()
+    (tmp_path / "demo" / "report").mkdir()
+    for source, study in ((tmp_path, "demo"), (tmp_path / "demo", None), (tmp_path / "demo", "demo")):
+        found = sources.read(str(source), study)
+        assert (found.study, len(found.runs)) == ("demo", 24)
+        (item,) = found.ignored
+        assert (Path(item.name).name, item.reason) == ("0123456789ab", "unfinished: it has no record yet")
+    with pytest.raises(ValueError, match=r"runs of 2 experiments: demo \(24\), other \(1\); pick one"):
+        sources.read(str(tmp_path))
+    with pytest.raises(ValueError, match=r"no runs of 'dmo' in .*: did you mean demo\?"):
+        sources.read(str(tmp_path), "dmo")
+
+
+def test_hundreds_of_logs_are_read_and_the_bad_ones_named(tmp_path: Path) -> None:
+    records = study_records(seeds=tuple(range(20)))
+    folder = logs(tmp_path / "logs", records)
+    cut = wandb_logs.write(tmp_path / "cut.wandb", make(status="running"), make("cut")).read_bytes()
+    broken = {
+        "empty.wandb": b"",
+        "photo.wandb": b"\x89PNG",
+        "cut.wandb": cut[:-1000],
+        "crashed.wandb": wandb_logs.write(tmp_path / "crashed.wandb").read_bytes(),
+    }
+    for name, data in broken.items():
+        (folder / name).write_bytes(data)
+    (folder / "folder.wandb").mkdir()
+    twin = next(folder.glob("*/wandb/*/*.wandb"))
+    shutil.copy(twin, folder / "copy.wandb")
+    found = sources.read(str(folder))
+    assert len(found.runs) == 240 and found.left_out == ()
+    reasons = {Path(item.name).name: item.reason for item in found.ignored}
+    assert reasons.pop("copy.wandb" if "copy.wandb" in reasons else twin.name).startswith("duplicate: ")
+    assert reasons == {
+        "cut.wandb": f"an earlier attempt at {make()['signature']}",  # which another log has whole
+        "empty.wandb": "it is no W&B log: its first bytes are b'', expected b':W&B\\xe1\\xbe\\x00'",
+        "photo.wandb": "it is no W&B log: its first bytes are b'\\x89PNG', expected b':W&B\\xe1\\xbe\\x00'",
+        "crashed.wandb": "it holds no record: the run was stopped before it logged one, or diffect did not make it",
+        "folder.wandb": "it cannot be read: Is a directory",
+    }
+
+
+def test_a_log_that_was_cut_off_gives_what_it_still_holds(tmp_path: Path) -> None:
+    path = wandb_logs.write(tmp_path / "a" / "x.wandb", make(extra="x" * 100_000), make("linear", extra="x" * 100_000))
+    path.write_bytes(path.read_bytes()[:-100])
+    (run,) = sources.read(str(tmp_path)).runs
+    assert run.record == make(extra="x" * 100_000) and run.folder == path
+
+
+def test_records_come_before_logs(tmp_path: Path) -> None:
+    logs(lay(tmp_path / "demo", [make()]), [make("linear")])
+    (run,) = sources.read(str(tmp_path / "demo")).runs
+    assert run.record == make()
+
+
+def test_what_is_no_source_is_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"source=.*none is no folder; it is one of runs or W&B logs, or wandb:"):
+        sources.read(str(tmp_path / "none"))
+    with pytest.raises(ValueError, match=r"there are no runs in "):
+        sources.read(str(tmp_path))
+
+
+def test_a_report_says_what_its_source_holds_besides(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = logs(tmp_path, [make(), make("linear"), make("edm", study="other")])
+    (folder / "a.wandb").write_bytes(b"no log")
+    (folder / "b.wandb").write_bytes(b"no log")
+    reported(tmp_path / "out", source=str(folder), experiment="demo")
+    printed = capsys.readouterr().out
+    assert "left out: a.wandb, b.wandb: it is no W&B log" in printed
+    assert "left out: other: another study, of 1 logged" in printed
+
+
+def test_a_study_from_elsewhere_does_not_choose_where_the_report_goes(tmp_path: Path) -> None:
+    folder = logs(tmp_path, [make(study="../../x")])
+    with pytest.raises(ValueError, match=r"the runs are of '../../x', which is no folder's name.*out=FOLDER"):
+        report.run(OmegaConf.create({"source": str(folder), "outputs": "none"}))

@@ -1,0 +1,130 @@
+"""wandb's own client reads a project from a server on loopback: whole, in pages, again after faults, or a sentence."""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from records import make, study_records
+from wandb_server import DROP, KEY, Logged, Server, serve
+
+from diffect.runs import sources, wandb_api, wandb_files
+
+SUMMARY = {"image_auroc": 0.5, "_step": 3}
+
+
+def logged(record: dict, **changes: object) -> Logged:
+    config = {"study": record["study"], "seed": record["seed"]}
+    return Logged(f"w-{record['signature']}", config, {**SUMMARY, **wandb_files.to_summary(record)}, **changes)
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """Twenty-four runs of one study and two of another."""
+    runs = [logged(record) for record in [*study_records(), make(study="other"), make("edm", study="other")]]
+    with serve(runs) as state:
+        monkeypatch.setenv("WANDB_BASE_URL", state.url)
+        monkeypatch.setenv("WANDB_API_KEY", KEY)
+        yield state
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _service() -> Iterator[None]:
+    """wandb's background process ends with these tests."""
+    yield
+    import wandb
+
+    wandb.teardown()
+
+
+def test_a_study_is_read_whole_in_pages(server: Server) -> None:
+    found = sources.read("wandb:team/lab", "demo")
+    assert [run.record for run in found.runs] == [run.record for run in sorted_runs(study_records())]
+    assert found.left_out == found.ignored == ()
+    assert [asked["perPage"] for asked in server.asked] == [wandb_api.PAGE] * 3
+    assert [asked["cursor"] for asked in server.asked] == [None, "10", "20"]
+    assert {asked["filters"] for asked in server.asked} == {'{"config.study": "demo"}'}
+    assert str(found.runs[0].folder) == f"wandb:team/lab/w-{found.runs[0].record['signature']}"
+
+
+def sorted_runs(records: list[dict]) -> list:
+    from diffect.runs.selection import select
+    from diffect.runs.table import Run
+
+    return list(select([Run(Path(record["signature"]), record) for record in records], (), "here").runs)
+
+
+def test_filters_are_asked_of_the_server(server: Server) -> None:
+    found = sources.read("wandb:team/lab", "demo", {"config.seed": {"$in": [1]}, "state": "finished"})
+    assert len(found.runs) == 12 and {run.unit[1] for run in found.runs} == {1}
+    asked = {"config.study": "demo", "config.seed": {"$in": [1]}, "state": "finished"}
+    assert json.loads(server.asked[0]["filters"]) == asked
+    with pytest.raises(ValueError, match=r"runs of 2 experiments: demo \(24\), other \(2\)"):
+        sources.read("wandb:team/lab")
+    with pytest.raises(ValueError, match=r"filters= asks a W&B project, and source=.* is a folder"):
+        sources.read(".", "demo", asked)
+
+
+def test_a_busy_server_and_a_lost_connection_are_asked_again(server: Server) -> None:
+    server.faults = [503, DROP]
+    assert len(sources.read("wandb:team/lab", "demo").runs) == 24
+    assert server.faults == []
+
+
+def test_what_the_summary_lacks_is_in_its_file(server: Server) -> None:
+    record = make("linear", study="large", extra="x" * 200_000)
+    run = logged(record, file={**SUMMARY, **wandb_files.to_summary(record)})
+    del run.summary["record/001"]
+    server.runs.append(run)
+    (found,) = sources.read("wandb:team/lab", "large").runs
+    assert found.record == record
+
+
+def test_runs_without_a_whole_record_are_left_out_with_the_reason(server: Server) -> None:
+    lost = logged(make("linear", study="other"))
+    del lost.summary["record/000"]
+    server.runs += [lost, Logged("young", {"study": "other"}, SUMMARY, state="running")]
+    found = sources.read("wandb:team/lab", "other")
+    assert len(found.runs) == 2
+    reasons = {item.name: item.reason for item in found.ignored}
+    assert reasons[lost.name].startswith("it holds a part of a record only")
+    assert reasons["young"].startswith("it holds no record") and "(W&B says that it is running)" in reasons["young"]
+
+
+def test_what_cannot_be_read_is_a_sentence(server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"source=wandb:lab names no project; write it as wandb:ENTITY/PROJECT"):
+        sources.read("wandb:lab", "demo")
+    with pytest.raises(ValueError, match=r"source=wandb:team/none: there is no such project at http.*may not see it"):
+        sources.read("wandb:team/none", "demo")
+    with pytest.raises(ValueError, match=r'no runs with {"config.study": "dmo"}: its runs are grouped as demo, other'):
+        sources.read("wandb:team/lab", "dmo")
+    server.faults = [400]
+    with pytest.raises(ValueError, match=r"source=wandb:team/lab: .*try again"):
+        sources.read("wandb:team/lab", "demo")
+    monkeypatch.setenv("WANDB_API_KEY", "q" * 40)
+    with pytest.raises(ValueError, match=r"refuses the API key .*user is not logged in.* set WANDB_API_KEY"):
+        sources.read("wandb:team/lab", "demo")
+    monkeypatch.setenv("WANDB_HTTP_TIMEOUT", "1")
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    with pytest.raises(ValueError, match=r"no answer from http.*: is there a network\? WANDB_HTTP_TIMEOUT"):
+        sources.read("wandb:team/lab", "demo")
+    monkeypatch.delenv("WANDB_API_KEY")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    with pytest.raises(ValueError, match=r"W&B has no API key here: `wandb login`"):
+        sources.read("wandb:team/lab", "demo")
+    assert not os.environ.get("WANDB_API_KEY")
+
+
+def test_filters_are_pairs_or_a_query() -> None:
+    assert wandb_api.query("config.study=a b, config.seed=0,state=finished") == {
+        "config.study": "a b",
+        "config.seed": 0,
+        "state": "finished",
+    }
+    assert wandb_api.query('{"config.seed": {"$in": [0, 1]}}') == {"config.seed": {"$in": [0, 1]}}
+    with pytest.raises(ValueError, match=r"filters=state: 'state' is no KEY=VALUE"):
+        wandb_api.query("state")
+    with pytest.raises(ValueError, match=r"filters=\{state\} is no JSON"):
+        wandb_api.query("{state}")
