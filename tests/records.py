@@ -82,3 +82,27 @@ def lay(folder: Path, records: list[dict[str, Any]]) -> Path:
     for record in records:
         write(folder / record["signature"], record)
     return folder
+
+
+def lay_galleries(folder: Path, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The records laid into `folder`, each with a gallery of two images; their photographs are those of all runs."""
+    from PIL import Image
+
+    for number, record in enumerate(records):
+        place = folder / record["signature"] / "gallery"
+        place.mkdir(parents=True)
+        for kind, shade in (("image", 90), ("map", 100 + number % 100), ("mask", 0)):
+            Image.fromarray(np.full((48, 64, 3), shade, np.uint8)).save(place / f"0_{kind}.png")
+        entry = {"name": "test/cut/000.png", "defect": "cut", "anomalous": True, "score": 1.25, "threshold": 2.0}
+        entry |= {"kind": "miss", **{kind: f"gallery/0_{kind}.png" for kind in ("image", "map", "mask")}}
+        good = {
+            **entry,
+            "name": "test/good/001.png",
+            "defect": "good",
+            "anomalous": False,
+            "kind": "pass",
+            "mask": None,
+        }
+        record["gallery"] = {record["categories"][0]: [entry, good]}
+    lay(folder, records)
+    return records

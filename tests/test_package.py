@@ -1,4 +1,4 @@
-"""The wheel holds conf/, so that an installed diffect works from any folder; the README's code runs."""
+"""The wheel holds conf/ and all assets, so that an installed diffect works anywhere; the README's code runs."""
 
 import re
 import subprocess
@@ -29,6 +29,8 @@ def test_wheel_holds_every_config(tmp_path: Path) -> None:
     for path in (ROOT / "conf").rglob("*.yaml"):
         assert f"diffect/conf/{path.relative_to(ROOT / 'conf').as_posix()}" in names
     assert "hydra_plugins/diffect_study/sweeper.py" in names
+    for path in (ROOT / "src").rglob("assets/*"):
+        assert path.relative_to(ROOT / "src").as_posix() in names
 
     # Unpacked away from the checkout, it finds its own conf/.
     zipfile.ZipFile(wheel).extractall(tmp_path / "installed")

@@ -1,0 +1,130 @@
+"""A study as the data that the page's scripts read: positions instead of names, and no more digits than can be seen."""
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from diffect.reports.cells import number, short
+from diffect.reports.page import tables
+from diffect.reports.sheets import REFERENCE
+from diffect.reports.study import Study
+from diffect.runs import grid
+from diffect.runs.record import METRICS
+from diffect.runs.signature import IRRELEVANT
+from diffect.runs.statistics import Estimate
+from diffect.runs.table import Run
+
+_CURVE = 120  # points of a training curve; a screen shows no more
+_ABOUT = ("device", "created", "commit", "test_reads")
+_CURVES = ("t", "log_snr", "density", "weight")
+
+
+def of(study: Study) -> dict[str, Any]:
+    """All but the pictures. Groups, runs, categories and metrics are referred to by their positions in the lists."""
+    categories = grid.categories(study.runs)
+    places = {id(run): place for place, run in enumerate(study.runs)}
+    groups = [
+        {"label": study.label(group), "values": list(group.values), "runs": [places[id(run)] for run in group.runs]}
+        for group in study.groups
+    ]
+    group_of = {run: place for place, group in enumerate(groups) for run in group["runs"]}
+    return {
+        "name": study.name,
+        "axes": short(study.axes),
+        "categories": list(categories),
+        "metrics": [_metric(place) for place in range(len(METRICS))],
+        "charted": [place for place, metric in enumerate(METRICS) if metric.name in study.estimates],
+        "groups": groups,
+        "baseline": None if study.comparison is None else study.groups.index(study.comparison.baseline),
+        "estimates": _estimates(study, categories),
+        "runs": [_run(run, group_of[place], categories) for place, run in enumerate(study.runs)],
+        "schedules": _schedules(study.runs),
+        "levels": _levels(study),
+        "tables": tables.of(study),
+    }
+
+
+def _metric(place: int) -> dict[str, Any]:
+    metric = METRICS[place]
+    digits = len(number(metric, 0.0).partition(".")[2])
+    reference = REFERENCE.get(metric.name)
+    return {"title": metric.title, "higher": metric.higher_is_better, "digits": digits, "reference": reference}
+
+
+def _estimates(study: Study, categories: Sequence[str]) -> list[list[list[list[float | None]] | None]]:
+    """By metric, and there over all categories and in each, a [mean, half-width] per group; None where not measured."""
+    rows = [study.estimates, *(study.by_category[category] for category in categories)]
+    return [
+        [[_pair(one) for one in row[metric.name]] if metric.name in row else None for row in rows] for metric in METRICS
+    ]
+
+
+def _pair(estimate: Estimate) -> list[float | None]:
+    return [_rounded(estimate.value), _rounded(estimate.half)]
+
+
+def _run(run: Run, group: int, categories: Sequence[str]) -> dict[str, Any]:
+    record = run.record
+    intervals = record.get("intervals") or {}
+    values = [
+        [
+            [_rounded(found.get(metric.name)), *map(_rounded, (intervals.get(name) or {}).get(metric.name) or ())]
+            for metric in METRICS
+        ]
+        for name, found in ((str(name), record["metrics"].get(name, {})) for name in record["categories"])
+    ]
+    seconds = (record.get("seconds") or {}).get("total")
+    about = {name: str(record[name]) for name in _ABOUT if record.get(name) is not None}
+    if seconds is not None:
+        about["seconds"] = f"{seconds:.0f}"
+    return {
+        "signature": str(record["signature"]),
+        "folder": run.folder.name,
+        "group": group,
+        "seed": run.unit[1],
+        "categories": [categories.index(name) for name in run.unit[0]],
+        "values": values,
+        "losses": _thinned((record.get("training") or {}).get("losses") or ()),
+        "choices": {key: value for key, value in sorted(run.choices.items()) if key not in IRRELEVANT},
+        "about": about,
+    }
+
+
+def _thinned(losses: Iterable[Sequence[float]]) -> list[list[float | None]]:
+    """[step, loss], at most about _CURVE of them, the first and the last among them."""
+    points = [[float(step), _rounded(loss)] for step, loss in losses]
+    step = max(1, math.ceil(len(points) / _CURVE))
+    return points[::step] + (points[-1:] if (len(points) - 1) % step else [])
+
+
+def _schedules(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """The distinct schedules with the runs that used them; one that lacks a curve is left out, as of the figures."""
+    found: dict[str, dict[str, Any]] = {}
+    for place, run in enumerate(runs):
+        schedule = run.record.get("schedule") or {}
+        curves = [schedule.get(key) or () for key in _CURVES]
+        if len({len(curve) for curve in curves}) != 1 or len(curves[0]) < 2:
+            continue
+        one = found.setdefault(repr(curves), {"name": str(schedule.get("name", "unnamed")), "runs": []})
+        if not one["runs"]:
+            one |= {key: [_rounded(value) for value in curve] for key, curve in zip(_CURVES, curves, strict=True)}
+        one["runs"].append(place)
+    return list(found.values())
+
+
+def _levels(study: Study) -> dict[int, list[list[list[float | None]]]]:
+    """By metric and group, [log-SNR, mean, half-width] at each scoring level; empty where no record says."""
+    from diffect.reports.figures.levels import METRICS as JUDGED  # only now: it brings matplotlib along
+    from diffect.reports.figures.levels import curve
+
+    found = {}
+    for place, metric in enumerate(METRICS):
+        if metric.name in JUDGED:
+            curves = [curve(group, metric.name) for group in study.groups]
+            found[place] = [[[_rounded(level), *_pair(one)] for level, one in line] for line in curves]
+    return {place: lines for place, lines in found.items() if any(lines)}
+
+
+def _rounded(value: float | None) -> float | None:
+    """Six significant digits."""
+    return None if value is None or not math.isfinite(value) else float(f"{value:.6g}")

@@ -1,0 +1,71 @@
+"""The page's text: a template filled with the study, styles and scripts, so that one file is all there is."""
+
+import json
+import re
+from collections.abc import Sequence
+from html import escape
+from importlib import resources
+from pathlib import Path
+
+from diffect.reports.cells import METRIC
+from diffect.reports.differences import COMPARED
+from diffect.reports.page import content, pictures
+from diffect.reports.study import Study
+from diffect.runs.record import write_atomic
+
+NAME = "report.html"
+# In this order they are one script; a file uses the names of those before it.
+SCRIPTS = ("dom.js", "state.js", "dialog.js", "table.js", "plot.js", "charts.js", "gallery.js", "main.js")
+_CAUTION = "this ranking is no evidence"
+
+
+def write(study: Study, out: Path, elsewhere: Sequence[str] = ()) -> list[str]:
+    """Write `out`/report.html and return what was left out of it, a sentence each; the same study, the same bytes.
+
+    `elsewhere` are sentences on what the source and the report's other parts left out, to stand on the page too.
+
+    It loads nothing: styles, scripts, data and pictures stand in it, pictures up to `pictures.ROOM`. Tables, plots
+    and the gallery are made by its scripts; verdicts, notes and what was left out are plain text.
+    """
+    embedded, galleries, problems = pictures.of(study)
+    data = {**content.of(study), "pictures": embedded, "galleries": galleries}
+    write_atomic(out / NAME, document(study, _json(data), [*elsewhere, *problems]))
+    return problems
+
+
+def document(study: Study, data: str, problems: Sequence[str]) -> str:
+    """The page as text, with `data` as JSON that may stand in a script element."""
+    left_out = [*(f"{item.name}: {item.reason}" for item in study.left_out), *problems]
+    parts = {
+        "name": escape(study.name),
+        "scope": escape(study.sheets[0].title.removeprefix(f"{study.name}: ")),
+        "verdicts": _items(_verdicts(study)),
+        "notes": _items(study.notes),
+        "left_out": _items(left_out or ["nothing."]),
+        "left_out_count": str(len(left_out)),
+        "style": _asset("style.css"),
+        "script": "\n".join(_asset(name) for name in SCRIPTS),
+        "data": data,
+    }
+    return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], _asset("page.html"))
+
+
+def _verdicts(study: Study) -> list[str]:
+    """What a reader takes home: a caution where the study is none, then what the differences show in each metric."""
+    titles = tuple(METRIC[metric].title for metric in COMPARED)
+    told = [note for sheet in study.sheets for note in sheet.notes if note.startswith(titles)]
+    return [note for note in study.notes if note.startswith(_CAUTION)] + (told or list(study.notes[:1]))
+
+
+def _items(texts: Sequence[str]) -> str:
+    return "\n".join(f"<li>{escape(text)}</li>" for text in dict.fromkeys(texts))
+
+
+def _json(data: object) -> str:
+    """JSON in ASCII that ends no script element and opens no comment in it."""
+    text = json.dumps(data, separators=(",", ":"), allow_nan=False)
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _asset(name: str) -> str:
+    return (resources.files(__package__) / "assets" / name).read_text(encoding="utf-8").rstrip("\n")
