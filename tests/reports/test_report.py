@@ -23,6 +23,7 @@ ALL = [
     "differences.csv",
     "long.csv",
     "ranks.csv",
+    "report.html",
     "runs.csv",
     "schedules.pdf",
     "schedules.png",

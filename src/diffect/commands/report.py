@@ -7,6 +7,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from diffect.reports import latex, markdown, study, tidy, trace
+from diffect.reports.page import document as page
 from diffect.runs import sources, table, wandb_api
 from diffect.runs.record import write_atomic
 from diffect.runs.selection import Selection
@@ -19,7 +20,7 @@ def run(cfg: DictConfig) -> None:
     """Read the runs in `source`, by default `outputs`/`experiment`, write the report into `out`, print its table.
 
     `out` defaults to experiments/NAME. Writes long.csv, runs.csv, table.csv, differences.csv, ranks.csv, table.md,
-    table.tex, schedules and comparison as PDF and PNG, and maps.png; the same runs give the same bytes. Groups are
+    table.tex, schedules and comparison as PDF and PNG, maps.png and report.html; the same runs give the same bytes. Groups are
     compared with `baseline`, by default the best; `estimand` says whether the categories are fixed, or a random
     sample. With `trace` it writes nothing, and prints the runs behind one figure. Raises ValueError where there is
     nothing to report.
@@ -39,6 +40,7 @@ def run(cfg: DictConfig) -> None:
     write_atomic(out / "table.md", markdown.document(found))
     write_atomic(out / "table.tex", latex.document(found))
     problems = _figures(found, out)
+    problems += page.write(found, out, [*_ignored(selection), *problems])
     print(markdown.plain(found))
     for sentence in [*_ignored(selection), *problems]:
         print(f"left out: {sentence}")
