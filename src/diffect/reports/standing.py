@@ -8,8 +8,8 @@ _FEW = 10  # seeds below which a resample of them is called firmer than it is
 
 
 def lines(ranking: Ranking, stability: Stability, estimand: str) -> list[str]:
-    """One sentence on each, or why there is none; nothing where there is one group only."""
-    return [_ranks(ranking, estimand), _first(stability)] if len(ranking.groups) > 1 else []
+    """One sentence on each, or why there is none."""
+    return [_ranks(ranking, estimand), _first(stability)]
 
 
 def _ranks(found: Ranking, estimand: str) -> str:

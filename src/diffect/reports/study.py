@@ -81,6 +81,8 @@ def build(
     ranks = ranking(_blocks(name, runs, groups, estimates, estimand), BLOCKS[estimand])
     firsts = stability(_blocks(name, runs, groups, estimates, FIXED))
     said = notes.lines(runs, groups, axes, holes, estimates, by_category, warned)
+    if len(groups) > 1:
+        said += standing.lines(ranks, firsts, estimand)
     return Study(
         name=name,
         axes=axes,
@@ -90,7 +92,7 @@ def build(
         by_category=by_category,
         comparison=comparison,
         sheets=tuple(pages),
-        notes=(*said, *standing.lines(ranks, firsts, estimand)),
+        notes=tuple(said),
         left_out=tuple(left_out),
         estimand=estimand,
         ranking=ranks,
