@@ -81,8 +81,8 @@ def test_what_cannot_be_drawn_has_a_reason_and_no_old_picture(tmp_path: Path) ->
         for values in record["metrics"].values():
             values |= dict.fromkeys(("image_auroc", "image_tpr_at_5fpr", "pixel_aupro_30"))
     reasons = figures.write(built(records), tmp_path)
-    assert [reason.split(":")[0] for reason in reasons] == list(figures.FIGURES)
-    assert "no record holds a noise schedule" in reasons[0]
+    assert len(reasons) == len(figures.FIGURES) and all(reason.startswith("no ") for reason in reasons)
+    assert "no record holds one" in reasons[0]
     assert "2 different devices" in reasons[3]
     assert list(tmp_path.iterdir()) == []
 

@@ -1,26 +1,24 @@
 """`diffect report experiment=NAME`: from logged runs to tables and figures; no torch on the way."""
 
 import difflib
+import textwrap
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from diffect.reports import latex, markdown, study, tidy, trace
+from diffect.reports import markdown, study, tidy, trace
 from diffect.reports.page import document as page
 from diffect.runs import sources, table, wandb_api
 from diffect.runs.record import write_atomic
 from diffect.runs.selection import Selection
-
-FIGURES = ("schedules", "comparison")
-MAPS = "maps.png"
 
 
 def run(cfg: DictConfig) -> None:
     """Read the runs in `source`, by default `outputs`/`experiment`, write the report into `out`, print its table.
 
     `out` defaults to experiments/NAME. Writes long.csv, runs.csv, table.csv, differences.csv, ranks.csv, table.md,
-    table.tex, schedules and comparison as PDF and PNG, maps.png and report.html; the same runs give the same bytes. Groups are
+    the parts of a paper (see `reports.paper`) and report.html; the same runs give the same bytes. Groups are
     compared with `baseline`, by default the best; `estimand` says whether the categories are fixed, or a random
     sample. With `trace` it writes nothing, and prints the runs behind one figure. Raises ValueError where there is
     nothing to report.
@@ -38,12 +36,14 @@ def run(cfg: DictConfig) -> None:
     write_atomic(out / "differences.csv", tidy.differences(found))
     write_atomic(out / "ranks.csv", tidy.ranks(found))
     write_atomic(out / "table.md", markdown.document(found))
-    write_atomic(out / "table.tex", latex.document(found))
-    problems = _figures(found, out)
+    # Only now: matplotlib takes longer to import than the tables take to print.
+    from diffect.reports import paper
+
+    problems = paper.write(found, out)
     problems += page.write(found, out, [*_ignored(selection), *problems])
     print(markdown.plain(found))
     for sentence in [*_ignored(selection), *problems]:
-        print(f"left out: {sentence}")
+        print(textwrap.fill(f"left out: {sentence}", 120, subsequent_indent="  ", break_long_words=False))
     print(f"the report is in {out}")
 
 
@@ -101,23 +101,3 @@ def _ignored(selection: Selection) -> list[str]:
     for item in selection.ignored:
         names.setdefault(item.reason, []).append(item.name)
     return [f"{', '.join(listed)}: {reason}" for reason, listed in names.items()]
-
-
-def _figures(found: study.Study, out: Path) -> list[str]:
-    """Draw what the records allow, remove older pictures of what they do not; returns what failed."""
-    # Only now: matplotlib takes longer to import than the tables take to print.
-    from diffect.reports import figures, maps
-
-    problems = []
-    schedules = figures.schedules_of(found)
-    try:
-        if schedules:
-            figures.schedule_figure(schedules, out / "schedules")
-    except ValueError as error:
-        problems.append(str(error))
-        schedules = []
-    if not schedules:
-        for suffix in (".pdf", ".png"):
-            (out / f"schedules{suffix}").unlink(missing_ok=True)
-    figures.comparison_figure(found, out / "comparison")
-    return problems + maps.write(found, out / MAPS)

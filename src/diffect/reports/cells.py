@@ -7,6 +7,10 @@ from diffect.runs.record import METRICS, Metric
 from diffect.runs.statistics import Estimate
 
 WARNED, PARTIAL, IMAGES, SHOWN, TIED = "†", "‡", "§", "•", "≈"
+TIES = (
+    f"{TIED}: tied with it, the 95% interval of their paired difference includes zero (of this one pair, not corrected"
+    " for their number)."
+)
 METRIC = {metric.name: metric for metric in METRICS}
 
 

@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Sequence
 
-from diffect.reports.cells import Cell, Sheet, compact, two_lines
+from diffect.reports.cells import TIES, Cell, Sheet, compact, two_lines
 from diffect.reports.escaping import breakable, escape
 from diffect.reports.study import Study
 
@@ -20,7 +20,8 @@ def document(study: Study) -> str:
     tables = []
     for place, sheet in enumerate(study.sheets):
         label = f"tab:{slug(study.name)}{'' if place == 0 else f'-{place + 1}'}"
-        tables += environments(sheet, study.notes if place == 0 else sheet.notes, label)
+        notes = (*study.notes, f"bold: the best of its column, or category; {TIES}") if place == 0 else sheet.notes
+        tables += environments(sheet, notes, label)
     blocks = ["% Needs \\usepackage{booktabs,graphicx}. Written by diffect report; the records are the source.\n"]
     for place, table in enumerate(tables, 1):
         blocks.append(table + ("\\clearpage\n" if place % _FLOATS == 0 else ""))

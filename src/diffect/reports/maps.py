@@ -13,7 +13,8 @@ from diffect.runs.table import Run
 
 _MOST = 6
 _WIDTH, _HEIGHT = 900, 700  # of one panel, pixels
-_TITLE = 26
+_GAP = 12
+_LETTERS = 0.016  # of the width of the whole picture: 7.5 points where it is as wide as a page's text
 
 
 def write(study: Study, path: Path) -> list[str]:
@@ -22,19 +23,22 @@ def write(study: Study, path: Path) -> list[str]:
     Returns what could not be used, a sentence each; writes nothing, and removes an old picture, where no
     run has a panel that can be read.
     """
-    tiles: list[Image.Image] = []
+    panels: list[tuple[str, Image.Image]] = []
     problems = []
-    for label, run in _chosen(study):
+    chosen = _chosen(study)
+    if not chosen:
+        problems.append(f"no picture of maps: no run has a {PANEL} beside its record")
+    for label, run in chosen:
         try:
             with Image.open(run.folder / PANEL) as image:
-                tiles.append(_tile(image.convert("RGB"), label))
+                panels.append((label, _fitted(image.convert("RGB"))))
         except (OSError, ValueError, Image.DecompressionBombError) as error:
             problems.append(f"the panel {run.folder / PANEL} cannot be read: {error}")
-    if not tiles:
+    if not panels:
         path.unlink(missing_ok=True)
         return problems
     buffer = io.BytesIO()
-    _tiled(tiles).save(buffer, format="PNG", optimize=False)
+    _tiled(panels).save(buffer, format="PNG", optimize=False)
     write_atomic(path, buffer.getvalue())
     return problems
 
@@ -52,27 +56,38 @@ def _chosen(study: Study) -> list[tuple[str, Run]]:
     return chosen
 
 
-def _tile(image: Image.Image, label: str) -> Image.Image:
-    """The panel, never enlarged, under its label."""
+def _fitted(image: Image.Image) -> Image.Image:
+    """The panel, never enlarged."""
     scale = min(1.0, _WIDTH / image.width, _HEIGHT / image.height)
     size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
-    tile = Image.new("RGB", (max(size[0], 200), size[1] + _TITLE), "white")
-    tile.paste(image.resize(size, Image.Resampling.LANCZOS), (0, _TITLE))
-    ImageDraw.Draw(tile).text((4, 5), label, fill="black", font=ImageFont.load_default(14))
-    return tile
+    return image.resize(size, Image.Resampling.LANCZOS)
 
 
-def _tiled(tiles: Sequence[Image.Image]) -> Image.Image:
-    """The tiles in as many columns as bring the picture nearest to 4:3, all cells of one size."""
-    gap = 12
-    width = max(tile.width for tile in tiles) + gap
-    height = max(tile.height for tile in tiles) + gap
+def _tiled(panels: Sequence[tuple[str, Image.Image]]) -> Image.Image:
+    """The panels, each under its label, in as many columns as bring the picture nearest to 4:3."""
+    width = max(200, *(image.width for _, image in panels)) + _GAP
+    height = max(image.height for _, image in panels) + _GAP
 
     def shape(columns: int) -> float:
-        return abs(math.log(columns * width / (math.ceil(len(tiles) / columns) * height) * 3 / 4))
+        return abs(math.log(columns * width / (math.ceil(len(panels) / columns) * height) * 3 / 4))
 
-    columns = min(range(1, len(tiles) + 1), key=shape)
-    sheet = Image.new("RGB", (columns * width, math.ceil(len(tiles) / columns) * height), "white")
-    for place, tile in enumerate(tiles):
-        sheet.paste(tile, (place % columns * width, place // columns * height))
+    columns = min(range(1, len(panels) + 1), key=shape)
+    letters = max(14, round(_LETTERS * columns * width))
+    title = round(1.7 * letters)
+    font = ImageFont.load_default(letters)
+    rows = math.ceil(len(panels) / columns)
+    sheet = Image.new("RGB", (columns * width - _GAP, rows * (height + title) - _GAP), "white")
+    pen = ImageDraw.Draw(sheet)
+    for place, (label, image) in enumerate(panels):
+        left, top = place % columns * width, place // columns * (height + title)
+        pen.text((left, top + letters // 5), _cut(label, font, width - _GAP), fill="black", font=font)
+        sheet.paste(image, (left, top + title))
     return sheet
+
+
+def _cut(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, room: int) -> str:
+    """`text` without as much of its end as does not fit into `room` pixels."""
+    kept = text
+    while len(kept) > 1 and font.getlength(kept) > room:
+        kept = kept[:-2].rstrip() + "…"
+    return kept

@@ -4,13 +4,9 @@ import re
 import textwrap
 from collections.abc import Sequence
 
-from diffect.reports.cells import TIED, Cell, Sheet, compact, two_lines
+from diffect.reports.cells import TIED, TIES, Cell, Sheet, compact, two_lines
 from diffect.reports.study import Study
 
-_TIES = (
-    f"{TIED}: tied with it, the 95% interval of their paired difference includes zero (of this one pair, not corrected"
-    " for their number)."
-)
 _SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|~])")
 
 
@@ -19,7 +15,7 @@ def document(study: Study) -> str:
     blocks = []
     for sheet in study.sheets:
         blocks += [f"## {escape(sheet.title)}", _markdown(sheet), _bullets(sheet.notes)]
-    blocks += ["## notes", _bullets([*study.notes, f"bold: the best of its column, or category; {_TIES}"])]
+    blocks += ["## notes", _bullets([*study.notes, f"bold: the best of its column, or category; {TIES}"])]
     if study.left_out:
         items = [f"{item.name}: {item.reason}" for item in study.left_out]
         blocks += [f"Left out ({len(items)}):", _bullets(items)]
@@ -31,7 +27,7 @@ def plain(study: Study, width: int = 120) -> str:
     sheets = []
     for sheet in study.sheets:
         sheets += [textwrap.fill(sheet.title, width), _aligned(sheet, width), _wrapped(sheet.notes, width)]
-    notes = [*study.notes, f"*: the best of its column, within a category where there are several; {_TIES}"]
+    notes = [*study.notes, f"*: the best of its column, within a category where there are several; {TIES}"]
     if study.left_out:
         notes += [f"left out ({len(study.left_out)}):"]
         notes += [f"- {item.name}: {item.reason}" for item in study.left_out]

@@ -25,7 +25,7 @@ def lines(
     """The notes under a study's tables, in order of weight; the first of `estimates` ranks the groups."""
     ranking = next(iter(estimates.values()))
     every = [estimate for row in estimates.values() for estimate in row]
-    found = [_evidence(runs), *_study_notes(runs), *_different_data(runs), _order(groups, ranking)]
+    found = [evidence(runs), *_study_notes(runs), *_different_data(runs), _order(groups, ranking)]
     found += [*intervals.lines(runs, estimates, by_category), training(runs), *_followers(runs)]
     if any(run.record["study"] != "single" for run in runs):  # runs launched one by one were never a grid
         found += [_missing_runs(groups), _absent(groups, axes, holes)]
@@ -95,7 +95,8 @@ def _different_data(runs: Sequence[Run]) -> list[str]:
     ]
 
 
-def _evidence(runs: Sequence[Run]) -> str:
+def evidence(runs: Sequence[Run]) -> str:
+    """That the ranking is no evidence, where the study says so itself; else nothing."""
     if any((run.record.get("config") or {}).get("evidence") is False for run in runs):
         return "this ranking is no evidence: the study is too small for it, by design (evidence: false)."
     return ""

@@ -54,7 +54,7 @@ def style() -> AbstractContextManager[None]:
     return matplotlib.rc_context(settings)
 
 
-def new(width: float, height: float, layout: Literal["constrained", "none"] = "constrained") -> Figure:
+def new(width: float, height: float, layout: Literal["constrained"] | None = "constrained") -> Figure:
     """An empty figure of `width` x `height` inches; without pyplot, so no window system is looked for."""
     figure = Figure(figsize=(width, height), layout=layout)
     FigureCanvasAgg(figure)

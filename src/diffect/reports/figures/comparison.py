@@ -27,7 +27,7 @@ def comparison_figure(study: Study, path: Path) -> str | None:
     what the field quotes. Returns the reason why there is nothing, where no group has any of these metrics.
     """
     if all(estimate.value is None for metric in COMPARED for estimate in study.estimates[metric]):
-        return "comparison: no run has any of the metrics that it shows"
+        return "no figure that compares the groups: no run has any of its metrics"
     firsts = list(dict.fromkeys(group.values[0] if group.values else study.name for group in study.groups))
     others = list(dict.fromkeys(group.values[1:] for group in study.groups))
     with style():

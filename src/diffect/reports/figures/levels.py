@@ -28,7 +28,7 @@ def levels_figure(study: Study, path: Path) -> str | None:
     curves = {metric: [curve(group, metric) for group in study.groups] for metric in METRICS}
     drawn = [place for place in range(len(study.groups)) if any(curves[metric][place] for metric in METRICS)]
     if not drawn:
-        return "levels: no record says what each scoring level alone would give, so there is no figure of them"
+        return "no figure of the scoring levels: no record says what each alone would give"
     with style():
         names = [shorten(study.label(study.groups[place])) for place in drawn[:_NAMED]]
         columns = legend_columns(names)

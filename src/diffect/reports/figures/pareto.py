@@ -13,6 +13,8 @@ from diffect.reports.style import COLOURS, NAMED, WIDTH, legend_columns, marker,
 
 QUALITY = ("image_auroc", "pixel_aupro_30")
 
+_NONE = "no figure of quality against latency"
+
 Point = tuple[float, float]  # milliseconds, quality
 
 
@@ -23,11 +25,11 @@ def pareto_figure(study: Study, path: Path) -> str | None:
     """
     devices = {str(run.record.get("device")) for run in study.runs}
     if len(devices) > 1:
-        return f"pareto: latency was measured on {len(devices)} different devices, so there is no figure against it"
+        return f"{_NONE}: latency was measured on {len(devices)} different devices"
     points = {metric: _points(study, metric) for metric in QUALITY}
     shown = sorted({place for found in points.values() for place in found})
     if len(shown) < 2:
-        return "pareto: fewer than two groups have both a latency and a metric over all categories"
+        return f"{_NONE}: fewer than two groups have both over all categories"
     with style():
         named = shown if len(shown) <= NAMED else sorted({p for found in points.values() for p in front(found)})[:NAMED]
         names = {place: shorten(study.label(study.groups[place])) for place in named}

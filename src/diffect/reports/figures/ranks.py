@@ -11,6 +11,7 @@ from diffect.reports.style import GREY, WIDTH, new, save, shorten, style
 from diffect.runs.estimands import BLOCKS
 from diffect.runs.ranks import Ranking
 
+_NONE = "no critical-difference diagram"
 _MOST = 60  # groups that a page has room for
 _ROW, _CLIQUE, _TOP = 0.19, 0.09, 0.66  # inches: of a name, of a bar of equals, of what stands above the axis
 
@@ -22,14 +23,14 @@ def ranks_figure(study: Study, path: Path) -> str | None:
     """
     found = study.ranking
     if found.reason is not None or found.critical_difference is None:
-        return f"ranks: no critical-difference diagram: {found.reason}"
+        return f"{_NONE}: {found.reason}"
     if len(found.groups) > _MOST:
-        return f"ranks: no critical-difference diagram: {len(found.groups)} groups are more than the {_MOST} of a page"
+        return f"{_NONE}: {len(found.groups)} groups are more than the {_MOST} that a page has room for"
     with style():
         side = math.ceil(len(found.groups) / 2)
         below = 0.12 + _CLIQUE * len(found.cliques)
         height = _TOP + below + _ROW * (side + 0.7)
-        figure = new(WIDTH, height, layout="none")
+        figure = new(WIDTH, height, layout=None)
         axis = figure.add_axes((0.0, 0.0, 1.0, 1.0))
         axis.set(xlim=(0, WIDTH), ylim=(height, 0))  # inches from the upper left corner
         axis.axis("off")

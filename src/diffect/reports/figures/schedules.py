@@ -44,11 +44,11 @@ def study_schedules_figure(study: Study, path: Path) -> str | None:
     """Draw the distinct schedules of the study's runs; or the reason why there is nothing."""
     schedules = schedules_of(study)
     if not schedules:
-        return "schedules: no record holds a noise schedule"
+        return "no figure of the noise schedules: no record holds one"
     try:
         schedule_figure(schedules, path)
     except ValueError as error:
-        return f"schedules: {error}"
+        return f"no figure of the noise schedules: {error}"
     return None
 
 

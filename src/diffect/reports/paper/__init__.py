@@ -1,0 +1,33 @@
+"""The parts of a paper: tables, numbers, methods, references, figures, and a document that holds them."""
+
+from pathlib import Path
+
+from diffect.reports import figures, latex, maps
+from diffect.reports.paper import document, methods, numbers, references
+from diffect.reports.study import Study
+from diffect.runs.record import write_atomic
+
+MAPS = "maps.png"
+
+
+def write(study: Study, out: Path) -> list[str]:
+    """Write all parts into `out`: table, numbers, methods, paper (.tex), references.bib, and the pictures.
+
+    Returns why some pictures could not be made, a sentence each. Files that authors write themselves (prose.tex,
+    discussion.tex, own.bib) are never touched.
+    """
+    reasons = figures.write(study, out)
+    torn = maps.write(study, out / MAPS)
+    told = methods.document(study)
+    works = references.cited(told)
+    pictures = [name for name in (*(f"{stem}.pdf" for stem in figures.FIGURES), MAPS) if (out / name).is_file()]
+    texts = {
+        "table.tex": latex.document(study),
+        "numbers.tex": numbers.document(study),
+        "methods.tex": told,
+        "references.bib": references.bibtex(works),
+        "paper.tex": document.document(study, pictures, works, reasons),
+    }
+    for name, text in texts.items():
+        write_atomic(out / name, text)
+    return [*reasons, *torn]

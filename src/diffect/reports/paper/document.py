@@ -1,0 +1,90 @@
+"""paper.tex: the parts of a paper put together, so that it compiles as it stands; the author's own text is read in."""
+
+from collections.abc import Sequence
+
+from diffect.reports.differences import COMPARED
+from diffect.reports.escaping import breakable, escape
+from diffect.reports.latex import environments, slug
+from diffect.reports.notes import evidence
+from diffect.reports.paper.counts import image_counts
+from diffect.reports.paper.references import Work, listed
+from diffect.reports.study import Study
+from diffect.reports.verdicts import lines
+
+_PREAMBLE = r"""% Written by diffect report, and written anew by the next; text of your own goes into files beside it:
+% prose.tex       what stands before the methods; it sets \title and \author and calls \maketitle itself
+% discussion.tex  what stands after the results
+% own.bib         works that these two cite, for BibTeX
+\documentclass[10pt]{article}
+\usepackage[margin=1in]{geometry}
+\usepackage{booktabs,graphicx,microtype}
+\usepackage[hidelinks]{hyperref}
+\emergencystretch=2em
+\raggedbottom
+\input{numbers}
+"""
+
+_CAPTIONS = {
+    "schedules.pdf": (
+        "The noise schedules: log-SNR over time, the density of log-SNR in training, and the effective weight, density"
+        " times loss weight, scaled to unit area."
+    ),
+    "comparison.pdf": (
+        "Mean and 95\\% interval of each group. Small dots are the means of single seeds, the dotted line is a figure"
+        " that the field quotes, a hollow marker is a mean that lacks a category."
+    ),
+    "levels.pdf": (
+        "What each scoring level alone would give: mean over categories and seeds, with 95\\% intervals over seeds."
+    ),
+    "pareto.pdf": (
+        "Quality against latency, with 95\\% intervals. The line is the Pareto front of the means: no other group is as"
+        " fast and better."
+    ),
+    "ranks.pdf": (
+        "Average ranks, the best on the left. A bar joins groups that differ by less than the critical difference."
+    ),
+    "maps.png": "Images, true masks and anomaly maps of one run of each of up to six groups.",
+}
+
+
+def document(study: Study, pictures: Sequence[str], works: list[Work], reasons: Sequence[str]) -> str:
+    """paper.tex, with those of the figures that are there, and the reasons for those that are not."""
+    blocks = [
+        _PREAMBLE + rf"\title{{The study {breakable(study.name)}}}" + "\n\\author{}\n\\date{}",
+        r"\begin{document}" + "\n" + r"\IfFileExists{prose.tex}{\input{prose}}{\maketitle}",
+        r"\section{Methods}" + "\n" + r"\input{methods}",
+        *environments(image_counts(study).sheet(), (), "tab:images"),
+        r"\section{Results}" + "\n" + _results(study, reasons),
+        r"\input{table}",
+        *(_figure(name, slug(study.name)) for name in _CAPTIONS if name in pictures),
+        r"\IfFileExists{discussion.tex}{\input{discussion}}{}",
+        r"\clearpage",
+        r"\IfFileExists{own.bib}{\bibliographystyle{plain}\bibliography{references,own}}{%",
+        listed(works) + "}",
+        r"\end{document}",
+    ]
+    return "\n\n".join(block.strip("\n") for block in blocks) + "\n"
+
+
+def _results(study: Study, reasons: Sequence[str]) -> str:
+    """What the study shows and what it does not, in sentences."""
+    found = study.comparison
+    verdicts = lines(found)[: len(COMPARED)] if found is not None else ("There is one group, and nothing to compare.",)
+    sentences = [evidence(study.runs), *verdicts, *(f"{reason}." for reason in reasons)]
+    items = "\n".join(rf"\item {breakable(text[:1].upper() + text[1:])}" for text in sentences if text)
+    return f"Table~\\ref{{tab:{slug(study.name)}}} has the means.\n\\begin{{itemize}}\n{items}\n\\end{{itemize}}"
+
+
+def _figure(name: str, study: str) -> str:
+    stem = name.partition(".")[0]
+    size = r"width=\linewidth,height=0.85\textheight,keepaspectratio"
+    return "\n".join(
+        [
+            r"\begin{figure}[tbp]",
+            r"\centering",
+            rf"\includegraphics[{size}]{{{escape(name)}}}",
+            rf"\caption{{{_CAPTIONS[name]}}}",
+            rf"\label{{fig:{study}-{stem}}}",
+            r"\end{figure}",
+        ]
+    )

@@ -1,0 +1,178 @@
+"""What a run learns, in words: its noise schedule, its loss weight, its denoiser, its training."""
+
+from diffect.reports.escaping import escape
+from diffect.reports.paper.phrases import Config, kind, number, numbers, part, verbatim
+
+_PREDICTIONS = {
+    "v": r"predicts $v$~\cite{salimans2022progressive}",
+    "eps": r"predicts the noise~\cite{ho2020ddpm}",
+    "x0": "predicts the clean input",
+}
+
+
+def learns(config: Config) -> bool:
+    """Whether the denoiser is trained by denoising; the others are solved at once, or leave learning to the scorer."""
+    return kind(part(config, "denoiser")) == "LearnedDenoiser"
+
+
+def schedule(config: Config) -> str:
+    """The family of the noise schedule."""
+    return _family(part(config, "schedule")) if learns(config) else ""
+
+
+def _family(node: Config) -> str:
+    said = {key: number(value) for key, value in node.items()}
+    match kind(node):
+        case "Linear":
+            start, end = said.get("beta_start"), said.get("beta_end")
+            return rf"$\beta$ linear in the step, from {start} to {end}~\cite{{ho2020ddpm}}"
+        case "ScaledLinear":
+            start, end = said.get("beta_start"), said.get("beta_end")
+            return rf"$\sqrt{{\beta}}$ linear in the step, $\beta$ from {start} to {end}~\cite{{rombach2022latent}}"
+        case "Cosine":
+            return rf"the cosine schedule~\cite{{nichol2021improved}} ($s$ = {said.get('s')})"
+        case "Sigmoid":
+            settings = rf"from {said.get('start')} to {said.get('end')}, $\tau$ = {said.get('tau')}"
+            return rf"the sigmoid schedule~\cite{{jabri2023scalable,chen2023importance}} ({settings})"
+        case "Laplace":
+            settings = rf"$\mu$ = {said.get('mu')}, $b$ = {said.get('b')}"
+            return rf"log-SNR from a Laplace distribution~\cite{{hang2024improved}} ({settings})"
+        case "EDM":
+            settings = rf"$P_\mathrm{{mean}}$ = {said.get('p_mean')}, $P_\mathrm{{std}}$ = {said.get('p_std')}"
+            return rf"log-normal noise~\cite{{karras2022edm}} ({settings})"
+        case "RectifiedFlow":
+            return r"the straight paths of rectified flow~\cite{liu2023flow}"
+        case "Shifted":
+            base = _family(part(node, "base"))
+            return (
+                rf"{base}, shifted to inputs of side {said.get('size')} from one of {said.get('base_size')}"
+                r"~\cite{hoogeboom2023simple}"
+            )
+        case "ZeroTerminalSNR":
+            return rf"{_family(part(node, 'base'))}, rescaled to a terminal SNR of zero~\cite{{lin2024common}}"
+        case _:
+            return verbatim(node)
+
+
+def end_points(config: Config) -> str:
+    """Which log-SNRs training covers."""
+    node = part(config, "schedule")
+    if not learns(config) or "endpoints" not in node:
+        return ""
+    span = node.get("log_snr_range")
+    low, high = span if isinstance(span, list | tuple) and len(span) == 2 else (None, None)
+    match node["endpoints"]:
+        case "matched":
+            restricted = "time being restricted and rescaled so that log-SNR falls"
+            return f"a common range, {restricted} from {number(high)} to {number(low)}"
+        case "affine":
+            return f"a common range, log-SNR being stretched onto {number(low)} to {number(high)}"
+        case _:
+            return r"its own range, infinite ends cut at $|\mbox{log-SNR}| = 20$"
+
+
+def weight(config: Config) -> str:
+    """The loss weight, on the eps error."""
+    node = part(config, "weight")
+    if not learns(config) or not node:
+        return ""
+    match kind(node):
+        case "Eps":
+            return r"$w = 1$, the plain noise loss~\cite{ho2020ddpm}"
+        case "X0":
+            return r"$w = 1/\mathrm{SNR}$, the plain loss on the clean input"
+        case "V":
+            return r"$w = 1/\alpha^2$, the plain $v$ loss~\cite{salimans2022progressive}"
+        case "MinSNR":
+            gamma = number(node.get("gamma"))
+            return rf"$w = \min(\mathrm{{SNR}}, \gamma)/\mathrm{{SNR}}$ with $\gamma$ = {gamma}~\cite{{hang2023minsnr}}"
+        case "Sigmoid":
+            return rf"a sigmoid of log-SNR, bias {number(node.get('bias'))}~\cite{{kingma2023understanding}}"
+        case "Matched":
+            target = _family(part(node, "target"))
+            return (
+                "matched: density times weight is that of the following schedule with $w = 1$, whatever the schedule,"
+                f" so that all schedules have one objective: {target}"
+            )
+        case _:
+            return verbatim(node)
+
+
+def denoiser(config: Config) -> str:
+    """The denoiser, learned or in closed form."""
+    node = part(config, "denoiser")
+    match kind(node):
+        case "LearnedDenoiser":
+            guidance = node.get("guidance") or 0
+            guided = rf", with classifier-free guidance {number(guidance)}~\cite{{ho2022guidance}}" if guidance else ""
+            told = _PREDICTIONS.get(str(node.get("prediction")), f"predicts {escape(str(node.get('prediction')))}")
+            return f"{_network(part(node, 'network'))}, which {told}{guided}"
+        case "Gaussian":
+            where = {"cell": "of each cell", "shared": "shared by all cells"}
+            mean, covariance = (where.get(str(node.get(key)), "as set") for key in ("mean", "covariance"))
+            shrunk = r"shrunk as far as suits the sample~\cite{chen2010shrinkage}"
+            if node.get("shrinkage") != "oas":
+                shrunk = f"shrunk by {number(node.get('shrinkage'))}"
+            fit = f"mean {mean}, covariance {covariance}, {shrunk}"
+            return (
+                rf"the exact optimum for Gaussian data, a Wiener filter ({fit}), as in PaDiM~\cite{{defard2021padim}}"
+            )
+        case "Empirical":
+            return (
+                "the exact optimum for stored training patches, a weighted mean of"
+                rf" {number(node.get('memory'))} of them that greedy $k$-center chose~\cite{{gonzalez1985clustering}},"
+                r" as in PatchCore~\cite{roth2022patchcore}"
+            )
+        case "NoDenoiser":
+            return "absent: the scorer learns by itself"
+        case "":
+            return ""
+        case _:
+            return verbatim(node)
+
+
+def _network(node: Config) -> str:
+    match kind(node):
+        case "ConvNet":
+            size = f"width {number(node.get('width'))}, expansion {number(node.get('expand'))}"
+            blocks = rf"{number(node.get('depth'))} residual blocks~\cite{{liu2022convnet}}"
+            if node.get("kernel") == 1:
+                return f"a network of {blocks} that sees each grid cell by itself ({size})"
+            return f"a convolutional network of {blocks} on the grid ({size}, kernel {number(node.get('kernel'))})"
+        case "UNet":
+            return rf"a U-Net~\cite{{ronneberger2015unet}} with attention (widths {numbers(node.get('widths'))})"
+        case "DiT":
+            size = f"patches of {number(node.get('patch'))}, width {number(node.get('width'))}"
+            layers = f"{number(node.get('depth'))} layers of {number(node.get('heads'))} heads"
+            return rf"a diffusion transformer~\cite{{peebles2023dit}} ({size}, {layers})"
+        case _:
+            return verbatim(node)
+
+
+def training(config: Config) -> str:
+    """Steps, batches, optimiser, averaging; empty where nothing is learned by steps."""
+    node = part(config, "training")
+    by_scorer = kind(part(config, "scorer")) == "DiffusionTime"
+    if not node or not (learns(config) or by_scorer):
+        return ""
+    said = {key: number(value) for key, value in node.items()}
+    batch = number(part(config, "data").get("batch_size"))
+    trainer = part(config, "trainer")
+    clip = trainer.get("gradient_clip_val")
+    return (
+        rf"{said.get('steps')} steps of {batch} images, by AdamW~\cite{{loshchilov2019adamw}} with learning rate"
+        f" {said.get('learning_rate')} (linear warm-up over {said.get('warmup')} steps, then cosine decay to 0) and"
+        f" weight decay {said.get('weight_decay')}"
+        + (f", gradients clipped at norm {number(clip)}" if clip else "")
+        + f", in {escape(str(trainer.get('precision')))} precision"
+        + (
+            f"; a moving average of the weights (decay {said.get('ema')}) is kept and scored with"
+            if node.get("ema")
+            else ""
+        )
+    )
+
+
+def times(config: Config) -> str:
+    """How training draws its noise levels."""
+    return "uniformly, stratified over the batch" if learns(config) else ""

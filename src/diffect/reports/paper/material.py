@@ -1,0 +1,83 @@
+"""What the runs worked on, and with what: images, splits, machines, versions; as sentences for the methods."""
+
+from diffect.reports.escaping import breakable, escape
+from diffect.reports.paper.counts import KINDS, image_counts
+from diffect.reports.paper.phrases import kind, listed, number, part
+from diffect.reports.paper.varying import told
+from diffect.reports.study import Study
+from diffect.runs.table import Run
+
+_VERSIONS = ("diffect", "torch", "pytorch-lightning", "diffusers", "scikit-image", "numpy", "python")
+
+
+def data(study: Study) -> list[str]:
+    """Where the images come from, their size, how they were cut into parts, and how many there are of each."""
+    return [
+        told(study, "The images are", [_source(run) for run in study.runs]),
+        told(study, "They are brought to", [_size(run) for run in study.runs]),
+        told(study, "Splits:", [_rule(run) for run in study.runs]),
+        told(study, "The training uses no more normal images than", [_shots(run) for run in study.runs]),
+        _counts(study),
+    ]
+
+
+def machine(study: Study) -> list[str]:
+    """Devices, time, versions of what computed the numbers."""
+    devices = sorted({escape(str(run.record.get("device") or "an unknown device")) for run in study.runs})
+    seconds = [float((run.record.get("seconds") or {}).get("total") or 0) for run in study.runs]
+    took = f"; together they took {_duration(sum(seconds))}" if all(seconds) else ""
+    found: dict[str, set[str]] = {}
+    for run in study.runs:
+        for name, version in (run.record.get("versions") or {}).items():
+            found.setdefault(name, set()).add(str(version))
+    texts = [breakable(f"{name} {' and '.join(sorted(found[name]))}") for name in _VERSIONS if name in found]
+    return [f"The runs were made on {listed(devices)}{took}.", f"Versions: {listed(texts)}." if texts else ""]
+
+
+def _source(run: Run) -> str:
+    source = part(part(run.record.get("config") or {}, "data"), "source")
+    if kind(source) == "Textures":
+        side = number(source.get("size"))
+        return (
+            rf"crops of {side} by {side} pixels from the textures of scikit-image~\cite{{vanderwalt2014skimage}}, the"
+            f" defective ones with synthetic defects{_defects(run)}; no pixel is in both a training and a test crop"
+        )
+    return r"photographs in the layout of MVTec~AD~\cite{bergmann2021mvtec}" if kind(source) == "Folder" else ""
+
+
+def _defects(run: Run) -> str:
+    categories = (run.record.get("splits") or {}).get("categories") or {}
+    kinds = sorted({kind for one in categories.values() for kind in one.get("defects") or {}} - {"good"})
+    return f" ({listed([escape(kind) for kind in kinds])})" if kinds else ""
+
+
+def _size(run: Run) -> str:
+    node = part(run.record.get("config") or {}, "data")
+    if "size" not in node:
+        return ""
+    canvas = (run.record.get("splits") or {}).get("canvas")
+    shown = f", on a canvas of {canvas[0]} by {canvas[1]}" if isinstance(canvas, list) and len(canvas) == 2 else ""
+    shape = "stretched to a square" if node.get("aspect") == "stretch" else "padded by their mirror image where needed"
+    return f"{number(node['size'])} pixels on their short side{shown}, {shape}"
+
+
+def _rule(run: Run) -> str:
+    return escape(str((run.record.get("splits") or {}).get("rule") or ""))
+
+
+def _shots(run: Run) -> str:
+    shots = part(run.record.get("config") or {}, "data").get("shots")
+    return "" if shots is None else f"{number(shots)} of each category"
+
+
+def _counts(study: Study) -> str:
+    images = image_counts(study)
+    fit, selection, calibration, normal, defective = (escape(images.total(kind)) for kind in KINDS[:5])
+    return (
+        f"Together the categories have {fit} images to fit, {selection} for selection, {calibration} for calibration,"
+        rf" and {normal} normal and {defective} defective test images (Table~\ref{{tab:images}})."
+    )
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds / 3600:.1f} hours" if seconds >= 3600 else f"{seconds / 60:.1f} minutes"

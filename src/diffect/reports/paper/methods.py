@@ -1,0 +1,77 @@
+"""methods.tex: what was done, from the configs and records of the runs alone; what all share is said once."""
+
+from collections.abc import Callable
+
+from diffect.reports.cells import short
+from diffect.reports.escaping import escape
+from diffect.reports.paper import judging, learning, material
+from diffect.reports.paper.analysis import analysis
+from diffect.reports.paper.phrases import Config, counted, listed
+from diffect.reports.paper.varying import told
+from diffect.reports.study import Study
+from diffect.runs import grid
+
+
+def document(study: Study) -> str:
+    """methods.tex: a paragraph each on design, data, detector, training, scoring, analysis, and the machine."""
+
+    def said(lead: str, phrase: Callable[[Config], str]) -> str:
+        return told(study, lead, [phrase(run.record.get("config") or {}) for run in study.runs])
+
+    def chosen(lead: str, key: str) -> str:
+        return told(study, lead, [escape(str((run.record.get("protocol") or {}).get(key) or "")) for run in study.runs])
+
+    paragraphs = {
+        "Design": _design(study),
+        "Data": material.data(study),
+        "Detector": [
+            said("An image is represented by", judging.representation),
+            said("The denoiser is", learning.denoiser),
+            said("The noise schedule is", learning.schedule),
+            said("Training covers", learning.end_points),
+            said(r"The loss weight on the $\epsilon$ error is", learning.weight),
+        ],
+        "Training": [
+            said("Training takes", learning.training),
+            said("The time $t$ is drawn", learning.times),
+            chosen("Checkpoint:", "checkpoint"),
+            said("A head is taught by", judging.head),
+        ],
+        "Scoring": [
+            said("An image is judged by", judging.scorer),
+            said("The anomaly map is", judging.pooling),
+            chosen("Decision threshold:", "threshold"),
+            chosen("Settings:", "settings"),
+            chosen("Test set:", "test_set"),
+        ],
+        "Analysis": analysis(study),
+        "Machine and software": material.machine(study),
+    }
+    blocks = ["% Written by diffect report from the configs and records of the runs; cites works of references.bib."]
+    for title, sentences in paragraphs.items():
+        if any(sentences):
+            blocks.append("\n".join([rf"\paragraph{{{title}.}}", *(text for text in sentences if text)]))
+    return "\n\n".join(blocks) + "\n"
+
+
+def _design(study: Study) -> list[str]:
+    """What varies, over which categories and seeds, and in how many runs."""
+    factors = []
+    for axis, title in zip(study.axes, short(study.axes), strict=True):
+        values = sorted({run.choice(axis) for run in study.runs}, key=lambda value: grid.natural([value]))
+        factors.append(rf"\emph{{{escape(title)}}} ({listed([escape(value) for value in values])})")
+    seeds = [str(seed) for seed in sorted({run.unit[1] for run in study.runs})]
+    names = [escape(category) for category in study.by_category]
+    left_out = f"; {counted(len(study.left_out), 'run')} could not be used" if study.left_out else ""
+    first = (
+        rf"The study \emph{{{escape(study.name)}}} {f'varies {listed(factors)}' if factors else 'has one setting'}, on"
+        f" {counted(len(names), 'category', 'categories')} ({listed(names)}), with seed{'s' * (len(seeds) > 1)}"
+        f" {listed(seeds)}: {counted(len(study.runs), 'run')} in {counted(len(study.groups), 'group')}{left_out}."
+    )
+    together = sorted({len(run.unit[0]) for run in study.runs} - {1})
+    models = f"One model holds {listed([str(number) for number in together])} categories." if together else ""
+    came = [
+        rf"With \emph{{{escape(axis)}}} came its own {listed([escape(key) for key in keys])}."
+        for axis, keys in grid.followers(study.runs).items()
+    ]
+    return [first, models, *came, "What is not said to vary is the same in all runs."]

@@ -1,0 +1,51 @@
+"""A sentence about all runs of a study: said once where they agree, else by the choice that it follows."""
+
+from collections.abc import Iterable, Sequence
+
+from diffect.reports.cells import short
+from diffect.reports.escaping import escape
+from diffect.reports.paper.phrases import listed
+from diffect.reports.study import Study
+from diffect.runs import grid
+
+
+def told(study: Study, lead: str, texts: Sequence[str]) -> str:
+    """`lead` and what `texts` say, LaTeX, one for each run; a run with an empty one is not spoken of."""
+    if not any(texts):
+        return ""
+    if len(set(texts)) == 1:
+        return f"{lead} {texts[0]}."
+    follows, values = _follows(study, texts)
+    said = [f"{listed(names)}: {text}" for text, names in _by_text(values).items() if text]
+    return rf"{lead} (by {follows}) {'; '.join(said)}."
+
+
+def _follows(study: Study, texts: Sequence[str]) -> tuple[str, dict[str, str]]:
+    """The first axis that alone decides the text, or else group, category, seed; with its values' texts."""
+    for axis, title in zip(study.axes, short(study.axes), strict=True):
+        if (values := _function((run.choice(axis) for run in study.runs), texts)) is not None:
+            return rf"\emph{{{escape(title)}}}", values
+    labels = {
+        "group": [", ".join(run.choice(axis) for axis in study.axes) for run in study.runs],
+        "category": [", ".join(run.unit[0]) for run in study.runs],
+        "seed": [str(run.unit[1]) for run in study.runs],
+    }
+    for follows, of_runs in labels.items():
+        if (values := _function(of_runs, texts)) is not None:
+            return follows, values
+    return "run", dict(zip((run.record["signature"] for run in study.runs), texts, strict=True))
+
+
+def _function(values: Iterable[str], texts: Iterable[str]) -> dict[str, str] | None:
+    """The text of each value, or None where a value has several."""
+    found: dict[str, str] = {}
+    same = all(found.setdefault(value, text) == text for value, text in zip(values, texts, strict=True))
+    return found if same else None
+
+
+def _by_text(values: dict[str, str]) -> dict[str, list[str]]:
+    """The values that have each text, all in natural order."""
+    found: dict[str, list[str]] = {}
+    for value in sorted(values, key=lambda value: grid.natural([value])):
+        found.setdefault(values[value], []).append(rf"\emph{{{escape(value)}}}")
+    return found
