@@ -4,8 +4,10 @@ from collections.abc import Callable
 
 from diffect.reports.cells import short
 from diffect.reports.escaping import escape
-from diffect.reports.paper import judging, learning, material
 from diffect.reports.paper.analysis import analysis
+from diffect.reports.paper.judging import head, pooling, representation, scorer
+from diffect.reports.paper.learning import denoiser, end_points, schedule, times, training, weight
+from diffect.reports.paper.material import data, machine
 from diffect.reports.paper.phrases import Config, counted, listed
 from diffect.reports.paper.varying import told
 from diffect.reports.study import Study
@@ -23,29 +25,29 @@ def document(study: Study) -> str:
 
     paragraphs = {
         "Design": _design(study),
-        "Data": material.data(study),
+        "Data": data(study),
         "Detector": [
-            said("An image is represented by", judging.representation),
-            said("The denoiser is", learning.denoiser),
-            said("The noise schedule is", learning.schedule),
-            said("Training covers", learning.end_points),
-            said(r"The loss weight on the $\epsilon$ error is", learning.weight),
+            said("An image is represented by", representation),
+            said("The denoiser is", denoiser),
+            said("The noise schedule is", schedule),
+            said("Training covers", end_points),
+            said(r"The loss weight on the $\epsilon$ error is", weight),
         ],
         "Training": [
-            said("Training takes", learning.training),
-            said("The time $t$ is drawn", learning.times),
+            said("Training takes", training),
+            said("The time $t$ is drawn", times),
             chosen("Checkpoint:", "checkpoint"),
-            said("A head is taught by", judging.head),
+            said("A head is taught by", head),
         ],
         "Scoring": [
-            said("An image is judged by", judging.scorer),
-            said("The anomaly map is", judging.pooling),
+            said("An image is judged by", scorer),
+            said("The anomaly map is", pooling),
             chosen("Decision threshold:", "threshold"),
             chosen("Settings:", "settings"),
             chosen("Test set:", "test_set"),
         ],
         "Analysis": analysis(study),
-        "Machine and software": material.machine(study),
+        "Machine and software": machine(study),
     }
     blocks = ["% Written by diffect report from the configs and records of the runs; cites works of references.bib."]
     for title, sentences in paragraphs.items():
