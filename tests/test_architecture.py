@@ -17,7 +17,7 @@ import diffect
 PACKAGE = Path(diffect.__file__).parent
 FLOORS = (  # from the ground up; what stands on one floor does not import each other
     {"schedules", "backbones", "metrics", "tracking", "runs", "sentences", "helping", "checkpoints", "moments"},
-    {"weights", "interop", "affine", "optimisation", "reports"},
+    {"weights", "interop", "affine", "optimisation", "frame", "reports"},
     {"representations", "denoising", "data"},
     {"denoisers", "scorers", "anomaly_map", "head"},
     {"detector"},

@@ -10,14 +10,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from diffect.frame import Frame
+
 
 class AnomalyMap(nn.Module):
     """Components (B, K, h, w) to a map (B, H, W) and a score (B,).
 
-    map = blur(upsample(combine over k of (component_k - location_k) / scale_k)). Location and scale, found on held-out
-    normal images, make components comparable: levels of different difficulty, scales of a pyramid. Of a single
-    component they change no order. The score is the map's maximum, or the mean of its top share, over the true
-    image, padding excluded.
+    map = blur(upsample(combine over k of (frame(component_k) - location_k) / scale_k)). The frame damps what errs
+    towards the border, see `Frame`. Location and scale make components comparable: levels of different difficulty,
+    scales of a pyramid; of a single component they change no order. All are found on held-out normal images. The score
+    is the map's maximum, or the mean of its top share, over the true image, padding excluded.
 
     Args:
         components: K, the number of components of the scorer.
@@ -29,6 +31,7 @@ class AnomalyMap(nn.Module):
         weights: of the components in the mean, adding up to 1; all alike if not given.
         calibration: `mean`, location 0 and scale E |component|, which keeps ratios of errors; or `standard`, mean and
             standard deviation over images and cells, which weighs a component the more, the steadier it is.
+        frame: its width in cells; 0 for none.
     """
 
     location: Tensor
@@ -43,6 +46,7 @@ class AnomalyMap(nn.Module):
         combine: Literal["mean", "max"] = "mean",
         calibration: Literal["mean", "standard"] = "mean",
         weights: Sequence[float] | None = None,
+        frame: int = 0,
     ) -> None:
         super().__init__()
         if pool not in ("max", "top_mean"):
@@ -63,16 +67,16 @@ class AnomalyMap(nn.Module):
         self.blur, self.pool, self.share = blur, pool, share
         self.combine, self.calibration = combine, calibration
         self.weights = None if weights is None else list(weights)
+        self.frame = Frame(components, frame)
         self.register_buffer("location", torch.zeros(components))
         self.register_buffer("scale", torch.ones(components))
 
     def calibrate(self, batches: Iterable[Tensor]) -> None:
-        """Fix location and scale from batches of components (B, K, h, w) of normal images."""
-        sums = []  # by image: the means of the component, of its size, and of its square
-        for components in batches:
-            exact = components.double()
-            sums.append(torch.stack([exact, exact.abs(), exact.square()]).mean((3, 4)))
-        mean, size, square = torch.cat(sums, dim=1).mean(1)
+        """Fix frame, location and scale from batches of components (B, K, h, w) of normal images."""
+        held = torch.cat(list(batches))
+        self.frame.fit(held)
+        exact = self.frame(held.double())
+        mean, size, square = (part.mean((0, 2, 3)) for part in (exact, exact.abs(), exact.square()))
         if self.calibration == "mean":
             location, scale = torch.zeros_like(mean), size
         else:
@@ -82,7 +86,7 @@ class AnomalyMap(nn.Module):
 
     def map(self, components: Tensor, size: Sequence[int]) -> Tensor:
         """(B, H, W) from components (B, K, h, w); size is (H, W)."""
-        level = (components - self.location.view(1, -1, 1, 1)) / self.scale.view(1, -1, 1, 1)
+        level = (self.frame(components) - self.location.view(1, -1, 1, 1)) / self.scale.view(1, -1, 1, 1)
         if self.weights is not None:
             combined = (level * level.new_tensor(self.weights).view(1, -1, 1, 1)).sum(1, keepdim=True)
         else:
