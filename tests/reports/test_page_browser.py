@@ -132,6 +132,9 @@ def test_a_difference_has_the_runs_of_both_groups(shown: Browser) -> None:
     (title,) = shown.text("dialog h2")
     assert title.endswith(f" less {shown.text(COLUMN)[0]}")
     assert len(shown.text("dialog tbody tr")) == 8
+    shown.press("Escape")
+    shown.click("#tables .sheet:nth-of-type(2) tbody .figure", 2)
+    assert shown.text("dialog > p")[0].startswith("image AUROC p ")
 
 
 def test_arrow_keys_move_between_figures_and_enter_opens(shown: Browser) -> None:

@@ -46,9 +46,14 @@ def of(study: Study) -> dict[str, Any]:
 
 def _metric(place: int) -> dict[str, Any]:
     metric = METRICS[place]
-    digits = len(number(metric, 0.0).partition(".")[2])
-    reference = REFERENCE.get(metric.name)
-    return {"title": metric.title, "higher": metric.higher_is_better, "digits": digits, "reference": reference}
+    return {
+        "name": metric.name,
+        "title": metric.title,
+        "higher": metric.higher_is_better,
+        "share": metric.name != "latency_ms",  # all others lie between 0 and 1
+        "digits": len(number(metric, 0.0).partition(".")[2]),
+        "reference": REFERENCE.get(metric.name),
+    }
 
 
 def _estimates(study: Study, categories: Sequence[str]) -> list[list[list[list[float | None]] | None]]:

@@ -15,7 +15,9 @@ from diffect.runs.record import write_atomic
 
 NAME = "report.html"
 # In this order they are one script; a file uses the names of those before it.
-SCRIPTS = ("dom.js", "state.js", "dialog.js", "table.js", "plot.js", "charts.js", "gallery.js", "main.js")
+SCRIPTS = tuple(
+    f"{name}.js" for name in ("dom", "state", "dialog", "table", "plot", "groups", "curves", "gallery", "main")
+)
 _CAUTION = "this ranking is no evidence"
 
 

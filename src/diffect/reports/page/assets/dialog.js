@@ -21,7 +21,8 @@ function redraw() {
   const [title, ...body] = trail.at(-1)();
   const heading = el("h2", { id: "dialog-title", tabindex: "-1" }, title);
   const buttons = el("div", { class: "buttons" }, trail.length > 1 ? back : null, close);
-  dialog.replaceChildren(el("div", { class: "head" }, heading, buttons), ...body.filter(Boolean));
+  const head = el("div", { class: "head" }, heading, buttons);
+  dialog.replaceChildren(head, ...body.filter(Boolean));
 }
 
 function goBack() {

@@ -45,11 +45,11 @@ function controls(wall) {
   const slider = el("div", { class: "slider" },
     el("label", { for: "reveal" }, "Image"), input, el("span", { "aria-hidden": "true" }, "Map"));
   const way = choice("By", [["fade", "fading"], ["wipe", "wiping"]], "fade", (value) => (wall.dataset.way = value));
+  const toggle = (event) => wall.classList.toggle("bare", !event.target.checked);
   const outline = el("label", { class: "choice" },
-    el("input", { type: "checkbox", checked: true, change: (event) => wall.classList.toggle("bare", !event.target.checked) }),
-    el("span", {}, "defect outlines"));
-  const key = el("div", { class: "key" }, el("span", {}, "usual level of good images"), el("span", { class: "ramp" },
-    el("span", {}, "threshold")), el("span", {}, "far above"));
+    el("input", { type: "checkbox", checked: true, change: toggle }), el("span", {}, "defect outlines"));
+  const key = el("div", { class: "key" }, el("span", {}, "usual level of good images"),
+    el("span", { class: "ramp" }, "threshold"), el("span", {}, "far above"));
   return el("div", { class: "tools" }, slider, way, outline, key);
 }
 
@@ -61,10 +61,14 @@ function block(run, told) {
       const by = (sign) => (a, b) => sign * (a.score - b.score) || collator.compare(a.name, b.name);
       const defective = entries.filter((entry) => entry.anomalous).sort(by(1));
       const good = entries.filter((entry) => !entry.anomalous).sort(by(-1));
-      return [strip(`${category}: defective, lowest scores first`, defective), strip(`${category}: good, highest scores first`, good)];
+      return [
+        strip(`${category}: defective, lowest scores first`, defective),
+        strip(`${category}: good, highest scores first`, good),
+      ];
     });
   return el("article", { class: "block" },
-    el("h3", {}, group.label, el("span", { class: "half" }, ` seed ${run.seed} `), runButton(run)), ...parts.filter(Boolean));
+    el("h3", {}, group.label, el("span", { class: "half" }, ` seed ${run.seed} `), runButton(run)),
+    ...parts.filter(Boolean));
 }
 
 function strip(title, entries) {
@@ -75,13 +79,16 @@ function strip(title, entries) {
 const BAD = ["miss", "false alarm"];
 
 function picture(entry) {
-  const image = (place, name, alt) => (
-    place === null ? null : el("img", { class: name, src: study.pictures[place], alt, loading: "lazy", decoding: "async" }));
+  const image = (name, place, alt) => {
+    if (place === null) return null;
+    return el("img", { class: name, src: study.pictures[place], alt, loading: "lazy", decoding: "async" });
+  };
   const score = entry.score === null ? "" : `score ${entry.score.toPrecision(3)}`;
   const limit = entry.threshold === null ? "no threshold" : `threshold ${entry.threshold.toPrecision(3)}`;
   const text = `${entry.kind}: ${entry.name}, ${entry.defect}, ${score}`;
   return el("figure", { class: "picture" },
-    el("div", { class: "stack" }, image(entry.image, "photo", text), image(entry.map, "map", ""), image(entry.mask, "outline", "")),
+    el("div", { class: "stack" },
+      image("photo", entry.image, text), image("map", entry.map, ""), image("outline", entry.mask, "")),
     el("figcaption", {},
       el("span", { class: `kind ${BAD.includes(entry.kind) ? "bad" : "fine"}` }, entry.kind), ` ${score}`,
       el("span", { class: "half" }, limit, el("br"), entry.name)));

@@ -19,28 +19,28 @@ function filter() {
   form.append(el("label", { class: "choice find" }, el("span", {}, "Find"), look), ...selects, reset,
     el("span", { class: "count", role: "status" }));
   form.addEventListener("submit", (event) => event.preventDefault());
-  form.addEventListener("reset", () => update({ text: "", axes: study.axes.map(() => null), category: null, only: null }));
+  const everything = { text: "", axes: study.axes.map(() => null), category: null, only: null };
+  form.addEventListener("reset", () => update(everything));
   view(() => {
     const groups = study.groups.filter(groupShown).length;
     const runs = study.runs.filter((run) => runShown(run) && found(runText(run))).length;
-    form.querySelector(".count").textContent = `${groups} of ${study.groups.length} groups, ${runs} of ${study.runs.length} runs`;
+    const told = [`${groups} of ${study.groups.length} groups`, `${runs} of ${study.runs.length} runs`];
+    form.querySelector(".count").textContent = told.join(", ");
   });
 }
 
 /** What a figure of a study's table opens: the runs of its group, and of the baseline if it is a difference. */
 function behindFigure(table) {
   return (row, column) => {
-    if (row.group === null) return null;
-    const cell = row.cells[column];
+    if (row.group === null || column < table.labels) return null;
+    const groups = [row.group, ...(table.paired ? [study.baseline] : [])].map((place) => study.groups[place]);
     const metric = table.columns[column].metric ?? row.metric;
-    const groups = [study.groups[row.group], ...(table.paired ? [study.groups[study.baseline]] : [])];
-    if (column < table.labels) return null;
-    return () => openRuns(groups, row.category, metric, spread2(cell));
+    const { title } = table.columns[column];
+    const name = metric === null || title === study.metrics[metric].title ? "" : `${title} `; // as of a p
+    const { half } = row.cells[column];
+    const shown = name + cellText(row.cells[column]) + (half ? ` ± ${half}` : "");
+    return () => openRuns(groups, row.category, metric, shown);
   };
-}
-
-function spread2(cell) {
-  return typeof cell === "string" ? cell : cell.mean + (cell.half ? ` ± ${cell.half}` : "");
 }
 
 function runsTable() {
@@ -53,23 +53,28 @@ function runsTable() {
     category,
     foot: false,
     cells: [run.signature, ...study.groups[run.group].values, study.categories[category], String(run.seed),
-      ...study.charted.map((metric) => ({ mean: written(metric, figure(run, category, metric)[0]).replace("–", "") }))],
+      ...study.charted.map((metric) => figureCell(metric, figure(run, category, metric)[0]))],
   })));
   const press = (row, column) => (column === 0 || column > labels ? () => openRun(row.run) : null);
-  return makeTable({ title: "single runs; the intervals of each stand behind it", columns, labels, rows, rules: [], press });
+  const title = "single runs; the intervals of each stand behind it";
+  return makeTable({ title, columns, labels, rows, rules: [], press });
+}
+
+function figureCell(metric, value) {
+  return value === null ? {} : { mean: written(metric, value) };
 }
 
 function tables() {
   return study.tables.flatMap((table) => {
-    const notes = table.notes.length ? el("ul", { class: "notes" }, ...table.notes.map((note) => el("li", {}, note))) : null;
-    return [makeTable({ ...table, press: behindFigure(table) }), notes].filter(Boolean);
+    const notes = el("ul", { class: "notes" }, ...table.notes.map((note) => el("li", {}, note)));
+    return [makeTable({ ...table, press: behindFigure(table) }), table.notes.length ? notes : ""];
   });
 }
 
 function plots() {
   const options = study.charted.map((metric) => [String(metric), study.metrics[metric].title]);
   const metric = choice("Metric", options, String(state.metric), (value) => update({ metric: Number(value) }));
-  const grid = el("div", { class: "plots" }, ...[groupPlot(), latencyPlot(), lossPlot(), schedulePlot(), levelPlot()].filter(Boolean));
+  const grid = el("div", { class: "plots" }, groupPlot(), latencyPlot(), lossPlot(), schedulePlot(), levelPlot());
   return [el("div", { class: "tools" }, metric), grid];
 }
 

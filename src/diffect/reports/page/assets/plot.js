@@ -1,5 +1,8 @@
 // A plot: a figure with its own size, scales and axes, drawn again when the page's width or choices change.
 
+const BOX = { left: 44, top: 26, bottom: 300 }; // where the axes stand; the right end follows the width
+const SHARE = [-0.005, 1.005]; // the ends of an axis of shares, which no interval's end moves
+
 /** Ticks at 1, 2 or 5 times a power of ten, about `count` of them. */
 function ticks(low, high, count) {
   const raw = (high - low || 1) / count;
@@ -44,8 +47,8 @@ function bottom(x, box, title) {
   const marks = x.ticks.map((tick) => svg("g", { transform: `translate(${x.at(tick)} 0)` },
     svg("line", { class: "grid", y1: box.top, y2: box.bottom }),
     svg("text", { y: box.bottom + 16, "text-anchor": "middle" }, short(tick))));
-  const label = svg("text", { class: "title", x: (box.left + box.right) / 2, y: box.bottom + 34, "text-anchor": "middle" }, title);
-  return svg("g", { class: "axis" }, ...marks, label);
+  const middle = { x: (box.left + box.right) / 2, y: box.bottom + 34, "text-anchor": "middle" };
+  return svg("g", { class: "axis" }, ...marks, svg("text", { class: "title", ...middle }, title));
 }
 
 /** The axis at the left; its title stands above it, where it can be read without turning the head. */
@@ -70,6 +73,11 @@ function line(points) {
   }).join("");
 }
 
+/** What a plot says instead, as `draw` gives it. */
+function nothing(width, text) {
+  return [60, [svg("text", { class: "title", x: width / 2, y: 34, "text-anchor": "middle" }, text)]];
+}
+
 /**
  * A figure whose picture `draw(width)` gives as [height, nodes, note], where a node with the class `mark` can be
  * reached with the arrow keys; `controls` stand beside the title.
@@ -78,13 +86,15 @@ function plot(title, caption, controls, draw) {
   const stage = el("div", { class: "stage" });
   const note = el("p", { class: "hint" });
   const node = el("figure", { class: "plot" },
-    el("div", { class: "head" }, el("h3", {}, title), ...controls), stage, el("figcaption", {}, caption), note);
+    el("div", { class: "head" }, el("h3", {}, title), ...controls.filter(Boolean)), stage,
+    el("figcaption", {}, caption), note);
   let width = 0;
   const render = () => {
     if (!width) return;
     hideTip();
     const [height, nodes, said] = draw(width);
-    const picture = svg("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "group", "aria-label": title }, ...nodes);
+    const size = { viewBox: `0 0 ${width} ${height}`, width, height };
+    const picture = svg("svg", { ...size, role: "group", "aria-label": title }, ...nodes);
     const marks = () => [...picture.querySelectorAll(".mark")];
     const settle = roam(picture, marks, (mark, key) => {
       const all = marks();
@@ -105,8 +115,9 @@ function plot(title, caption, controls, draw) {
 
 /** What the colours mean; nothing where there is one, or so many that only pointing at a line tells. */
 function legend(names) {
-  const items = names.map(([name, place]) => el("li", {},
-    svg("svg", { width: 22, height: 10, "aria-hidden": "true" },
-      svg("line", { x1: 0, x2: 22, y1: 5, y2: 5, stroke: colour(place), "stroke-width": 2.5, "stroke-dasharray": dashes(place) })), name));
-  return names.length > 1 && names.length <= 16 ? el("ul", { class: "legend" }, ...items) : null;
+  if (names.length < 2 || names.length > 16) return null;
+  const sample = (place) => (
+    svg("line", { x2: 22, y1: 5, y2: 5, stroke: colour(place), "stroke-dasharray": dashes(place) }));
+  return el("ul", { class: "legend" }, ...names.map(([name, place]) => (
+    el("li", {}, svg("svg", { width: 22, height: 10, "aria-hidden": "true" }, sample(place)), name))));
 }

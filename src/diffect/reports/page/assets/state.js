@@ -44,7 +44,7 @@ function runText(run) {
   return [run.signature, run.folder, study.groups[run.group].label, ...names, `seed ${run.seed}`].join(" ");
 }
 
-/** The mean and half-width of each group in a metric, over all categories or in the chosen one; null if not measured. */
+/** [mean, half-width] of each group in a metric, over all categories or in the chosen one; null if not measured. */
 function estimates(metric) {
   return study.estimates[metric][state.category === null ? 0 : 1 + state.category];
 }
@@ -53,6 +53,11 @@ function estimates(metric) {
 function figure(run, category, metric) {
   const place = run.categories.indexOf(category);
   return place < 0 ? [] : run.values[place][metric];
+}
+
+/** What is said where a plot cannot show all of its things; nothing where it does. */
+function partly(shown, all, things) {
+  return shown < all ? `The first ${shown} of ${all} ${things}; the filter shows others.` : "";
 }
 
 function written(metric, value) {

@@ -58,11 +58,10 @@ function makeTable({ title, columns, labels, rows, rules, press }) {
     };
     const last = Math.ceil(count / size) - 1;
     const range = `${page * size + 1} to ${Math.min(count, (page + 1) * size)} of ${count}`;
+    const button = (text, step, end) => (
+      el("button", { type: "button", class: "quiet", "aria-disabled": end ? "true" : null, click: go(step) }, text));
     pager.replaceChildren(
-      el("button", { type: "button", class: "quiet", "aria-disabled": page === 0 ? "true" : null, click: go(-1) }, "Previous"),
-      el("span", { role: "status" }, range),
-      el("button", { type: "button", class: "quiet", "aria-disabled": page === last ? "true" : null, click: go(1) }, "Next"),
-    );
+      button("Previous", -1, page === 0), el("span", { role: "status" }, range), button("Next", 1, page === last));
   }
 
   const resize = (rowsNow) => () => {
@@ -108,9 +107,9 @@ function tableRow(row, labels, press, ruled) {
   const cells = row.cells.map((cell, column) => {
     const inside = cellNode(cell);
     const open = cellText(cell) && press(row, column);
-    const node = open ? el("button", { type: "button", class: "figure", tabindex: "-1", click: open }, ...inside) : null;
-    if (column < labels) return el("th", { scope: "row" }, ...(node ? [node] : inside));
-    return el("td", { class: "number" }, ...(node ? [node] : inside));
+    const button = { type: "button", class: "figure", tabindex: "-1", click: open };
+    const content = open ? [el("button", button, ...inside)] : inside;
+    return column < labels ? el("th", { scope: "row" }, ...content) : el("td", { class: "number" }, ...content);
   });
   return el("tr", { class: ruled ? "ruled" : null }, ...cells);
 }
@@ -119,7 +118,8 @@ function cellNode(cell) {
   if (typeof cell === "string") return [cell];
   if (!cell.mean) return ["–"];
   const half = cell.half ? el("span", { class: "half" }, ` ±\u2009${cell.half}`) : null;
-  return [el(cell.best ? "strong" : "span", {}, cell.mean), half, cell.mark ? el("sup", {}, cell.mark) : null].filter(Boolean);
+  const mark = cell.mark ? el("sup", {}, cell.mark) : null;
+  return [el(cell.best ? "strong" : "span", {}, cell.mean), half, mark].filter(Boolean);
 }
 
 /** The figure that an arrow key leads to from one in a table. */

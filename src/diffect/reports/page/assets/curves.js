@@ -1,0 +1,143 @@
+// Plots of curves: learning, scoring levels, and schedules.
+
+const MOST_CURVES = 240;
+
+/** A line that can be pointed at from a little way off. */
+function curve(d, place, lines, open, ...inside) {
+  const node = svg("g", { class: "mark curve", role: "button", "aria-label": lines.join(", ") },
+    svg("path", { class: "near", d }),
+    svg("path", { class: "line", d, stroke: colour(place), "stroke-dasharray": dashes(place) }),
+    ...inside);
+  tell(node, lines, open);
+  return node;
+}
+
+/** The selection loss of each run that learns by steps. */
+function lossPlot() {
+  const caption = "Loss on held-out normal images at fixed noise; the lowest chose the weights. A line per run.";
+  return plot("Learning", caption, [legend(hues.map((name, place) => [name, place]))], (width) => {
+    const all = study.runs.filter((run) => runShown(run) && run.losses.length > 1);
+    if (!all.length) return nothing(width, "no run of what is chosen learned by steps");
+    const shown = all.slice(0, MOST_CURVES);
+    const known = shown.flatMap((run) => run.losses).filter(([, loss]) => loss > 0);
+    if (!known.length) return nothing(width, "no loss above zero");
+    const box = { ...BOX, right: width - 14 };
+    const x = scale(known.map(([step]) => step), box.left, box.right, { pad: 0.02 });
+    const y = scale(known.map(([, loss]) => loss), box.bottom, box.top, { log: true });
+    const curves = shown.map((run) => {
+      const lowest = Math.min(...run.losses.map(([, loss]) => loss ?? Infinity));
+      const lines = [study.groups[run.group].label, `lowest loss ${short(lowest)}`, runText(run)];
+      const d = line(run.losses.map(([step, loss]) => (loss > 0 ? [x.at(step), y.at(loss)] : null)));
+      return curve(d, hue(study.groups[run.group]), lines, () => openRun(run));
+    });
+    const axes = [left(y, box, "selection loss"), bottom(x, box, "step")];
+    return [box.bottom + 44, [...axes, ...curves], partly(shown.length, all.length, "runs")];
+  });
+}
+
+/** What each scoring level alone would give, a line per group; null where no record says. */
+function levelPlot() {
+  const judged = Object.keys(study.levels).map(Number);
+  if (!judged.length) return null;
+  const caption = "The mean over categories and seeds if only this noise level were scored, with 95% intervals.";
+  return plot("Scoring levels", caption, [], (width) => {
+    const metric = judged.includes(state.metric) ? state.metric : judged[0];
+    const all = study.groups
+      .map((group, place) => ({ group, points: study.levels[metric][place] }))
+      .filter((one) => groupShown(one.group) && one.points.length);
+    if (!all.length) return nothing(width, "no scoring levels of what is chosen");
+    const box = { ...BOX, right: width - 14 };
+    const known = all.flatMap((one) => one.points);
+    const x = scale(known.map(([level]) => level), box.left, box.right);
+    const y = scale(ends(known.map(([, mean, half]) => ({ mean, half }))), box.bottom, box.top, { within: SHARE });
+    const curves = all.map((one) => levelCurve(one, metric, x, y, box));
+    const axes = [left(y, box, study.metrics[metric].title), bottom(x, box, "log-SNR of the scoring level")];
+    return [box.bottom + 44, [...axes, ...curves]];
+  });
+}
+
+function levelCurve({ group, points }, metric, x, y, box) {
+  const place = hue(group);
+  const told = points.map(([level, mean, half]) => `at ${short(level)}: ${spread(metric, mean, half)}`);
+  const dots = points.flatMap(([level, mean, half]) => {
+    const [low, high] = ends([{ mean, half }]).map((value) => Math.max(box.top, Math.min(box.bottom, y.at(value))));
+    return [
+      svg("line", { stroke: colour(place), x1: x.at(level), x2: x.at(level), y1: low, y2: high }),
+      svg("circle", { fill: colour(place), cx: x.at(level), cy: y.at(mean), r: 3 }),
+    ];
+  });
+  const d = line(points.map(([level, mean]) => [x.at(level), y.at(mean)]));
+  const lines = [group.label, study.metrics[metric].title, ...told];
+  return curve(d, place, lines, () => openRuns([group], null, null, ""), ...dots);
+}
+
+const VIEWS = {
+  log_snr: { text: "log-SNR over t", across: "t", acrossTitle: "t", upTitle: "log-SNR" },
+  density: { text: "training density", across: "log_snr", acrossTitle: "log-SNR", upTitle: "p(log-SNR)" },
+  weight: { text: "effective weight", across: "log_snr", acrossTitle: "log-SNR", upTitle: "p w, unit area" },
+};
+
+/** The schedules, each in the colour of the runs that used it where it was theirs alone. */
+function schedulePlot() {
+  let up = "log_snr";
+  const named = schedules();
+  const pick = choice("Show", Object.entries(VIEWS).map(([key, { text }]) => [key, text]), up, (key) => {
+    up = key;
+    update({});
+  });
+  const controls = [pick, legend(named.map((one) => [one.label, one.place]))];
+  return plot("Schedules", "Where training spends its samples, and what it weighs.", controls, (width) => {
+    const look = VIEWS[up];
+    const all = named
+      .filter((one) => one.runs.some((place) => runShown(study.runs[place])))
+      .map((one) => ({ ...one, points: points(one, look.across, up) }));
+    const known = all.flatMap((one) => one.points).filter(Boolean);
+    if (!known.length) return nothing(width, "no schedule of what is chosen");
+    const box = { ...BOX, right: width - 14 };
+    const heights = known.map(([, value]) => value);
+    const x = scale(known.map(([value]) => value), box.left, box.right, { pad: 0 });
+    const y = up === "log_snr"
+      ? scale(heights, box.bottom, box.top, { pad: 0.03 })
+      : scale([0, ...heights], box.bottom, box.top, { pad: 0 });
+    const curves = all.map((one) => {
+      const d = line(one.points.map((point) => point && [x.at(point[0]), y.at(point[1])]));
+      const lines = [one.label, one.runs.length === 1 ? "one run" : `${one.runs.length} runs`];
+      return curve(d, one.place, lines, () => openRuns(users(one), null, null, ""));
+    });
+    return [box.bottom + 44, [left(y, box, look.upTitle), bottom(x, box, look.acrossTitle), ...curves]];
+  });
+}
+
+function users(schedule) {
+  return [...new Set(schedule.runs.map((place) => study.groups[study.runs[place].group]))];
+}
+
+/** The schedules with a label of their own: the name, then what all their runs chose, and no namesake's did. */
+function schedules() {
+  const all = study.schedules.map((one, order) => {
+    const [first, ...others] = users(one);
+    const common = first.values.filter((value, axis) => (
+      others.every((group) => group.values[axis] === value) && value.toLowerCase() !== one.name.toLowerCase()));
+    const alone = hues.length > 1 && others.every((group) => hue(group) === hue(first));
+    return { ...one, common, place: alone ? hue(first) : order };
+  });
+  return all.map((one) => {
+    const namesakes = all.filter((other) => other.name === one.name);
+    if (namesakes.length === 1) return { ...one, label: one.name };
+    const twins = namesakes.filter((other) => other.common.join() === one.common.join());
+    const number = twins.length > 1 ? ` #${twins.indexOf(one) + 1}` : "";
+    return { ...one, label: [one.name, ...one.common].join(", ") + number };
+  });
+}
+
+/** [x, y] along a curve; the effective weight has unit area, since a factor is no more than a learning rate. */
+function points(schedule, across, up) {
+  const pairs = schedule[across].map((value, place) => [value, schedule[up][place]]);
+  const whole = pairs.map((pair) => (pair.includes(null) ? null : pair));
+  if (up !== "weight") return whole;
+  const known = whole.filter(Boolean);
+  const trapezia = known.slice(1).map(([value, height], place) => (
+    Math.abs(value - known[place][0]) * (height + known[place][1]) / 2));
+  const area = trapezia.reduce((sum, one) => sum + one, 0) || 1;
+  return whole.map((pair) => pair && [pair[0], pair[1] / area]);
+}

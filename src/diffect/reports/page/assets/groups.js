@@ -1,0 +1,139 @@
+// Plots of groups: each with its interval and its single runs, and quality against latency.
+
+const MOST_GROUPS = 40; // rows of the first plot
+const LETTER = 6.6; // pixels, about
+
+/** The groups that are shown and measured in `metric`, with their mean and half-width. */
+function measured(metric) {
+  const row = estimates(metric);
+  return study.groups
+    .map((group, place) => ({ group, mean: row?.[place][0] ?? null, half: row?.[place][1] ?? null }))
+    .filter((one) => groupShown(one.group) && one.mean !== null);
+}
+
+/** The ends of all intervals. */
+function ends(all) {
+  return all.flatMap(({ mean, half }) => [mean - (half ?? 0), mean + (half ?? 0)]);
+}
+
+function cut(text, most) {
+  return text.length > most ? `${text.slice(0, most - 1)}…` : text;
+}
+
+/** What stands for a group: it tells the group's figures, and opens its runs. */
+function groupMark({ group, mean, half }, metric, extra, ...inside) {
+  const shown = spread(metric, mean, half);
+  const lines = [group.label, `${study.metrics[metric].title} ${shown}`, extra];
+  const label = `${lines.join(", ")}; open its runs`;
+  const node = svg("g", { class: "mark", role: "button", "aria-label": label }, ...inside);
+  tell(node, lines, () => openRuns([group], state.category, metric, shown));
+  return node;
+}
+
+/** Each group's mean and interval, a row each, and its single runs as small circles below the line. */
+function groupPlot() {
+  const caption = "Dots and lines: mean and 95% interval. Circles: single runs. Dashed: what the field quotes.";
+  return plot("Groups", caption, [], (width) => {
+    const metric = state.metric;
+    const { title, reference, share } = study.metrics[metric];
+    const all = measured(metric);
+    if (!all.length) return nothing(width, "no values of what is chosen");
+    const rows = all.slice(0, MOST_GROUPS);
+    const narrow = width < 560; // then names stand above their lines
+    const names = Math.max(...rows.map((one) => one.group.label.length)) * LETTER;
+    const row = { height: narrow ? 44 : 30, narrow };
+    const box = { left: narrow ? 8 : Math.min(260, 14 + names), right: width - 14, top: 6 };
+    box.bottom = box.top + row.height * rows.length;
+    const runs = rows.map((one) => singles(one.group, metric));
+    const known = [...ends(rows), ...runs.flat().map((single) => single.value), reference];
+    const x = scale(known.filter((value) => value !== null), box.left, box.right, { within: share ? SHARE : null });
+    const at = reference === null ? 0 : x.at(reference);
+    const rule = svg("line", { class: "reference", x1: at, x2: at, y1: box.top, y2: box.bottom });
+    const marks = rows.map((one, place) => groupRow(one, runs[place], x, box, box.top + row.height * place, row));
+    const axis = bottom(x, box, `${title}, ${over()}`);
+    const nodes = [axis, ...(reference === null ? [] : [rule]), ...marks];
+    return [box.bottom + 44, nodes, partly(rows.length, all.length, "groups")];
+  });
+}
+
+function singles(group, metric) {
+  return group.runs
+    .flatMap((place) => {
+      const run = study.runs[place];
+      return run.categories.map((category) => ({ run, category, value: figure(run, category, metric)[0] }));
+    })
+    .filter((one) => one.value !== null && categoryShown(one.category));
+}
+
+function groupRow(one, runs, x, box, top, { height, narrow }) {
+  const y = top + (narrow ? 25 : height / 2 - 3);
+  const stroke = colour(hue(one.group));
+  const [low, high] = ends([one]).map((value) => Math.max(box.left, Math.min(box.right, x.at(value))));
+  const name = narrow
+    ? { x: box.left, y: top + 13, room: box.right - box.left }
+    : { x: box.left - 10, y: y + 4, room: box.left - 10, "text-anchor": "end" };
+  const label = cut(one.group.label, Math.floor(name.room / LETTER));
+  const mark = groupMark(one, state.metric, over(),
+    svg("rect", { class: "hit", x: 0, y: top, width: box.right, height }),
+    svg("text", { class: "name", x: name.x, y: name.y, "text-anchor": name["text-anchor"] ?? null }, label),
+    svg("line", { stroke, "stroke-width": 2, x1: low, x2: high, y1: y, y2: y }),
+    svg("circle", { fill: stroke, cx: x.at(one.mean), cy: y, r: 4.5 }));
+  return svg("g", {}, mark, ...runs.map((single) => singleRun(single, one.group, stroke, x.at(single.value), y + 10)));
+}
+
+function singleRun({ run, category, value }, group, stroke, cx, cy) {
+  const dot = svg("circle", { class: "single", stroke, cx, cy, r: 2.5 });
+  const title = `${study.metrics[state.metric].title} ${written(state.metric, value)}`;
+  const which = `${study.categories[category]}, seed ${run.seed}, run ${run.signature}`;
+  tell(dot, [group.label, title, which], () => openRun(run));
+  return dot;
+}
+
+/** Quality against latency, with the line of the groups that no other beats in both. */
+function latencyPlot() {
+  const latency = study.metrics.findIndex((metric) => metric.name === "latency_ms");
+  const quality = study.charted.find((metric) => metric !== latency);
+  const caption = "Lines: 95% intervals. The dotted line joins the groups that none beats in both.";
+  return plot("Quality against latency", caption, [], (width) => {
+    const metric = state.metric === latency ? quality : state.metric;
+    const times = study.estimates[latency][0] ?? [];
+    const all = measured(metric)
+      .map((one) => ({ ...one, time: times[study.groups.indexOf(one.group)]?.[0] ?? null }))
+      .filter((one) => one.time !== null);
+    if (!all.length) return nothing(width, "no values of what is chosen");
+    const box = { ...BOX, right: width - 14 };
+    const x = scale(all.map((one) => one.time), box.left, box.right, { pad: 0.12 });
+    const y = scale(ends(all), box.bottom, box.top, { within: SHARE });
+    const front = pareto(all, study.metrics[metric].higher !== false);
+    const steps = front.flatMap((one, place) => [
+      ...(place ? [[x.at(one.time), y.at(front[place - 1].mean)]] : []),
+      [x.at(one.time), y.at(one.mean)],
+    ]);
+    const path = svg("path", { class: "front", d: line(steps) });
+    const marks = all.map((one) => latencyMark(one, metric, latency, x, y, box, all.length <= 12));
+    const axes = [left(y, box, `${study.metrics[metric].title}, ${over()}`), bottom(x, box, "latency, ms per image")];
+    return [box.bottom + 44, [...axes, path, ...marks]];
+  });
+}
+
+function latencyMark(one, metric, latency, x, y, box, named) {
+  const stroke = colour(hue(one.group));
+  const [cx, cy] = [x.at(one.time), y.at(one.mean)];
+  const [low, high] = ends([one]).map((value) => Math.max(box.top, Math.min(box.bottom, y.at(value))));
+  const side = cx > (box.left + box.right) / 2 ? { x: cx - 9, "text-anchor": "end" } : { x: cx + 9 };
+  return groupMark(one, metric, `${study.metrics[latency].title} ${written(latency, one.time)}`,
+    svg("line", { stroke, "stroke-width": 1.5, x1: cx, x2: cx, y1: low, y2: high }),
+    svg("circle", { class: "hit", cx, cy, r: 14 }),
+    svg("circle", { fill: stroke, cx, cy, r: 5 }),
+    named ? svg("text", { class: "name", y: cy - 7, ...side }, cut(one.group.label, 26)) : null);
+}
+
+/** The groups that no other beats in both, the fastest first. */
+function pareto(all, higher) {
+  const sign = higher ? 1 : -1;
+  const front = [];
+  for (const one of [...all].sort((a, b) => a.time - b.time || sign * (b.mean - a.mean))) {
+    if (!front.length || sign * (one.mean - front.at(-1).mean) > 0) front.push(one);
+  }
+  return front;
+}
