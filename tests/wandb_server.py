@@ -116,13 +116,20 @@ def serve(runs: list[Logged]) -> Iterator[Server]:
     state = Server(runs)
 
     class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"  # connections stay open, as at W&B
+
         def do_POST(self) -> None:
-            asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            if self.path != "/graphql":  # the client counts its own use
+                self._send(404, {})
+                return
+            asked = json.loads(body)
             if b64decode(self.headers["Authorization"].removeprefix("Basic ")).decode() != f"api:{KEY}":
                 self._send(401, {"errors": [{"message": "user is not logged in"}]})
             elif "query Runs(" in asked["query"] and state.faults:
                 if (fault := state.faults.pop(0)) != DROP:
                     self._send(fault, {"errors": [{"message": "try again"}]})
+                self.close_connection = fault == DROP
             else:
                 self._send(200, {"data": state.answer(asked["query"], asked.get("variables") or {})})
 

@@ -1,7 +1,6 @@
 """wandb's own client reads a project from a server on loopback: whole, in pages, again after faults, or a sentence."""
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +9,8 @@ from records import make, study_records
 from wandb_server import DROP, KEY, Logged, Server, serve
 
 from diffect.runs import sources, wandb_api, wandb_files
+from diffect.runs.selection import select
+from diffect.runs.table import Run
 
 SUMMARY = {"image_auroc": 0.5, "_step": 3}
 
@@ -20,12 +21,13 @@ def logged(record: dict, **changes: object) -> Logged:
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Server]:
     """Twenty-four runs of one study and two of another."""
     runs = [logged(record) for record in [*study_records(), make(study="other"), make("edm", study="other")]]
     with serve(runs) as state:
         monkeypatch.setenv("WANDB_BASE_URL", state.url)
         monkeypatch.setenv("WANDB_API_KEY", KEY)
+        monkeypatch.setenv("WANDB_DIR", str(tmp_path))  # the client makes an empty folder for each run it reads
         yield state
 
 
@@ -40,19 +42,13 @@ def _service() -> Iterator[None]:
 
 def test_a_study_is_read_whole_in_pages(server: Server) -> None:
     found = sources.read("wandb:team/lab", "demo")
-    assert [run.record for run in found.runs] == [run.record for run in sorted_runs(study_records())]
+    runs = [Run(Path(record["signature"]), record) for record in study_records()]
+    assert [run.record for run in found.runs] == [run.record for run in select(runs, (), "here").runs]
     assert found.left_out == found.ignored == ()
     assert [asked["perPage"] for asked in server.asked] == [wandb_api.PAGE] * 3
     assert [asked["cursor"] for asked in server.asked] == [None, "10", "20"]
     assert {asked["filters"] for asked in server.asked} == {'{"config.study": "demo"}'}
     assert str(found.runs[0].folder) == f"wandb:team/lab/w-{found.runs[0].record['signature']}"
-
-
-def sorted_runs(records: list[dict]) -> list:
-    from diffect.runs.selection import select
-    from diffect.runs.table import Run
-
-    return list(select([Run(Path(record["signature"]), record) for record in records], (), "here").runs)
 
 
 def test_filters_are_asked_of_the_server(server: Server) -> None:
@@ -114,7 +110,6 @@ def test_what_cannot_be_read_is_a_sentence(server: Server, monkeypatch: pytest.M
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     with pytest.raises(ValueError, match=r"W&B has no API key here: `wandb login`"):
         sources.read("wandb:team/lab", "demo")
-    assert not os.environ.get("WANDB_API_KEY")
 
 
 def test_filters_are_pairs_or_a_query() -> None:
