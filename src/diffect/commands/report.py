@@ -24,12 +24,12 @@ def run(cfg: DictConfig) -> None:
     nothing to report.
     """
     selection = _select(cfg)
-    out = _out(cfg, selection.study)
     baseline, estimand = _text(cfg, "baseline"), _text(cfg, "estimand") or "fixed"
     found = study.build(selection.study, selection.runs, selection.left_out, baseline, estimand)
     if (figure := _text(cfg, "trace")) is not None:
         print(trace.text(found, figure))
         return
+    out = _out(cfg, selection.study)
     write_atomic(out / "long.csv", table.to_long_csv(found.runs))
     write_atomic(out / "runs.csv", table.to_csv(found.runs, found.axes))
     write_atomic(out / "table.csv", tidy.means(found))
