@@ -160,3 +160,11 @@ def test_what_other_parts_left_out_stands_on_it_too(tmp_path: Path) -> None:
     document.write(found, tmp_path, ["schedules.pdf: there is nothing to draw"])
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "Left out (1)" in text and "schedules.pdf: there is nothing to draw" in text
+
+
+def test_a_mean_that_lacks_a_category_is_drawn_as_one(tmp_path: Path) -> None:
+    records = study_records(names=("cosine", "linear"), categories=("a", "b"))
+    kept = [one for one in records if (one["choices"]["schedule"], one["categories"]) != ("cosine", ["b"])]
+    data = data_of(write(built(tmp_path, kept), tmp_path)[0])
+    missing = {group["label"]: data["estimates"][0][0][place][2] for place, group in enumerate(data["groups"])}
+    assert missing == {"cosine": 1, "linear": 0}

@@ -57,10 +57,14 @@ def _metric(place: int) -> dict[str, Any]:
 
 
 def _estimates(study: Study, categories: Sequence[str]) -> list[list[list[list[float | None]] | None]]:
-    """By metric, and there over all categories and in each, a [mean, half-width] per group; None where not measured."""
+    """By metric, and there over all categories and in each, a list per group; None where none is measured.
+
+    The list holds the mean, its half-width, and how many categories it lacks: with any, it does not compare.
+    """
     rows = [study.estimates, *(study.by_category[category] for category in categories)]
     return [
-        [[_pair(one) for one in row[metric.name]] if metric.name in row else None for row in rows] for metric in METRICS
+        [[[*_pair(one), len(one.missing)] for one in row[metric.name]] if metric.name in row else None for row in rows]
+        for metric in METRICS
     ]
 
 

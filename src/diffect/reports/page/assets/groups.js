@@ -3,12 +3,18 @@
 const MOST_GROUPS = 40; // rows of the first plot
 const LETTER = 6.6; // pixels, about
 
-/** The groups that are shown and measured in `metric`, with their mean and half-width. */
+/** The groups that are shown and measured in `metric`: mean, half-width, and how many categories the mean lacks. */
 function measured(metric) {
-  const row = estimates(metric);
-  return study.groups
-    .map((group, place) => ({ group, mean: row?.[place][0] ?? null, half: row?.[place][1] ?? null }))
+  const row = estimates(metric) ?? [];
+  return row
+    .map(([mean, half, missing], place) => ({ group: study.groups[place], mean, half, missing }))
     .filter((one) => groupShown(one.group) && one.mean !== null);
+}
+
+/** A mean's dot; hollow where it does not compare with the others. */
+function dot({ group, missing }, cx, cy) {
+  const stroke = colour(hue(group));
+  return svg("circle", { cx, cy, r: 4.5, stroke, "stroke-width": 1.5, fill: missing ? "var(--paper)" : stroke });
 }
 
 /** The ends of all intervals. */
@@ -21,9 +27,10 @@ function cut(text, most) {
 }
 
 /** What stands for a group: it tells the group's figures, and opens its runs. */
-function groupMark({ group, mean, half }, metric, extra, ...inside) {
+function groupMark({ group, mean, half, missing }, metric, extra, ...inside) {
   const shown = spread(metric, mean, half);
   const lines = [group.label, `${study.metrics[metric].title} ${shown}`, extra];
+  if (missing) lines.push(`without ${missing} of the categories: not comparable`);
   const label = `${lines.join(", ")}; open its runs`;
   const node = svg("g", { class: "mark", role: "button", "aria-label": label }, ...inside);
   tell(node, lines, () => openRuns([group], state.category, metric, shown));
@@ -32,7 +39,8 @@ function groupMark({ group, mean, half }, metric, extra, ...inside) {
 
 /** Each group's mean and interval, a row each, and its single runs as small circles below the line. */
 function groupPlot() {
-  const caption = "Dots and lines: mean and 95% interval. Circles: single runs. Dashed: what the field quotes.";
+  const caption = "Dots and lines: mean and 95% interval; hollow where a category is missing, so that it does not "
+    + "compare. Small circles: single runs. Dashed: what the field quotes.";
   return plot("Groups", caption, [], (width) => {
     const metric = state.metric;
     const { title, reference, share } = study.metrics[metric];
@@ -77,23 +85,24 @@ function groupRow(one, runs, x, box, top, { height, narrow }) {
     svg("rect", { class: "hit", x: 0, y: top, width: box.right, height }),
     svg("text", { class: "name", x: name.x, y: name.y, "text-anchor": name["text-anchor"] ?? null }, label),
     svg("line", { stroke, "stroke-width": 2, x1: low, x2: high, y1: y, y2: y }),
-    svg("circle", { fill: stroke, cx: x.at(one.mean), cy: y, r: 4.5 }));
+    dot(one, x.at(one.mean), y));
   return svg("g", {}, mark, ...runs.map((single) => singleRun(single, one.group, stroke, x.at(single.value), y + 10)));
 }
 
 function singleRun({ run, category, value }, group, stroke, cx, cy) {
-  const dot = svg("circle", { class: "single", stroke, cx, cy, r: 2.5 });
+  const node = svg("circle", { class: "single", stroke, cx, cy, r: 2.5 });
   const title = `${study.metrics[state.metric].title} ${written(state.metric, value)}`;
   const which = `${study.categories[category]}, seed ${run.seed}, run ${run.signature}`;
-  tell(dot, [group.label, title, which], () => openRun(run));
-  return dot;
+  tell(node, [group.label, title, which], () => openRun(run));
+  return node;
 }
 
 /** Quality against latency, with the line of the groups that no other beats in both. */
 function latencyPlot() {
   const latency = study.metrics.findIndex((metric) => metric.name === "latency_ms");
   const quality = study.charted.find((metric) => metric !== latency);
-  const caption = "Lines: 95% intervals. The dotted line joins the groups that none beats in both.";
+  const caption = "Lines: 95% intervals. The dotted line joins the groups that none beats in both; hollow ones lack a "
+    + "category and do not compare.";
   return plot("Quality against latency", caption, [], (width) => {
     const metric = state.metric === latency ? quality : state.metric;
     const times = study.estimates[latency][0] ?? [];
@@ -104,7 +113,7 @@ function latencyPlot() {
     const box = { ...BOX, right: width - 14 };
     const x = scale(all.map((one) => one.time), box.left, box.right, { pad: 0.12 });
     const y = scale(ends(all), box.bottom, box.top, { within: SHARE });
-    const front = pareto(all, study.metrics[metric].higher !== false);
+    const front = pareto(all.filter((one) => !one.missing), study.metrics[metric].higher !== false);
     const steps = front.flatMap((one, place) => [
       ...(place ? [[x.at(one.time), y.at(front[place - 1].mean)]] : []),
       [x.at(one.time), y.at(one.mean)],
@@ -124,7 +133,7 @@ function latencyMark(one, metric, latency, x, y, box, named) {
   return groupMark(one, metric, `${study.metrics[latency].title} ${written(latency, one.time)}`,
     svg("line", { stroke, "stroke-width": 1.5, x1: cx, x2: cx, y1: low, y2: high }),
     svg("circle", { class: "hit", cx, cy, r: 14 }),
-    svg("circle", { fill: stroke, cx, cy, r: 5 }),
+    dot(one, cx, cy),
     named ? svg("text", { class: "name", y: cy - 7, ...side }, cut(one.group.label, 26)) : null);
 }
 

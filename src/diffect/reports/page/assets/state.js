@@ -44,7 +44,10 @@ function runText(run) {
   return [run.signature, run.folder, study.groups[run.group].label, ...names, `seed ${run.seed}`].join(" ");
 }
 
-/** [mean, half-width] of each group in a metric, over all categories or in the chosen one; null if not measured. */
+/**
+ * Of each group [mean, half-width, missing categories] in a metric, over all categories or in the chosen one; null where
+ * the metric is not measured so.
+ */
 function estimates(metric) {
   return study.estimates[metric][state.category === null ? 0 : 1 + state.category];
 }
