@@ -20,8 +20,8 @@ Read = tuple[list[Run], list[LeftOut]]  # runs of any status, and what was no re
 def read(source: str, study: str | None = None, filters: Mapping[str, Any] | None = None) -> Selection:
     """The runs of `study`, or of the only one there is, in `source`; see `select` for what is left out.
 
-    `source` is a folder of run folders, or of studies with those; else a folder that is searched, at any
-    depth, for offline W&B logs; or wandb:ENTITY/PROJECT, of which the server gives only the runs that match
+    `source` is a folder of runs, or of studies with their runs; without records it is searched, at any depth,
+    for offline W&B logs; or wandb:ENTITY/PROJECT, of which the server gives only the runs that match
     `filters` (see `wandb_api.read`). Raises ValueError where there is no finished run, with what there is.
     """
     if source.startswith(WANDB):
@@ -37,7 +37,8 @@ def _folder(folder: Path, study: str | None) -> Read:
     if not folder.is_dir():
         raise ValueError(f"source={folder} is no folder; it is one of runs or W&B logs, or wandb:ENTITY/PROJECT")
     own = [folder / study] if study is not None and (folder / study).is_dir() else []
-    for places in (own, [folder], sorted(path for path in folder.iterdir() if path.is_dir())):
+    every = [folder, *(path for path in folder.iterdir() if path.is_dir())]
+    for places in (own, every):
         if any(next(place.glob(f"*/{records.RECORD}"), None) for place in places):
             return _records(folder, places)
     return _logs(folder)
