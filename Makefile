@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-fast lint format types check clean
+.PHONY: help install demo paper test test-fast lint format types check clean
 
 help:  ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -22,6 +22,16 @@ install: $(STAMP)  ## make .venv with the pinned versions
 demo: $(STAMP)  ## run a small noise-schedule study on the built-in textures, to its tables and figures
 	$(BIN)/diffect train experiment=demo
 	$(BIN)/diffect report experiment=demo out=outputs/demo/report
+
+paper: $(STAMP)  ## STUDY=NAME: its report, if there is none yet, and experiments/NAME/paper.pdf
+	@test -n "$(STUDY)" || { echo "say which study: make paper STUDY=noise_schedules"; exit 1; }
+	@command -v pdflatex >/dev/null || { echo "there is no pdflatex here: install TeX Live (Debian: apt install texlive-latex-recommended)"; exit 1; }
+	@test -f experiments/$(STUDY)/paper.tex || $(BIN)/diffect report experiment=$(STUDY)
+	@cd experiments/$(STUDY) && for pass in 1 2 3; do \
+	  pdflatex -interaction=nonstopmode -halt-on-error paper.tex >/dev/null || { grep -A 9 '^!' paper.log; exit 1; }; \
+	  if test $$pass = 1 -a -f own.bib; then bibtex -terse paper || exit 1; fi; \
+	done; rm -f paper.aux paper.bbl paper.blg paper.log paper.out
+	@echo "the paper is experiments/$(STUDY)/paper.pdf"
 
 test: $(STAMP)  ## all tests
 	$(BIN)/python -m pytest

@@ -10,7 +10,7 @@ _ESCAPES = {
     "\\": r"\textbackslash{}",
     "&": r"\&",
     "%": r"\%",
-    "$": r"\$",
+    "$": r"$\mathdollar$",  # that of text comes from a bitmap font
     "#": r"\#",
     "_": r"\_",
     "{": r"\{",

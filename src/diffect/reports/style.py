@@ -5,6 +5,7 @@ They are drawn at the size at which a page shows them, so that their letters are
 
 import io
 import math
+import warnings
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -71,6 +72,11 @@ def marker(place: int) -> str:
     return MARKERS[(place // len(COLOURS) + place) % len(MARKERS)]
 
 
+def reach(value: float, half: float | None) -> tuple[float, float]:
+    """How far below and above `value` its interval is drawn: a share lies between 0 and 1."""
+    return min(half or 0.0, max(value, 0.0)), min(half or 0.0, max(1.0 - value, 0.0))
+
+
 def legend_columns(names: Sequence[str]) -> int:
     """As many columns as fit under a figure of the full width, no more than fill their rows."""
     most = max(1, 104 // (max(map(len, names), default=1) + 8))
@@ -92,7 +98,9 @@ def save(figure: Figure, path: Path) -> tuple[Path, Path]:
     }
     for suffix, metadata in kinds.items():
         buffer = io.BytesIO()
-        figure.savefig(buffer, format=suffix[1:], metadata=metadata)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Glyph .* missing")  # a box stands for a letter that the font lacks
+            figure.savefig(buffer, format=suffix[1:], metadata=metadata)
         target = path.parent / (path.name.removesuffix(".pdf").removesuffix(".png") + suffix)
         write_atomic(target, buffer.getvalue())
         written.append(target)

@@ -11,7 +11,7 @@ from diffect.reports.cells import METRIC, short
 from diffect.reports.differences import COMPARED
 from diffect.reports.sheets import REFERENCE
 from diffect.reports.study import Study
-from diffect.reports.style import COLOURS, GREY, MARKERS, WIDTH, legend_columns, new, save, shorten, style
+from diffect.reports.style import COLOURS, GREY, MARKERS, WIDTH, legend_columns, new, reach, save, shorten, style
 from diffect.runs import grid
 from diffect.runs.table import Run
 
@@ -65,16 +65,15 @@ def _panel(axis: Axes, study: Study, metric: str, firsts: Sequence[str], others:
         first = firsts.index(group.values[0] if group.values else study.name)
         y = first - _BAR / 2 + (which + 0.5) * step
         colour, marker = COLOURS[which % len(COLOURS)], MARKERS[which % len(MARKERS)]
-        half = estimate.half or 0.0
-        lo, hi = max(0.0, estimate.value - half), min(1.0, estimate.value + half)
+        below, above = reach(estimate.value, estimate.half)
+        lo, hi = estimate.value - below, estimate.value + above
         axis.plot([lo, hi], [y, y], color=colour, solid_capstyle="butt")
         face = colour if estimate.comparable else "white"
         look: dict[str, Any] = {"color": colour, "markerfacecolor": face, "markersize": 5, "linestyle": ""}
         axis.plot(estimate.value, y, marker=marker, label=", ".join(group.values[1:]), **look)
         seeds = seed_means(group.runs, metric, estimate.seeds)
         if len(seeds) > 1:
-            below = [y + step / 4] * len(seeds)
-            axis.plot(seeds, below, ".", color=colour, alpha=0.6, markersize=4, markeredgewidth=0)
+            axis.plot(seeds, [y + step / 4] * len(seeds), ".", color=colour, alpha=0.6, markersize=4, markeredgewidth=0)
         drawn += [lo, hi, *seeds]
     if not drawn:
         axis.text(0.5, 0.5, "no values", transform=axis.transAxes, ha="center", va="center", color=GREY)

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 
 from diffect.reports.cells import METRIC, short
 from diffect.reports.study import Study
-from diffect.reports.style import GREY, WIDTH, legend_columns, look, marker, new, save, shorten, style
+from diffect.reports.style import GREY, WIDTH, legend_columns, look, marker, new, reach, save, shorten, style
 from diffect.runs.grid import Group
 from diffect.runs.statistics import Estimate, Unit, fixed_mean
 
@@ -54,7 +55,7 @@ def _panel(axis: Axes, curves: Sequence[Curve], names: Sequence[str]) -> None:
             axis.plot(levels, means, color="#cccccc", linewidth=0.8, zorder=1)
             continue
         moved = [level + nudge * (place - (len(names) - 1) / 2) for level in levels]  # side by side, not on top
-        halves = [estimate.half or 0.0 for _, estimate in line]
+        halves = np.transpose([reach(estimate.value or 0.0, estimate.half) for _, estimate in line])
         bars: dict[str, Any] = {"capsize": 1.5, "elinewidth": 0.8, "markersize": 3.5}
         axis.errorbar(moved, means, halves, marker=marker(place), label=names[place], **bars, **look(place))
     if not every:

@@ -4,12 +4,13 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from diffect.reports.cells import METRIC, short
 from diffect.reports.study import Study
-from diffect.reports.style import COLOURS, NAMED, WIDTH, legend_columns, marker, new, save, shorten, style
+from diffect.reports.style import COLOURS, NAMED, WIDTH, legend_columns, marker, new, reach, save, shorten, style
 
 QUALITY = ("image_auroc", "pixel_aupro_30")
 
@@ -76,7 +77,7 @@ def _panel(axis: Axes, study: Study, metric: str, points: dict[int, Point], name
         if place in names:
             look |= {"color": COLOURS[place % len(COLOURS)], "zorder": 3, "label": names[place]}
         time, quality = study.estimates["latency_ms"][place].half, study.estimates[metric][place].half
-        axis.errorbar(x, y, xerr=time or 0.0, yerr=quality or 0.0, **look)
+        axis.errorbar(x, y, xerr=time or 0.0, yerr=np.transpose([reach(y, quality)]), **look)
     times = [x for x, _ in points.values()]
     if times and min(times) > 0 and max(times) > 3 * min(times):
         axis.set_xscale("log")

@@ -1,7 +1,7 @@
 """How the figures were averaged, bounded and compared, as sentences for the methods."""
 
 from diffect.reports.cells import METRIC
-from diffect.reports.escaping import escape
+from diffect.reports.escaping import breakable, escape
 from diffect.reports.paper.numbers import p_text
 from diffect.reports.paper.phrases import counted, listed, part
 from diffect.reports.study import RANKED, Study
@@ -51,7 +51,7 @@ def _comparisons(study: Study) -> list[str]:
         return []
     chosen = "named beforehand" if found.named else f"which has the best mean {METRIC[RANKED].title}"
     first = (
-        rf"Groups are compared with \emph{{{escape(found.baseline.label)}}}, {chosen}, by differences paired by"
+        rf"Groups are compared with \emph{{{breakable(found.baseline.label)}}}, {chosen}, by differences paired by"
         " category, seed and test image."
     )
     if not found.family:

@@ -17,7 +17,8 @@ _PREAMBLE = r"""% Written by diffect report, and written anew by the next; text 
 % own.bib         works that these two cite, for BibTeX
 \documentclass[10pt]{article}
 \usepackage[margin=1in]{geometry}
-\usepackage{booktabs,graphicx,microtype}
+\usepackage{booktabs,graphicx}
+\usepackage[expansion=false]{microtype}
 \usepackage[hidelinks]{hyperref}
 \emergencystretch=2em
 \raggedbottom

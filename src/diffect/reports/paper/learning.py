@@ -8,6 +8,7 @@ _PREDICTIONS = {
     "eps": r"predicts the noise~\cite{ho2020ddpm}",
     "x0": "predicts the clean input",
 }
+_BETAS = {"beta_start": r"first $\beta$", "beta_end": r"last $\beta$"}
 
 
 def learns(config: Config) -> bool:
@@ -21,37 +22,37 @@ def schedule(config: Config) -> str:
 
 
 def _family(node: Config) -> str:
-    said = {key: number(value) for key, value in node.items()}
     match kind(node):
         case "Linear":
-            start, end = said.get("beta_start"), said.get("beta_end")
-            return rf"$\beta$ linear in the step, from {start} to {end}~\cite{{ho2020ddpm}}"
+            return r"$\beta$ linear in the step~\cite{ho2020ddpm}" + _given(node, _BETAS)
         case "ScaledLinear":
-            start, end = said.get("beta_start"), said.get("beta_end")
-            return rf"$\sqrt{{\beta}}$ linear in the step, $\beta$ from {start} to {end}~\cite{{rombach2022latent}}"
+            return r"$\sqrt{\beta}$ linear in the step~\cite{rombach2022latent}" + _given(node, _BETAS)
         case "Cosine":
-            return rf"the cosine schedule~\cite{{nichol2021improved}} ($s$ = {said.get('s')})"
+            return r"the cosine schedule~\cite{nichol2021improved}" + _given(node, {"s": "$s$"})
         case "Sigmoid":
-            settings = rf"from {said.get('start')} to {said.get('end')}, $\tau$ = {said.get('tau')}"
-            return rf"the sigmoid schedule~\cite{{jabri2023scalable,chen2023importance}} ({settings})"
+            settings = _given(node, {"start": "start", "end": "end", "tau": r"$\tau$"})
+            return r"the sigmoid schedule~\cite{jabri2023scalable,chen2023importance}" + settings
         case "Laplace":
-            settings = rf"$\mu$ = {said.get('mu')}, $b$ = {said.get('b')}"
-            return rf"log-SNR from a Laplace distribution~\cite{{hang2024improved}} ({settings})"
+            settings = _given(node, {"mu": r"$\mu$", "b": "$b$"})
+            return r"log-SNR from a Laplace distribution~\cite{hang2024improved}" + settings
         case "EDM":
-            settings = rf"$P_\mathrm{{mean}}$ = {said.get('p_mean')}, $P_\mathrm{{std}}$ = {said.get('p_std')}"
-            return rf"log-normal noise~\cite{{karras2022edm}} ({settings})"
+            settings = _given(node, {"p_mean": r"$P_\mathrm{mean}$", "p_std": r"$P_\mathrm{std}$"})
+            return r"log-normal noise~\cite{karras2022edm}" + settings
         case "RectifiedFlow":
             return r"the straight paths of rectified flow~\cite{liu2023flow}"
         case "Shifted":
-            base = _family(part(node, "base"))
-            return (
-                rf"{base}, shifted to inputs of side {said.get('size')} from one of {said.get('base_size')}"
-                r"~\cite{hoogeboom2023simple}"
-            )
+            sizes = _given(node, {"size": "side of the input", "base_size": "of the base"})
+            return rf"{_family(part(node, 'base'))}, shifted to the input's size~\cite{{hoogeboom2023simple}}{sizes}"
         case "ZeroTerminalSNR":
             return rf"{_family(part(node, 'base'))}, rescaled to a terminal SNR of zero~\cite{{lin2024common}}"
         case _:
             return verbatim(node)
+
+
+def _given(node: Config, names: dict[str, str]) -> str:
+    """Those of a part's settings that the config gives, by their names in formulas."""
+    settings = [f"{name} = {number(node[key])}" for key, name in names.items() if node.get(key) is not None]
+    return f" ({', '.join(settings)})" if settings else ""
 
 
 def end_points(config: Config) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from diffect.reports.cells import short
-from diffect.reports.escaping import escape
+from diffect.reports.escaping import breakable, escape
 from diffect.reports.paper.analysis import analysis
 from diffect.reports.paper.judging import head, pooling, representation, scorer
 from diffect.reports.paper.learning import denoiser, end_points, schedule, times, training, weight
@@ -61,19 +61,20 @@ def _design(study: Study) -> list[str]:
     factors = []
     for axis, title in zip(study.axes, short(study.axes), strict=True):
         values = sorted({run.choice(axis) for run in study.runs}, key=lambda value: grid.natural([value]))
-        factors.append(rf"\emph{{{escape(title)}}} ({listed([escape(value) for value in values])})")
+        factors.append(rf"\emph{{{breakable(title)}}} ({listed([breakable(value) for value in values])})")
     seeds = [str(seed) for seed in sorted({run.unit[1] for run in study.runs})]
-    names = [escape(category) for category in study.by_category]
+    names = [breakable(category) for category in study.by_category]
     left_out = f"; {counted(len(study.left_out), 'run')} could not be used" if study.left_out else ""
+    what = f"varies {listed(factors)}" if factors else "has one setting"
     first = (
-        rf"The study \emph{{{escape(study.name)}}} {f'varies {listed(factors)}' if factors else 'has one setting'}, on"
+        rf"The study \emph{{{breakable(study.name)}}} {what}, on"
         f" {counted(len(names), 'category', 'categories')} ({listed(names)}), with seed{'s' * (len(seeds) > 1)}"
         f" {listed(seeds)}: {counted(len(study.runs), 'run')} in {counted(len(study.groups), 'group')}{left_out}."
     )
     together = sorted({len(run.unit[0]) for run in study.runs} - {1})
     models = f"One model holds {listed([str(number) for number in together])} categories." if together else ""
     came = [
-        rf"With \emph{{{escape(axis)}}} came its own {listed([escape(key) for key in keys])}."
+        rf"With \emph{{{breakable(axis)}}} came its own {listed([breakable(key) for key in keys])}."
         for axis, keys in grid.followers(study.runs).items()
     ]
     return [first, models, *came, "What is not said to vary is the same in all runs."]

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from diffect.reports.cells import short
-from diffect.reports.escaping import escape
+from diffect.reports.escaping import breakable
 from diffect.reports.paper.phrases import listed
 from diffect.reports.study import Study
 from diffect.runs import grid
@@ -24,7 +24,7 @@ def _follows(study: Study, texts: Sequence[str]) -> tuple[str, dict[str, str]]:
     """The first axis that alone decides the text, or else group, category, seed; with its values' texts."""
     for axis, title in zip(study.axes, short(study.axes), strict=True):
         if (values := _function((run.choice(axis) for run in study.runs), texts)) is not None:
-            return rf"\emph{{{escape(title)}}}", values
+            return rf"\emph{{{breakable(title)}}}", values
     labels = {
         "group": [", ".join(run.choice(axis) for axis in study.axes) for run in study.runs],
         "category": [", ".join(run.unit[0]) for run in study.runs],
@@ -47,5 +47,5 @@ def _by_text(values: dict[str, str]) -> dict[str, list[str]]:
     """The values that have each text, all in natural order."""
     found: dict[str, list[str]] = {}
     for value in sorted(values, key=lambda value: grid.natural([value])):
-        found.setdefault(values[value], []).append(rf"\emph{{{escape(value)}}}")
+        found.setdefault(values[value], []).append(rf"\emph{{{breakable(value)}}}")
     return found
