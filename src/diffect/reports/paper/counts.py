@@ -7,6 +7,7 @@ from diffect.reports.cells import Sheet
 from diffect.reports.study import Study
 from diffect.runs.table import Run
 
+UNKNOWN = "–"  # where no record says how many
 KINDS = ("fit", "selection", "calibration", "test normal", "test defective", "test masks")
 
 
@@ -17,10 +18,10 @@ class ImageCounts:
     by_category: dict[str, dict[str, tuple[int, ...]]]
 
     def total(self, *kinds: str) -> str:
-        """Of all categories together, as "240", as "100–240" where runs differ, or a dash where no record says."""
+        """Of all categories together, as "240", as "100–240" where runs differ, or UNKNOWN."""
         known = [[rows[kind] for kind in kinds] for rows in self.by_category.values()]
         if not known or not all(counts for row in known for counts in row):
-            return "–"
+            return UNKNOWN
         low = sum(counts[0] for row in known for counts in row)
         high = sum(counts[-1] for row in known for counts in row)
         return _span((low, high))
@@ -63,5 +64,5 @@ def _of(run: Run, category: str) -> dict[str, int]:
 
 def _span(numbers: tuple[int, ...]) -> str:
     if not numbers:
-        return "–"
+        return UNKNOWN
     return str(numbers[0]) if numbers[0] == numbers[-1] else f"{numbers[0]}–{numbers[-1]}"

@@ -4,9 +4,8 @@ from collections.abc import Sequence
 
 from diffect.reports.differences import COMPARED
 from diffect.reports.escaping import breakable, escape
-from diffect.reports.latex import environments, slug
+from diffect.reports.latex import slug
 from diffect.reports.notes import evidence
-from diffect.reports.paper.counts import image_counts
 from diffect.reports.paper.references import Work, listed
 from diffect.reports.study import Study
 from diffect.reports.verdicts import lines
@@ -54,7 +53,6 @@ def document(study: Study, pictures: Sequence[str], works: list[Work], reasons: 
         _PREAMBLE + rf"\title{{The study {breakable(study.name)}}}" + "\n\\author{}\n\\date{}",
         r"\begin{document}" + "\n" + r"\IfFileExists{prose.tex}{\input{prose}}{\maketitle}",
         r"\section{Methods}" + "\n" + r"\input{methods}",
-        *environments(image_counts(study).sheet(), (), "tab:images"),
         r"\section{Results}" + "\n" + _results(study, reasons),
         r"\input{table}",
         *(_figure(name, slug(study.name)) for name in _CAPTIONS if name in pictures),

@@ -24,6 +24,8 @@ def representation(config: Config) -> str:
                 if node.get("prior"):
                     cells += f" (which those of all cells join as {number(node['prior'])} images would)"
             level = "; its exposure is levelled first" if node.get("exposure") == "level" else ""
+            if node.get("scaling") == "whitened" and node.get("shrinkage"):
+                cells += f", covariance shrunk by {number(node['shrinkage'])}"
             scaling = _SCALINGS.get(str(node.get("scaling")), escape(str(node.get("scaling"))))
             return f"{_features(part(node, 'backbone'))}, on one grid, {scaling} {cells}{level}"
         case "":
@@ -109,9 +111,14 @@ def pooling(config: Config) -> str:
     blur = "not blurred"
     if node.get("blur"):
         blur = f"blurred (Gaussian, {number(node['blur'])} of the short side)"
+    frame = ""
+    if node.get("frame"):
+        frame = (
+            f", damped within {number(node['frame'])} cells of the border by as much as normal images err more there"
+        )
     return (
-        f"{combine} of the components, each {scale} on held-out normal images, brought to the size of the image and"
-        f" {blur}; the image's score is {score}"
+        f"{combine} of the components{frame}, each {scale} on held-out normal images, brought to the size of the image"
+        f" and {blur}; the image's score is {score}"
     )
 
 

@@ -1,12 +1,20 @@
 """What the runs worked on, and with what: images, splits, machines, versions; as sentences for the methods."""
 
 from diffect.reports.escaping import breakable, escape
-from diffect.reports.paper.counts import KINDS, image_counts
+from diffect.reports.latex import slug
+from diffect.reports.paper.counts import UNKNOWN, image_counts
 from diffect.reports.paper.phrases import kind, listed, number, part
 from diffect.reports.paper.varying import told
 from diffect.reports.study import Study
 from diffect.runs.table import Run
 
+_USES = {
+    "fit": "images to fit",
+    "selection": "for selection",
+    "calibration": "for calibration",
+    "test normal": "normal test images",
+    "test defective": "defective test images",
+}
 _VERSIONS = ("diffect", "torch", "pytorch-lightning", "diffusers", "scikit-image", "numpy", "python")
 
 
@@ -19,6 +27,11 @@ def data(study: Study) -> list[str]:
         told(study, "The training uses no more normal images than", [_shots(run) for run in study.runs]),
         _counts(study),
     ]
+
+
+def table_label(study: Study) -> str:
+    """Of the table of images."""
+    return f"tab:{slug(study.name)}-images"
 
 
 def machine(study: Study) -> list[str]:
@@ -72,11 +85,8 @@ def _shots(run: Run) -> str:
 
 def _counts(study: Study) -> str:
     images = image_counts(study)
-    fit, selection, calibration, normal, defective = (escape(images.total(kind)) for kind in KINDS[:5])
-    return (
-        f"Together the categories have {fit} images to fit, {selection} for selection, {calibration} for calibration,"
-        rf" and {normal} normal and {defective} defective test images (Table~\ref{{tab:images}})."
-    )
+    known = [f"{escape(total)} {what}" for kind, what in _USES.items() if (total := images.total(kind)) != UNKNOWN]
+    return rf"Together the categories have {listed(known)} (Table~\ref{{{table_label(study)}}})." if known else ""
 
 
 def _duration(seconds: float) -> str:

@@ -4,10 +4,12 @@ from collections.abc import Callable
 
 from diffect.reports.cells import short
 from diffect.reports.escaping import breakable, escape
+from diffect.reports.latex import environments
 from diffect.reports.paper.analysis import analysis
+from diffect.reports.paper.counts import image_counts
 from diffect.reports.paper.judging import head, pooling, representation, scorer
 from diffect.reports.paper.learning import denoiser, end_points, schedule, times, training, weight
-from diffect.reports.paper.material import data, machine
+from diffect.reports.paper.material import data, machine, table_label
 from diffect.reports.paper.phrases import Config, counted, listed
 from diffect.reports.paper.varying import told
 from diffect.reports.study import Study
@@ -15,7 +17,10 @@ from diffect.runs import grid
 
 
 def document(study: Study) -> str:
-    """methods.tex: a paragraph each on design, data, detector, training, scoring, analysis, and the machine."""
+    """methods.tex: a paragraph each on design, data, detector, training, scoring, analysis, and the machine.
+
+    Before them stands the table of images.
+    """
 
     def said(lead: str, phrase: Callable[[Config], str]) -> str:
         return told(study, lead, [phrase(run.record.get("config") or {}) for run in study.runs])
@@ -49,10 +54,13 @@ def document(study: Study) -> str:
         "Analysis": analysis(study),
         "Machine and software": machine(study),
     }
-    blocks = ["% Written by diffect report from the configs and records of the runs; cites works of references.bib."]
+    blocks = [
+        "% Written by diffect report from the configs and records; needs booktabs, graphicx; cites references.bib."
+    ]
     for title, sentences in paragraphs.items():
         if any(sentences):
             blocks.append("\n".join([rf"\paragraph{{{title}.}}", *(text for text in sentences if text)]))
+    blocks[1:1] = [table.strip("\n") for table in environments(image_counts(study).sheet(), (), table_label(study))]
     return "\n\n".join(blocks) + "\n"
 
 
@@ -77,4 +85,9 @@ def _design(study: Study) -> list[str]:
         rf"With \emph{{{breakable(axis)}}} came its own {listed([breakable(key) for key in keys])}."
         for axis, keys in grid.followers(study.runs).items()
     ]
-    return [first, models, *came, "What is not said to vary is the same in all runs."]
+    return [
+        first,
+        models,
+        *came,
+        "All other choices are the same; the record of each run holds its whole configuration.",
+    ]
