@@ -113,4 +113,4 @@ def _character(one: str) -> str:
 
 
 def _code(one: str) -> str:
-    return rf"{{\footnotesize[U+{ord(one):04X}]}}"
+    return f"{{[}}U+{ord(one):04X}]"
