@@ -16,7 +16,7 @@ def test_notebook_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     from nbclient import NotebookClient
 
     monkeypatch.chdir(tmp_path)
-    small = ["data.size=64", "data.category=brick", "data.batch_size=8", "denoiser.network.width=32"]
+    small = ["data.size=64", "data.category=brick", "data.batch_size=8", "denoiser=conv", "denoiser.network.width=32"]
     small += ["training.steps=4", "training.validate_every=2", "evaluation.replicates=20", "panel=2"]
     assert main(["train", *small]) == 0
     (record,) = tmp_path.glob("outputs/single/*/record.json")
