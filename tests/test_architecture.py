@@ -20,6 +20,7 @@ FLOORS = (  # from the ground up; what stands on one floor does not import each 
     {"weights", "interop", "affine", "optimisation", "frame", "reports"},
     {"representations", "denoising", "data"},
     {"denoisers", "scorers", "anomaly_map", "head"},
+    {"levels"},
     {"detector"},
     {"assembly", "fitting", "panel", "gallery", "account"},
     {"run"},

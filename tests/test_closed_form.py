@@ -225,12 +225,14 @@ def test_with_a_window_few_patches_are_spread_over_the_grid() -> None:
     x0 = correlated(10, (3, 8, 12)).float()
     x0[:, :, :, 6:] = 0.001 * x0[:, :, :, 6:]  # half the picture is all but empty: without a window it gets few
     for window, least in ((None, 0), (2, 6)):
-        made = Empirical((3, 8, 12), memory=40, window=window)
+        made = Empirical((3, 8, 12), memory=40, keep="greedy", window=window)
         made.fit([(x0, labels(10))])
         right = int((made.cells % 12 >= 6).sum())
         assert (right >= least) if window else right < 6
-    with pytest.raises(ValueError, match=r"denoiser.window is 0, and no stored patch lies so near to 56 of the 96 cel"):
-        Empirical((3, 8, 12), memory=40, window=0).fit([(x0, labels(10))])
+    with pytest.raises(
+        ValueError, match=r"window of denoiser=empirical is 0, and no stored patch lies so near to 56 of"
+    ):
+        Empirical((3, 8, 12), memory=40, keep="greedy", window=0).fit([(x0, labels(10))])
 
 
 def test_coreset_is_the_greedy_k_center_of_the_papers() -> None:
@@ -349,11 +351,19 @@ def test_a_learned_denoiser_comes_near_the_closed_form_on_gaussian_data() -> Non
     [
         (gaussian, {"mean": "pixel"}, r"denoiser\.mean is 'pixel' and denoiser\.covariance is 'cell'; allowed: cell, "),
         (gaussian, {"shrinkage": 2}, r"denoiser\.shrinkage is 2; allowed: oas, or a number in \[0, 1\]"),
-        (empirical, {"memory": 0}, r"denoiser\.memory is 0; it must be a whole number of patches, 1 or more, or a sha"),
-        (empirical, {"memory": 1.5}, r"denoiser\.memory is 1\.5; it must be"),
-        (empirical, {"memory": 31}, r"denoiser\.memory is 31, but there are only 30 patches to fit on; lower it, or g"),
-        (empirical, {"window": -1}, r"denoiser\.window is -1; it must be 0 or more, or null"),
-        (empirical, {"projection": 0}, r"denoiser\.projection is 0; it must be 1 or more, or null"),
+        (
+            empirical,
+            {"memory": 0},
+            r"memory of denoiser=empirical is 0; it must be a whole number of patches, 1 or more",
+        ),
+        (empirical, {"memory": 1.5}, r"memory of denoiser=empirical is 1\.5; it must be"),
+        (
+            empirical,
+            {"memory": 31},
+            r"memory of denoiser=empirical is 31, but there are only 30 patches to fit on; lower it, or g",
+        ),
+        (empirical, {"window": -1}, r"window of denoiser=empirical is -1; it must be 0 or more, or null"),
+        (empirical, {"projection": 0}, r"projection of denoiser=empirical is 0; it must be 1 or more, or null"),
     ],
 )
 def test_bad_settings_are_refused_with_a_sentence(make: Any, settings: dict[str, Any], said: str) -> None:
@@ -384,6 +394,7 @@ def test_no_denoiser_says_so_when_it_is_asked() -> None:
         ("denoiser=gaussian",),
         ("denoiser=gaussian", "scorer=density", "data.category=[brick,grass]"),
         ("denoiser=empirical", "denoiser.memory=0.05", "denoiser.window=4", "scorer=density"),
+        ("denoiser=empirical_by_level", "data.category=[brick,grass]"),
     ],
     ids=lambda choice: " ".join(choice),
 )
@@ -406,5 +417,6 @@ def test_a_run_is_recorded_and_scores_again_as_it_did(choice: tuple[str, ...], t
 
 def test_a_memory_larger_than_the_data_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     given = ["data.size=64", "data.category=brick", "data.shots=1", "data.batch_size=1", "denoiser=empirical"]
+    given.append("denoiser.memory=10000")
     assert main(["train", *given, f"hydra.run.dir={tmp_path}/run"]) == 1
-    assert "denoiser.memory is 10000, but there are only 64 patches to fit on" in capsys.readouterr().err
+    assert "memory of denoiser=empirical is 10000, but there are only 64 patches to fit on" in capsys.readouterr().err

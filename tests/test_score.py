@@ -66,7 +66,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def trained(folder: Path) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        assert main(["train", *SMALL, *(f"denoiser.network.{key}" for key in NETWORKS["conv"])]) == 0
+        assert main(["train", *SMALL, "denoiser=conv", *(f"denoiser.network.{key}" for key in NETWORKS["conv"])]) == 0
     (record,) = folder.glob("outputs/single/*/record.json")
     return record.parent
 

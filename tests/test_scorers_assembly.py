@@ -19,8 +19,7 @@ def built(*overrides: str) -> Detector:
 
 
 def test_each_level_of_the_pyramid_has_components_of_its_own() -> None:
-    shared = "representation.statistics=shared"  # which needs no fit to encode
-    detector = built("scorer.pyramid=separate", "scorer.metric=own", "scorer.levels=[0,2]", shared)
+    detector = built("denoiser=conv", "scorer.pyramid=separate", "scorer.metric=own", "scorer.levels=[0,2]")
     assert detector.scorer.components == 6  # 2 log-SNRs, 3 levels of the backbone
     assert detector.anomaly_map.scale.shape == (6,)
     state = detector.scoring_state()
@@ -34,7 +33,7 @@ def test_each_level_of_the_pyramid_has_components_of_its_own() -> None:
 
 def test_pixels_are_a_pyramid_of_one_level() -> None:
     detector = built("representation=pixels", "scorer.pyramid=separate", "denoiser=gaussian")
-    assert detector.scorer.components == 3
+    assert detector.scorer.components == len(detector.scorer.levels)
 
 
 @pytest.mark.parametrize("scorer", ["denoising", "density", "likelihood", "inversion", "reconstruction"])
@@ -48,9 +47,9 @@ def test_levels_where_the_denoiser_is_never_trained_are_refused() -> None:
         match=r"scorer\.levels asks for log-SNR 9, where the denoiser is never trained; "
         r"the schedule reaches from -5 to 7",
     ):
-        built("scorer.levels=[1,9]")
+        built("denoiser=conv", "scorer.levels=[1,9]")
 
 
 def test_a_density_that_a_network_does_not_have_is_refused() -> None:
     with pytest.raises(ValueError, match=r"scorer=density needs a denoiser whose density is known"):
-        built("scorer=density")
+        built("denoiser=conv", "scorer=density")

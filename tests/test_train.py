@@ -22,6 +22,7 @@ SMALL = (
     "data.size=64",
     "data.category=brick",
     "data.batch_size=8",
+    "denoiser=conv",
     "denoiser.network.width=32",
     "denoiser.network.depth=1",
     "training.steps=8",

@@ -18,6 +18,7 @@ from diffect.tuning.told import FIGURES
 SMALL = (
     "data.size=64",
     "data.batch_size=8",
+    "denoiser=conv",
     "denoiser.network.width=32",
     "denoiser.network.depth=1",
     "training.steps=8",

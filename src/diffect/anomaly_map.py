@@ -12,6 +12,10 @@ from torch import Tensor, nn
 
 from diffect.frame import Frame
 
+Pool = Literal["max", "top_mean"]
+Combine = Literal["mean", "max"]
+Calibration = Literal["mean", "standard"]
+
 
 class AnomalyMap(nn.Module):
     """Components (B, K, h, w) to a map (B, H, W) and a score (B,).
@@ -41,10 +45,10 @@ class AnomalyMap(nn.Module):
         self,
         components: int,
         blur: float = 0.015625,
-        pool: Literal["max", "top_mean"] = "top_mean",
+        pool: Pool = "top_mean",
         share: float = 0.01,
-        combine: Literal["mean", "max"] = "mean",
-        calibration: Literal["mean", "standard"] = "mean",
+        combine: Combine = "mean",
+        calibration: Calibration = "mean",
         weights: Sequence[float] | None = None,
         frame: int = 0,
     ) -> None:
@@ -64,8 +68,10 @@ class AnomalyMap(nn.Module):
                 "pooling.combine is max, which knows no weights, but a head has one: take pooling.combine=mean, or "
                 "head=none"
             )
-        self.blur, self.pool, self.share = blur, pool, share
-        self.combine, self.calibration = combine, calibration
+        self.blur, self.share = blur, share
+        self.pool: Pool = pool
+        self.combine: Combine = combine
+        self.calibration: Calibration = calibration
         self.weights = None if weights is None else list(weights)
         self.frame = Frame(components, frame)
         self.register_buffer("location", torch.zeros(components))
@@ -83,6 +89,16 @@ class AnomalyMap(nn.Module):
             location, scale = mean, (square - mean.square()).clamp(min=0).sqrt()
         self.location.copy_(location)
         self.scale.copy_(scale.clamp(min=1e-12))
+
+    def alone(self, places: Sequence[int]) -> AnomalyMap:
+        """The map of some components without the others, calibrated as here, all of one weight."""
+        rows = torch.tensor(places, device=self.scale.device)
+        made = AnomalyMap(
+            len(places), self.blur, self.pool, self.share, self.combine, self.calibration, None, self.frame.width
+        ).to(self.scale.device)
+        made.location, made.scale = self.location[rows], self.scale[rows]
+        made.frame.rows, made.frame.columns = self.frame.rows[rows], self.frame.columns[rows]
+        return made
 
     def map(self, components: Tensor, size: Sequence[int]) -> Tensor:
         """(B, H, W) from components (B, K, h, w); size is (H, W)."""

@@ -50,8 +50,9 @@ def build(
     schedule = instantiate(cfg.schedule)
     denoiser = instantiate(cfg.denoiser, shape=shape, classes=len(categories))
     scorer = instantiate(cfg.scorer)
-    if hasattr(scorer, "prepare"):
-        scorer.prepare(representation.channels)
+    for part in (denoiser, scorer):
+        if hasattr(part, "prepare"):
+            part.prepare(representation.channels)
     scorer.check(denoiser, *schedule.log_snr_range)  # which refuses a range that the schedule's family does not reach
     head = instantiate(cfg.get("head"), components=scorer.components, channels=sum(representation.channels))
     return Detector(
@@ -102,11 +103,8 @@ def restore(folder: Path) -> tuple[DictConfig, Detector, list[float | None]]:
         raise ValueError(f"{path} belongs to run {mine}, the record beside it to run {record['signature']}")
     height, width = record["splits"]["canvas"]
     detector = build(cfg, record["categories"], (height, width), instantiate(cfg.representation), record["signature"])
-    for name, buffer in detector.named_buffers():
-        if buffer.numel() == 0 and isinstance(state.get(name), torch.Tensor):  # it was sized by the fit
-            buffer.resize_(state[name].shape)
     try:
-        missing, unknown = detector.load_state_dict(state, strict=False)
+        missing, unknown = detector.load_scoring_state(state)
     except RuntimeError as error:
         raise ValueError(
             f"{path} does not fit the config in {records.RECORD}: {str(error).splitlines()[-1].strip()}"

@@ -16,6 +16,7 @@ from diffect.anomaly_map import AnomalyMap
 from diffect.denoisers.none import NoDenoiser
 from diffect.denoising import ImageNoise, Learner, Objective, TrainingNoise, denoising_loss, seed_of
 from diffect.head import Examples, SyntheticHead
+from diffect.levels import LevelMetrics, places_by_level
 from diffect.metrics.conformal import conformal_threshold
 from diffect.metrics.detection import DetectionMetrics
 from diffect.metrics.evaluation import Evaluation
@@ -74,6 +75,7 @@ class Detector(pl.LightningModule):
         self.losses: list[tuple[int, float]] = []  # (step, selection loss), the first before any step
         self._selection: list[Tensor] = []
         self._metrics = [DetectionMetrics(name, replicates) for name in self.categories]
+        self.by_level = LevelMetrics(places_by_level(scorer, scorer.components), self.categories)
         self.scores: list[dict[int, float]] = [{} for _ in self.categories]  # per category: row -> score
 
     # Fitting
@@ -199,6 +201,14 @@ class Detector(pl.LightningModule):
         raw = tuple(f"{name}." for name, part in self.named_children() if part is self.learner)
         return {name: value.cpu() for name, value in self.state_dict().items() if not name.startswith(raw)}
 
+    def load_scoring_state(self, state: dict[str, Any]) -> tuple[list[str], list[str]]:
+        """Take over what `scoring_state` gave; the names that it lacks and those that are unknown here."""
+        for name, buffer in self.named_buffers():
+            if buffer.numel() == 0 and isinstance(state.get(name), Tensor):  # it was sized by the fit
+                buffer.resize_(state[name].shape)
+        missing, unknown = self.load_state_dict(state, strict=False)
+        return missing, unknown
+
     # Judging
 
     def components(self, batch: Batch) -> Tensor:
@@ -213,8 +223,11 @@ class Detector(pl.LightningModule):
 
     def judge(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Maps (B, S, S) and scores (B,)."""
-        maps = self.anomaly_map.map(self.components(batch), batch["valid"].shape[-2:])
-        return maps, self.anomaly_map.score(maps, batch["valid"])
+        return self._judged(self.components(batch), batch["valid"])
+
+    def _judged(self, components: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+        maps = self.anomaly_map.map(components, valid.shape[-2:])
+        return maps, self.anomaly_map.score(maps, valid)
 
     def reconstruct(self, batch: Batch) -> Tensor | None:
         """Images (B, 3, S, S) in [0, 1] as the model rebuilds them, where scorer and representation can; else None."""
@@ -244,7 +257,9 @@ class Detector(pl.LightningModule):
         return thresholds
 
     def test_step(self, batch: Batch, _: int) -> None:
-        maps, scores = self.judge(batch)
+        components = self.components(batch)
+        maps, scores = self._judged(components, batch["valid"])
+        self.by_level.update(components, self.anomaly_map, batch)
         for label in batch["label"].unique().tolist():
             rows = batch["label"] == label
             picked = {name: batch[name][rows] for name in ("anomalous", "valid", "has_mask", "index")}

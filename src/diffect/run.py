@@ -129,6 +129,7 @@ class Run:
             "intervals": {category: one.intervals for category, one in found.items()},
             "replicates": {category: one.replicates for category, one in found.items()},
             "undefined": {category: one.undefined for category, one in found.items()},
+            "levels": detector.by_level.compute(),
             "scores": account.scores(detector, data),
             "training": account.training(detector),
             "schedule": schedule_curves(type(schedule).__name__, schedule, weight),

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from diffect.denoisers.coreset import greedy_centres
 from diffect.denoisers.models import by_model, model_count
 from diffect.denoising import alpha_sigma, seed_of
 
-Read = Callable[[Tensor, Tensor], Tensor]  # logits (P, B, M) and patches (M, C) to (P, B, D)
+# From scaled queries (B, P, C), patches (M, C) and bias (B, 1 or P, M) to (B, P, D).
+Read = Callable[[Tensor, Tensor, Tensor], Tensor]
 
-_WEIGHTS = 2**20  # weights of stored patches held at a time: few enough for a processor's cache
+MOST = 10_000  # patches, where the config does not say how many
+_ROWS = 2**16  # patches whose lots are drawn at a time
+_WEIGHTS = 2**24  # weights of stored patches that may be held at a time
 
 
 class Empirical(nn.Module):
@@ -27,13 +32,16 @@ class Empirical(nn.Module):
     Args:
         shape: (C, h, w) of x0.
         classes: how many categories there are.
-        memory: M of each category, a whole number, or a share of its patches; kept by `greedy_centres`.
+        memory: M of each category, a whole number, or a share of its patches; None for all of them, but at most
+            10,000.
+        keep: which of more patches: `random`, an unbiased sample of what x0 is, or `greedy`, PatchCore's coreset, see
+            `greedy_centres`, which spreads over all there is, outliers first.
         window: patches count only at cells at most so many rows and columns from their own; None for everywhere.
-        projection: channels of the random projection in which patches are chosen, None for none (Roth et al. 2022,
+        projection: channels of the random projection in which the coreset is found, None for none (Roth et al. 2022,
             section 3.2).
         conditional: each category is denoised by its own patches, images without label by all; else by all alike,
             M being those of all categories.
-        seed: of the projection.
+        seed: of the random choice, and of the projection.
     """
 
     patches: Tensor
@@ -44,22 +52,29 @@ class Empirical(nn.Module):
         self,
         shape: tuple[int, int, int],
         classes: int = 1,
-        memory: int | float = 10_000,
+        memory: int | float | None = None,
+        keep: Literal["random", "greedy"] = "random",
         window: int | None = None,
         projection: int | None = 64,
         conditional: bool = True,
         seed: int = 0,
     ) -> None:
         super().__init__()
-        if isinstance(memory, bool) or memory <= 0 or (isinstance(memory, float) and memory > 1):
+        if memory is not None and (
+            isinstance(memory, bool) or memory <= 0 or (isinstance(memory, float) and memory > 1)
+        ):
             raise ValueError(
-                f"denoiser.memory is {memory}; it must be a whole number of patches, 1 or more, or a share in (0, 1]"
+                f"memory of denoiser=empirical is {memory}; it must be a whole number of patches, 1 or more, a share in"
+                " (0, 1], or null"
             )
+        if keep not in ("random", "greedy"):
+            raise ValueError(f"keep of denoiser=empirical is {keep!r}; allowed: random, greedy")
         for key, value in (("window", window), ("projection", projection)):
             if value is not None and value < (key == "projection"):
-                raise ValueError(f"denoiser.{key} is {value}; it must be {int(key == 'projection')} or more, or null")
+                least = int(key == "projection")
+                raise ValueError(f"{key} of denoiser=empirical is {value}; it must be {least} or more, or null")
         channels, *self.grid = shape
-        self.memory, self.window, self.projection, self.seed = memory, window, projection, seed
+        self.memory, self.keep, self.window, self.projection, self.seed = memory, keep, window, projection, seed
         self.models = model_count(classes, conditional)
         # Sized by the fit.
         self.register_buffer("patches", torch.empty(0, channels))
@@ -68,11 +83,11 @@ class Empirical(nn.Module):
 
     def forward(self, x_t: Tensor, log_snr: Tensor, label: Tensor | None = None) -> Tensor:
         """x0_hat (B, C, h, w); label None lets the patches of all categories count."""
-        return self._read(x_t, log_snr, label, lambda logits, patches: logits.softmax(2) @ patches)
+        return self._read(x_t, log_snr, label, _mean)
 
     def log_density(self, x_t: Tensor, log_snr: Tensor, label: Tensor | None = None) -> Tensor:
         """log of the mean over i of N(x_t; alpha x_i, sigma^2 I) at each position, in nats: (B, h, w)."""
-        evidence = self._read(x_t, log_snr, label, lambda logits, _: logits.logsumexp(2, keepdim=True))[:, 0]
+        evidence = self._read(x_t, log_snr, label, _evidence)[:, 0]
         _, sigma = alpha_sigma(log_snr, evidence)  # (B, 1, 1)
         return self.log_normaliser(log_snr, label) + evidence - x_t.square().sum(1) / (2 * sigma**2)
 
@@ -101,18 +116,37 @@ class Empirical(nn.Module):
             patches = torch.cat(parts)
             parts.clear()  # half the memory
             whence = cells.repeat(len(patches) // len(cells))
-            chosen = greedy_centres(self._points(patches, whence), self._count(len(patches)))
+            chosen = self._chosen(patches, whence)
             kept.append((patches[chosen], whence[chosen], torch.full_like(chosen, model)))
         self.patches, self.cells, self.owners = (torch.cat(parts) for parts in zip(*kept, strict=True))
         self._check_window()
 
+    def _chosen(self, patches: Tensor, whence: Tensor) -> Tensor:
+        """Rows of the patches to keep."""
+        count = self._count(len(patches))
+        if self.keep == "greedy":
+            return greedy_centres(self._points(patches, whence), count)
+        return self._lots(patches).argsort()[:count]
+
+    def _lots(self, patches: Tensor) -> Tensor:
+        """A number (N,) for each patch that is drawn by its content, so that the order of images has no say."""
+        generator = torch.Generator().manual_seed(seed_of(self.seed, "memory"))
+        factors = 2 * torch.randint(2**62, (patches.shape[1] + 1,), generator=generator).to(patches.device) + 1
+        lots = []
+        for part in patches.float().split(_ROWS):
+            mixed = (part.contiguous().view(torch.int32).long() * factors[:-1]).sum(1)  # modulo 2^64, as wanted
+            lots.append((mixed ^ (mixed >> 32)) * factors[-1])
+        return torch.cat(lots)
+
     def _count(self, patches: int) -> int:
         """How many of a category's patches to keep."""
+        if self.memory is None:
+            return min(MOST, patches)
         count = self.memory if isinstance(self.memory, int) else max(1, round(self.memory * patches))
         if count > patches:
             raise ValueError(
-                f"denoiser.memory is {count}, but there are only {patches} patches to fit on; lower it, or give a "
-                "share, such as 0.1"
+                f"memory of denoiser=empirical is {count}, but there are only {patches} patches to fit on; lower it, "
+                "or give a share, such as 0.1"
             )
         return count
 
@@ -156,27 +190,39 @@ class Empirical(nn.Module):
             empty = 0 if near is None else int((~near.any(1)).sum())
             if empty:
                 raise ValueError(
-                    f"denoiser.window is {self.window}, and no stored patch lies so near to {empty} of the "
-                    f"{math.prod(self.grid)} cells; raise it, or denoiser.memory, which is {self.memory}"
+                    f"window of denoiser=empirical is {self.window}, and no stored patch lies so near to {empty} of "
+                    f"the {math.prod(self.grid)} cells; raise it, or its memory, which is {self.memory}"
                 )
 
     def _read(self, x_t: Tensor, log_snr: Tensor, label: Tensor | None, read: Read) -> Tensor:
-        """`read(logits, patches)` at every position, (B, D, h, w); what the logits lack is the same for all patches.
+        """`read` at every position, (B, D, h, w).
 
-        logits_i = log N(x_t; alpha x_i, sigma^2 I) + constant = (alpha x_t x_i - alpha^2 x_i^2 / 2) / sigma^2.
+        Patch i has the logit log N(x_t; alpha x_i, sigma^2 I) + constant = (alpha x_t x_i - alpha^2 x_i^2 / 2) /
+        sigma^2.
         """
         found, order = [], []
         for model, rows in by_model(label, self.models, len(x_t)):
             patches, near = self._memory(model)
-            alpha, sigma = alpha_sigma(log_snr[rows], x_t[rows, :, 0, 0])  # (B, 1)
-            scaled = x_t[rows].flatten(2).permute(2, 0, 1) * alpha / sigma**2  # (P, B, C)
-            bias = 0.5 * (alpha / sigma) ** 2 * patches.square().sum(1)  # (B, M)
+            alpha, sigma = alpha_sigma(log_snr[rows], x_t[rows, 0])  # (B, 1, 1)
+            scaled = x_t[rows].flatten(2).mT * alpha / sigma**2  # (B, P, C)
+            bias = -0.5 * (alpha / sigma) ** 2 * patches.square().sum(1)  # (B, 1, M)
             parts = []
-            for cells in torch.arange(len(scaled)).split(max(1, _WEIGHTS // bias.numel())):
-                logits = scaled[cells] @ patches.T - bias
-                if near is not None:
-                    logits = logits.masked_fill(~near[cells][:, None], -math.inf)
-                parts.append(read(logits, patches))
-            found.append(torch.cat(parts).permute(1, 2, 0).unflatten(2, self.grid))
+            for cells in torch.arange(scaled.shape[1]).split(max(1, _WEIGHTS // bias.numel())):
+                own = bias if near is None else torch.where(near[cells], bias, -math.inf)
+                parts.append(read(scaled[:, cells], patches, own))
+            found.append(torch.cat(parts, dim=1).mT.unflatten(2, self.grid))
             order.append(rows)
         return torch.cat(found)[torch.cat(order).argsort()]
+
+
+def _mean(scaled: Tensor, patches: Tensor, bias: Tensor) -> Tensor:
+    """softmax(scaled patches^T + bias) patches, (B, P, C): attention, for which torch never holds all the weights."""
+    batch, cells, _ = scaled.shape
+    stored = patches.expand(batch, 1, -1, -1)
+    mask = bias.expand(-1, cells, -1)[:, None]
+    return F.scaled_dot_product_attention(scaled[:, None], stored, stored, attn_mask=mask, scale=1.0)[:, 0]
+
+
+def _evidence(scaled: Tensor, patches: Tensor, bias: Tensor) -> Tensor:
+    """logsumexp(scaled patches^T + bias), (B, P, 1)."""
+    return (scaled @ patches.mT + bias).logsumexp(2, keepdim=True)

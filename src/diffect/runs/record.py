@@ -32,6 +32,7 @@ _KEYS = (
     "metrics",
     "intervals",
     "undefined",
+    "levels",
     "training",
     "audit",
     "splits",
