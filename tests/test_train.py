@@ -243,8 +243,8 @@ def test_every_experiment_runs_small(name: str, tmp_path: Path, monkeypatch: pyt
     monkeypatch.chdir(tmp_path)
     small = ["data.size=64", "data.category=brick", "seed=0", "data.batch_size=2", "training.steps=2"]
     small += ["training.validate_every=1", "evaluation.replicates=5", "evaluation.latency_repeats=1", "panel=2"]
-    if name == "detection":  # so few patches make no memory of the default size
-        small.append("detector=diffusion,padim,simplenet,diffusion_time,inversion")
+    if name == "detection":
+        small.append("detector=diffusion,learned,padim,patchcore,simplenet,diffusion_time,inversion")
     assert main(["train", f"experiment={name}", *small]) == 0
     assert main(["report", f"experiment={name}"]) == 0
     made = {path.name for path in (tmp_path / "experiments" / name).iterdir()}
