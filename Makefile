@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo paper test test-fast lint format types check clean
+.PHONY: help install demo paper test test-fast test-long lint format types check clean
 
 help:  ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -38,6 +38,9 @@ test: $(STAMP)  ## all tests
 
 test-fast: $(STAMP)  ## the tests that take under 90 seconds together
 	$(BIN)/python -m pytest -m 'not slow'
+
+test-long: $(STAMP)  ## what takes minutes: all simulated studies of the statistics again
+	$(BIN)/python -m pytest -m long
 
 lint: $(STAMP)  ## ruff: lint and format check
 	$(BIN)/ruff check .
