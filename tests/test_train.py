@@ -13,8 +13,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from records import make
 
 from diffect.__main__ import main
+from diffect.commands.train import _tell
 from diffect.metrics.evaluation import METRICS
 from diffect.runs import wandb_files
 
@@ -249,6 +251,14 @@ def test_every_experiment_runs_small(name: str, tmp_path: Path, monkeypatch: pyt
     assert main(["report", f"experiment={name}"]) == 0
     made = {path.name for path in (tmp_path / "experiments" / name).iterdir()}
     assert made >= {"runs.csv", "table.md", "table.tex", "schedules.png", "comparison.png", "maps.png"}
+
+
+@pytest.mark.parametrize(("low", "warned"), [(0.04, False), (0.3, True)])
+def test_a_promise_that_was_not_kept_is_said(low: float, warned: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    record = make(config={"evaluation": {"conformal_rate": 0.05}})
+    record["intervals"]["brick"]["conformal_fpr"] = [low, 0.6]
+    _tell(record, Path("run"), found=False)
+    assert ("false-positive rate of 0.05 is not kept" in capsys.readouterr().out) == warned
 
 
 # Bad input: one sentence, exit status not 0, nothing left behind
