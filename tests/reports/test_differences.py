@@ -118,13 +118,19 @@ def test_only_common_cells_enter_and_the_others_are_named() -> None:
     assert "left out: 2 cells" in notes(found) and "(noise: bottle seed 4, cable seed 4)" in notes(found)
     assert found.comparison is not None
     assert found.comparison.differences["image_auroc"][1].estimate.seeds == (0, 1, 2, 3)
-    assert any(note.endswith("not 1 run (noise bottle seed 4).") for note in found.notes)
+    seeds = "seeds 0, 1, 2, 3, 4 of padim, diffusion; seeds 0, 1, 2, 3 of noise"
+    used = f"a mean uses only seeds that have every category, here {seeds}: not 1 run (noise bottle seed 4)."
+    assert used in found.notes
+    assert [row[1] for row in found.sheets[0].rows] == ["10", "10", "8 of 9/10", ""]
+    assert found.sheets[0].title.endswith("5 seeds (0, 1, 2, 3, 4), of which the means use fewer, as noted")
 
 
 def test_seeds_that_some_categories_lack_for_all_are_named_too() -> None:
     records = [record for record in detection() if record["seed"] < 3 or record["categories"] == ["bottle"]]
     found = built(records)
     assert [row[1] for row in found.sheets[1].rows] == ["6/8", "6/8"]
+    assert {row[1] for row in found.sheets[0].rows[:-1]} == {"6 of 8"}
+    assert found.sheets[0].title.endswith("5 seeds (0, 1, 2, 3, 4), of which the means use 0, 1, 2")
     assert any("not 6 runs (padim bottle seed 3, padim bottle seed 4, diffusion" in note for note in found.notes)
 
 

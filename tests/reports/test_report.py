@@ -166,9 +166,9 @@ def test_holes_show_as_holes() -> None:
     kept = [r for r in records if (r["choices"]["schedule"], r["choices"]["weight"]) != ("linear", "matched")]
     found = built(kept[1:])
     rows = [row[:3] for row in found.sheets[0].rows]
-    assert sorted(rows[:3]) == [("cosine", "eps", "3/4"), ("cosine", "matched", "4"), ("linear", "eps", "4")]
+    assert sorted(rows[:3]) == [("cosine", "eps", "2 of 3/4"), ("cosine", "matched", "4"), ("linear", "eps", "4")]
     assert rows[3:] == [("linear", "matched", "0"), ("reference", "", "")]
-    assert cell_of(found, rows.index(("cosine", "eps", "3/4"))).mark == cells.IMAGES
+    assert cell_of(found, rows.index(("cosine", "eps", "2 of 3/4"))).mark == cells.IMAGES
     assert any("missing: 1 cell of the grid (cosine eps a seed 0)" in note for note in found.notes)
     assert any("1 of the 4 combinations of schedule x weight (linear matched)" in note for note in found.notes)
 

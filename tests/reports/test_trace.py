@@ -68,6 +68,7 @@ def test_what_is_not_used_is_shown_as_such() -> None:
     text = trace.text(built(records), "image_auroc,cosine")
     assert len(values(text)) == 3 and len(re.findall(r" no +[0-9a-f]{12}", text)) == 3
     assert "of the mean over 1 seed (1) in each" in text
+    assert "not used: seed 0, without a value on brick; a mean uses only seeds that have every category" in text
     text = trace.text(built(records), "image_ap,cosine")
     assert "in no printed table" in text
 

@@ -29,7 +29,7 @@ def lines(
     found += [*intervals.lines(runs, estimates, by_category), training(runs), *_followers(runs)]
     if any(run.record["study"] != "single" for run in runs):  # runs launched one by one were never a grid
         found += [_missing_runs(groups), _absent(groups, axes, holes)]
-    found += [_unused(groups, ranking), _partial(every)]
+    found.append(_partial(every))
     found += [*_undefined(runs), *_patchy(groups, estimates)]
     found += [f"† {category}: {text}" for category, texts in sorted(warned.items()) for text in texts]
     found += ["reference: figures that the field quotes; they were not measured here.", _devices(runs)]
@@ -134,19 +134,6 @@ def _missing_runs(groups: Sequence[Group]) -> str:
     if not names:
         return ""
     return f"missing: {count(names, 'cell')} of the grid ({listed(names)})."
-
-
-def _unused(groups: Sequence[Group], ranking: Sequence[Estimate]) -> str:
-    names = [
-        " ".join([*group.values, category, f"seed {seed}"])
-        for group, estimate in zip(groups, ranking, strict=True)
-        for category, seed in sorted(group.by_cell)
-        if estimate.value is not None and seed not in estimate.seeds
-    ]
-    if not names:
-        return ""
-    what = count(names, "run", "runs")
-    return f"a mean uses only seeds that have every category: not {what} ({listed(names)})."
 
 
 def _absent(groups: Sequence[Group], axes: Sequence[str], holes: Sequence[tuple[str, ...]]) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from diffect.reports import notes, verdicts
+from diffect.reports import notes, seeds, verdicts
 from diffect.reports.cells import METRIC, SHOWN, WARNED, Cell, Sheet, column, marks, number, short
 from diffect.reports.differences import COMPARED, Comparison, Difference
 from diffect.runs import grid
@@ -36,8 +36,9 @@ def summary(
 ) -> Sheet:
     """A row per group, means over categories and seeds in each of COLUMNS; below, holes and the reference."""
     rows: list[tuple[str | Cell, ...]] = []
-    for group, figures in zip(groups, _figures(estimates, tied), strict=True):
-        count = f"{len(group.runs)}/{group.planned}" if group.missing else str(len(group.runs))
+    ranked = estimates[COLUMNS[0]]
+    for group, estimate, figures in zip(groups, ranked, _figures(estimates, tied), strict=True):
+        count = seeds.runs(group, COLUMNS[0], estimate)
         rows.append((*(group.values or (name,)), count, *figures))
     if notes.holes_as_rows(groups, holes):
         rows += [(*values, "0", *(Cell("") for _ in estimates)) for values in holes]
@@ -45,7 +46,7 @@ def summary(
     quoted = [Cell(number(METRIC[m], REFERENCE[m]) if m in REFERENCE else "") for m in estimates]
     rows.append(("reference", *blanks, *quoted))
     header = (*short(axes or ("study",)), "runs", *(METRIC[metric].title for metric in estimates))
-    return Sheet(_title(name, runs, groups), header, len(blanks), tuple(rows), rules=(len(rows) - 1,))
+    return Sheet(_title(name, runs, groups, ranked), header, len(blanks), tuple(rows), rules=(len(rows) - 1,))
 
 
 def differences(axes: Sequence[str], found: Comparison) -> Sheet:
@@ -141,13 +142,12 @@ def _p(p: float | None) -> str | Cell:
     return Cell("") if p is None else "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def _title(name: str, runs: Sequence[Run], groups: Sequence[Group]) -> str:
+def _title(name: str, runs: Sequence[Run], groups: Sequence[Group], ranked: Sequence[Estimate]) -> str:
     warned = notes.warnings(runs)
     names = [category + (WARNED if category in warned else "") for category in grid.categories(runs)]
-    seeds = sorted({run.unit[1] for run in runs})
     listed = ", ".join(names) if len(names) <= 8 else f"{', '.join(names[:7])} and {len(names) - 7} more"
     return (
         f"{name}: {notes.count(runs, 'run')} in {notes.count(groups, 'group')}; "
         f"{notes.count(names, 'category', 'categories')} ({listed}); "
-        f"{notes.count(seeds, 'seed')} ({', '.join(map(str, seeds))})"
+        f"{seeds.title(groups, ranked)}"
     )

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from diffect.reports import differences, notes, sheets, standing
+from diffect.reports import differences, notes, seeds, sheets, standing
 from diffect.reports.cells import Sheet
 from diffect.reports.differences import COMPARED, Comparison
 from diffect.reports.sheets import BY_CATEGORY, COLUMNS, Estimates
@@ -81,6 +81,8 @@ def build(
     ranks = ranking(_blocks(name, runs, groups, estimates, estimand), BLOCKS[estimand])
     firsts = stability(_blocks(name, runs, groups, estimates, FIXED))
     said = notes.lines(runs, groups, axes, holes, estimates, by_category, warned)
+    if unused := seeds.note(groups, estimates[RANKED]):
+        said.append(unused)
     if len(groups) > 1:
         said += standing.lines(ranks, firsts, estimand)
     return Study(

@@ -5,7 +5,7 @@ from difflib import get_close_matches
 
 from scipy.special import ndtri, stdtrit
 
-from diffect.reports import differences
+from diffect.reports import differences, seeds
 from diffect.reports.cells import METRIC, number
 from diffect.reports.notes import count
 from diffect.reports.sheets import BY_CATEGORY, COLUMNS
@@ -32,7 +32,7 @@ def text(study: Study, wanted: str) -> str:
     blocks = [
         f"{METRIC[metric].title} of {study.label(group)}{f' on {category}' if category else ''} ({study.name})",
         _table(_lines(group, metric, category, estimate)),
-        "\n".join(_sums(group, metric, estimate, estimand)),
+        "\n".join(_sums(group, metric, category, estimate, estimand)),
         _place(metric, category, estimate),
     ]
     return "\n\n".join(blocks)
@@ -94,16 +94,16 @@ def _table(lines: Sequence[Sequence[str]]) -> str:
     return "\n".join(text.rstrip() for text in texts)
 
 
-def _sums(group: Group, metric: str, estimate: Estimate, estimand: str) -> list[str]:
+def _sums(group: Group, metric: str, category: str | None, estimate: Estimate, estimand: str) -> list[str]:
     """How the values make the mean, and their spread its interval."""
     if estimate.value is None:
         return ["no run has a value: there is no mean"]
-    seeds = f"{count(estimate.seeds, 'seed')} ({', '.join(map(str, estimate.seeds))})"
-    over = f"the mean over {seeds}"
+    found = f"{count(estimate.seeds, 'seed')} ({', '.join(map(str, estimate.seeds))})"
+    over = f"the mean over {found}"
     if len(estimate.categories) > 1:
         listed = ", ".join(estimate.categories)
         over = f"the mean over {count(estimate.categories, 'category', 'categories')} ({listed}) of {over} in each"
-    texts = [f"{estimate.value!r} = {over}"]
+    texts = [f"{estimate.value!r} = {over}", *seeds.unused(group, metric, estimate, category)]
     if estimand == RANDOM:
         texts.append("the categories are taken as a sample (estimand=random): the interval is over them")
     parts = _parts(estimate)
