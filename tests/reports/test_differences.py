@@ -79,7 +79,7 @@ def test_differences_are_from_the_best_or_from_the_one_that_is_named() -> None:
 def test_verdicts_name_who_is_shown_to_be_better_or_worse() -> None:
     text = notes(built(detection(), baseline="diffusion"))
     for title in ("image AUROC", "TPR at 5% FPR", "AUPRO 30%"):
-        assert f"{title}, against diffusion: shown better: padim; shown worse: noise." in text
+        assert f"{title}, against diffusion: shown better: padim; shown worse: noise (on 5 seeds)." in text
     assert "Holm's correction for the 6 tests of this table" in text
     text = notes(built(detection()))
     assert "for the 9 tests of all pairs of groups, since padim was chosen by its result" in text
@@ -87,7 +87,7 @@ def test_verdicts_name_who_is_shown_to_be_better_or_worse() -> None:
 
 def test_where_nothing_is_shown_a_sentence_says_so() -> None:
     text = notes(built(study_records(names=("cosine", "linear", "edm"))))
-    assert text.startswith("image AUROC: no group is shown to be better or worse than cosine.")
+    assert text.startswith("image AUROC: no group is shown to be better or worse than cosine (on 2 seeds).")
     assert "2 seeds cannot show it, nor could they give a p below 0.5" in text
     alone = built(study_records(names=("cosine",)))
     assert alone.comparison is None
@@ -100,6 +100,8 @@ def test_one_seed_speaks_of_its_runs_alone() -> None:
         found
     )
     assert "by seed" not in notes(found)
+    alone = "(on seed 0 alone: it covers the test images only, and another seed may change it)."
+    assert notes(found).splitlines()[0] == f"image AUROC, against padim: shown worse: diffusion, noise {alone}"
     bare = detection(seeds=1)
     for record in bare:
         del record["replicates"]
@@ -143,7 +145,7 @@ def test_a_group_with_too_little_in_common_is_shown_and_not_tested() -> None:
     figure, p = found.sheets[1].rows[1][2:4]
     assert isinstance(figure, cells.Cell)
     assert (figure.mark, p) == (cells.PARTIAL + cells.IMAGES, cells.Cell(""))
-    assert "image AUROC, against padim: shown worse: diffusion; not tested: noise." in notes(found)
+    assert "image AUROC, against padim: shown worse: diffusion; not tested: noise (on 5 seeds)." in notes(found)
     assert "‡ over fewer categories (without cable): not tested." in notes(found)
     assert "§ fewer than two common seeds" in notes(found)
     assert found.sheets[0].rows[2][0] == "noise"  # ranked last whatever its mean

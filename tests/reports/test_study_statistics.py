@@ -73,8 +73,11 @@ def test_random_categories_are_the_blocks_and_the_permutation_is_the_declared_te
     assert found.estimates["image_auroc"][0].sources == ("categories",)
     assert found.by_category["a"]["image_auroc"][0].sources == ("seeds", "images")
     said = text(found)
-    assert "over the categories, taken as a sample of their kind (Student's t); by category, over seeds" in said
-    assert "a permutation of the categories' signs" in said and "Student's factor" not in said
+    assert "over the categories, taken as a sample of their kind (Student's t)." in said
+    assert any("over seeds (Student's t) and test images (bootstrap)" in note for note in found.sheets[-1].notes)
+    assert "(on 10 categories)." in said
+    assert "a permutation of the categories' signs" in said
+    assert not any("Student's factor" in note for note in found.notes)
     assert "blocks: categories, each the mean difference over their seeds." in said
 
 
@@ -99,6 +102,22 @@ def test_a_metric_of_too_few_categories_has_no_interval_and_says_so() -> None:
     found = built(records, estimand=RANDOM)
     assert "AUPRO 30%: no interval, fewer than 6 categories have it." in text(found)
     assert found.estimates["pixel_aupro_30"][0].value is not None
+
+
+def test_each_table_says_what_its_own_intervals_cover() -> None:
+    """A category that has one seed leaves that seed to the means, but not to the other categories."""
+    records = [r for r in study_records(seeds=(0, 1, 2)) if r["seed"] == 0 or r["categories"] != ["gravel"]]
+    found = built(records)
+    pooled, own = "\n".join(found.notes), "\n".join(found.sheets[-1].notes)
+    assert "a 95% interval over test images (bootstrap); the" in pooled and cells.IMAGES not in pooled
+    assert "one seed: the intervals do not cover" in pooled and "of which the means use 0" in found.sheets[0].title
+    assert "a 95% interval over seeds (Student's t) and test images (bootstrap); the" in own
+    assert "3 seeds say little" in own and f"{cells.IMAGES} fewer than two whole seeds" in own
+    marked = {
+        row[0]: cell.mark for row, cell in zip(found.sheets[-1].rows, column(found, -1, "image AUROC"), strict=True)
+    }
+    assert marked == {"brick": "", "grass": "", "gravel": cells.IMAGES}
+    assert not any(cell.mark for cell in column(found, 0, "image AUROC"))
 
 
 def test_small_studies_say_what_their_intervals_achieve() -> None:

@@ -1,6 +1,6 @@
 """What a report's tables are made of: figures as texts, with the marks that a reader needs."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from diffect.runs.record import METRICS, Metric
@@ -44,15 +44,18 @@ class Sheet:
     notes: tuple[str, ...] = ()
 
 
-def column(metric: Metric, row: Sequence[Estimate], tied: Sequence[bool]) -> list[Cell]:
-    """The cells of one metric; the best among comparable ones is marked, with all that look equal to it, then ties."""
+def column(metric: Metric, row: Sequence[Estimate], tied: Sequence[bool], over_seeds: bool) -> list[Cell]:
+    """The cells of one metric; the best among comparable ones is marked, with all that look equal to it, then ties.
+
+    `over_seeds` is that of their whole table, as in `marks`.
+    """
     shown = [None if e.value is None else number(metric, e.value) for e in row]
     rivals = [float(text) for text, e in zip(shown, row, strict=True) if text is not None and e.comparable]
     best = None
     if metric.higher_is_better is not None and len(rivals) > 1:
         best = max(rivals) if metric.higher_is_better else min(rivals)
     cells = []
-    for text, estimate, mark, tie in zip(shown, row, marks(row), tied, strict=True):
+    for text, estimate, mark, tie in zip(shown, row, marks(row, over_seeds), tied, strict=True):
         if text is None:
             cells.append(Cell(""))
             continue
@@ -62,12 +65,16 @@ def column(metric: Metric, row: Sequence[Estimate], tied: Sequence[bool]) -> lis
     return cells
 
 
-def marks(row: Sequence[Estimate]) -> list[str]:
-    """What must be read with each estimate: that it lacks a category, or that only others cover the seeds."""
-    by_seed = any("seeds" in estimate.sources for estimate in row)
+def over_seeds(rows: Iterable[Sequence[Estimate]]) -> bool:
+    """Whether any interval of a table covers the seeds."""
+    return any("seeds" in estimate.sources for row in rows for estimate in row)
+
+
+def marks(row: Sequence[Estimate], over_seeds: bool) -> list[str]:
+    """What must be read with each estimate: that it lacks a category, or that only others of its table cover seeds."""
     return [
         ("" if estimate.comparable else PARTIAL)
-        + (IMAGES if by_seed and estimate.sources and "seeds" not in estimate.sources else "")
+        + (IMAGES if over_seeds and estimate.sources and "seeds" not in estimate.sources else "")
         for estimate in row
     ]
 

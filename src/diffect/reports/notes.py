@@ -26,7 +26,7 @@ def lines(
     ranking = next(iter(estimates.values()))
     every = [estimate for row in estimates.values() for estimate in row]
     found = [evidence(runs), *_study_notes(runs), *_different_data(runs), _order(groups, ranking)]
-    found += [*intervals.lines(runs, estimates, by_category), training(runs), *_followers(runs)]
+    found += [*intervals.lines(runs, estimates), training(runs), *_followers(runs)]
     if any(run.record["study"] != "single" for run in runs):  # runs launched one by one were never a grid
         found += [_missing_runs(groups), _absent(groups, axes, holes)]
     found.append(_partial(every))

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from diffect.reports import notes, seeds, verdicts
-from diffect.reports.cells import METRIC, SHOWN, WARNED, Cell, Sheet, column, marks, number, short
+from diffect.reports import intervals, notes, seeds, verdicts
+from diffect.reports.cells import METRIC, SHOWN, WARNED, Cell, Sheet, column, marks, number, over_seeds, short
 from diffect.reports.differences import COMPARED, Comparison, Difference
 from diffect.runs import grid
 from diffect.runs.estimands import BLOCKS
@@ -37,7 +37,9 @@ def summary(
     """A row per group, means over categories and seeds in each of COLUMNS; below, holes and the reference."""
     rows: list[tuple[str | Cell, ...]] = []
     ranked = estimates[COLUMNS[0]]
-    for group, estimate, figures in zip(groups, ranked, _figures(estimates, tied), strict=True):
+    for group, estimate, figures in zip(
+        groups, ranked, _figures(estimates, tied, over_seeds(estimates.values())), strict=True
+    ):
         count = seeds.runs(group, COLUMNS[0], estimate)
         rows.append((*(group.values or (name,)), count, *figures))
     if notes.holes_as_rows(groups, holes):
@@ -51,7 +53,8 @@ def summary(
 
 def differences(axes: Sequence[str], found: Comparison) -> Sheet:
     """A row per group other than the baseline: its paired difference and its p in each metric compared."""
-    columns = [part for metric in COMPARED for part in _difference(metric, found.differences[metric])]
+    several = over_seeds([one.estimate for one in row] for row in found.differences.values())
+    columns = [part for metric in COMPARED for part in _difference(metric, found.differences[metric], several)]
     rows = [
         (*group.values, pairs.count, *(column[place] for column in columns))
         for place, (group, pairs) in enumerate(zip(found.groups, found.pairs, strict=True))
@@ -87,13 +90,15 @@ def by_category(
     warned: dict[str, tuple[str, ...]],
 ) -> list[Sheet]:
     """A row per category and group, means over seeds; several tables where one would be taller than a page."""
+    several = over_seeds(row for found in estimates.values() for row in found.values())
     parts: list[list[tuple[str | Cell, ...]]] = []
     for category, found in estimates.items():
         shown = category + (WARNED if category in warned else "")
-        rows = zip(groups, _figures(found, tied[category]), strict=True)
+        rows = zip(groups, _figures(found, tied[category], several), strict=True)
         parts.append([(shown, *(group.values or (name,)), *figures) for group, figures in rows])
     header = ("category", *short(axes or ("study",)), *(METRIC[metric].title for metric in BY_CATEGORY))
-    return _pages("by category, mean over seeds", header, 1 + (len(axes) or 1), parts)
+    sheets = _pages("by category, mean over seeds", header, 1 + (len(axes) or 1), parts)
+    return [*sheets[:-1], replace(sheets[-1], notes=tuple(intervals.by_category(estimates)))]
 
 
 def _pages(
@@ -111,16 +116,17 @@ def _pages(
     return sheets
 
 
-def _figures(estimates: Estimates, tied: Ties) -> list[tuple[Cell, ...]]:
-    """A row of cells per group."""
-    return list(zip(*(column(METRIC[metric], row, tied[metric]) for metric, row in estimates.items()), strict=True))
+def _figures(estimates: Estimates, tied: Ties, several: bool) -> list[tuple[Cell, ...]]:
+    """A row of cells per group; `several` says that intervals of their table are over seeds."""
+    columns = (column(METRIC[metric], row, tied[metric], several) for metric, row in estimates.items())
+    return list(zip(*columns, strict=True))
 
 
-def _difference(metric: str, row: Sequence[Difference]) -> tuple[list[str | Cell], list[str | Cell]]:
+def _difference(metric: str, row: Sequence[Difference], several: bool) -> tuple[list[str | Cell], list[str | Cell]]:
     """The column of one metric's differences, and that of their p."""
     cells: list[str | Cell] = []
     texts: list[str | Cell] = []
-    for one, mark in zip(row, marks([one.estimate for one in row]), strict=True):
+    for one, mark in zip(row, marks([one.estimate for one in row], several), strict=True):
         value, half = one.estimate.value, one.estimate.half
         if value is None:
             cells.append(Cell(""))

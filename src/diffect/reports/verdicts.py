@@ -1,6 +1,8 @@
 """What the paired differences show, and what they do not: one sentence each."""
 
-from diffect.reports.cells import IMAGES, METRIC, PARTIAL, SHOWN, marks
+from collections.abc import Sequence
+
+from diffect.reports.cells import IMAGES, METRIC, PARTIAL, SHOWN, marks, over_seeds
 from diffect.reports.differences import COMPARED, LEVEL, Comparison, Difference
 from diffect.reports.notes import count, listed
 from diffect.runs.achieved import achieved
@@ -14,7 +16,8 @@ _FEW = 6  # seeds below which a sign flip cannot reach LEVEL, whatever they show
 def lines(found: Comparison) -> tuple[str, ...]:
     """The notes under a table of differences: the verdict on each metric first, then what it rests on."""
     rows = list(found.differences.values())
-    marked = {mark for row in rows for text in marks([one.estimate for one in row]) for mark in text}
+    estimates = [[one.estimate for one in row] for row in rows]
+    marked = {mark for row in estimates for text in marks(row, over_seeds(estimates)) for mark in text}
     texts = [_verdict(found, metric) for metric in COMPARED]
     texts += [_interval(found), _p(found), _seeds(found), _achieved(found), _left_out(found)]
     if IMAGES in marked:
@@ -71,10 +74,27 @@ def _verdict(found: Comparison, metric: str) -> str:
     title, base = METRIC[metric].title, found.baseline.label
     if len(kinds["not tested"]) == len(found.groups):
         return f"{title}: nothing can be said, no difference from {base} can be tested."
+    rests = _rests(found, metric)
     if not (kinds["shown better"] or kinds["shown worse"]):
-        return f"{title}: no group is shown to be better or worse than {base}."
+        return f"{title}: no group is shown to be better or worse than {base} ({rests})."
     told = (f"{kind}: {', '.join(names)}" for kind, names in kinds.items() if names)
-    return f"{title}, against {base}: {'; '.join(told)}."
+    return f"{title}, against {base}: {'; '.join(told)} ({rests})."
+
+
+def _rests(found: Comparison, metric: str) -> str:
+    """What the tests of one metric rest on: so many categories, seeds, or the test images of one seed."""
+    tested = [one.estimate for one in found.differences[metric] if one.p is not None]
+    if found.estimand == RANDOM:
+        return f"on {_span([len(estimate.categories) for estimate in tested])} categories"
+    if over_seeds([tested]):
+        return f"on {_span([len(estimate.seeds) for estimate in tested])} seeds"
+    seeds = sorted({seed for estimate in tested for seed in estimate.seeds})
+    which = f"on seed {seeds[0]} alone" if len(seeds) == 1 else "on no two whole seeds"
+    return f"{which}: it covers the test images only, and another seed may change it"
+
+
+def _span(sizes: Sequence[int]) -> str:
+    return str(min(sizes)) if min(sizes) == max(sizes) else f"{min(sizes)} to {max(sizes)}"
 
 
 def _kind(one: Difference) -> str:
