@@ -14,6 +14,7 @@ from records import make, study_records
 
 from diffect.reports import paper, study
 from diffect.reports.paper import judging, learning, methods, naming, numbers, references
+from diffect.reports.paper.varying import told
 from diffect.runs.record import PANEL
 from diffect.runs.table import Run
 
@@ -25,7 +26,7 @@ PARTS = ["methods.tex", "numbers.tex", "paper.tex", "references.bib", "table.tex
 def config() -> dict[str, Any]:
     """A run's config as `train` composes it, less what needs the command line."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        cfg = compose("train", ["data.size=128"])
+        cfg = compose("train", ["data.size=128", "detector=learned"])
     plain = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}
@@ -182,9 +183,10 @@ def chosen(group: str) -> list[tuple[str, DictConfig]]:
 )
 def test_there_are_words_for_every_choice_that_ships(config: dict[str, Any], group: str, phrase: Any) -> None:
     said = {}
+    learned = ["denoiser=conv"] if group in ("schedule", "weight") else []
     for name, _ in chosen(group):
         with initialize_config_dir(str(CONF), version_base="1.3"):
-            cfg = OmegaConf.to_container(compose("train", [f"{group}={name}"]), resolve=True)
+            cfg = OmegaConf.to_container(compose("train", [*learned, f"{group}={name}"]), resolve=True)
         said[name] = phrase(cfg)
         assert said[name] and "\\texttt" not in said[name] and "None" not in said[name], name
         references.cited(said[name])  # every key is in the library
@@ -236,3 +238,75 @@ def test_a_random_estimand_and_a_named_baseline_are_said(config: dict[str, Any])
     assert "permutation of the categories' signs" in text and "iman1980" in text
     single = methods.document(built([make()]))
     assert "has one setting" in single and "Groups are compared" not in single
+
+
+def composed(*overrides: str) -> dict[str, Any]:
+    """A config as `train` resolves it."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        plain = OmegaConf.to_container(compose("train", ["data.size=128", *overrides]), resolve=True)
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}
+
+
+@pytest.mark.parametrize("detector", [path.stem for path in sorted((CONF / "detector").glob("*.yaml"))])
+def test_every_detector_reads_as_prose_whatever_its_seed(detector: str) -> None:
+    phrases = (learning.denoiser, learning.training, judging.scorer, judging.pooling)
+    first, second = (
+        [phrase(composed(f"detector={detector}", f"seed={seed}")) for phrase in phrases] for seed in (3, 17)
+    )
+    assert first == second
+    assert not re.search(r"\\texttt|None|null|_target_|\bseed\b", " ".join(first))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (("denoiser=empirical",), r"\(all of each category or, where they are more, 10,000 chosen by greedy \$k\$"),
+        (("denoiser=empirical", "denoiser.keep=random"), "10,000 drawn at random"),
+        (("denoiser=empirical", "denoiser.memory=500"), r"\(500 patches of each category, chosen by greedy"),
+        (("denoiser=empirical", "denoiser.memory=0.1"), r"\(10\\% of those of each category, chosen by greedy"),
+        (("denoiser=empirical", "denoiser.conditional=false"), "all of all categories together"),
+        (("denoiser=empirical", "denoiser.window=2"), "a weighted mean of those from at most 2 cells away"),
+        (("denoiser.denoiser.memory=500",), "for each level of the pyramid.*independent.*500 patches.*drawn at random"),
+    ],
+)
+def test_what_a_closed_form_stores_is_said(overrides: tuple[str, ...], said: str) -> None:
+    assert re.search(said, learning.denoiser(composed(*overrides)))
+
+
+def test_how_patches_were_kept_is_not_guessed() -> None:
+    config = composed("denoiser=empirical")
+    del config["denoiser"]["keep"]
+    assert learning.denoiser(config).endswith("(all of each category or, where they are more, 10,000)")
+
+
+def test_what_follows_group_and_category_together_is_said_by_both(config: dict[str, Any]) -> None:
+    records = whole(study_records(names=("cosine", "edm"), categories=("brick", "grass"), seeds=(0, 1)), config)
+    texts = ["b" if run["categories"] == ["grass"] and run["choices"]["schedule"] == "edm" else "a" for run in records]
+    assert told(built(records), "It is", texts) == (
+        r"It is (by group and category) \emph{cosine} and \emph{edm on brick}: a; \emph{edm on grass}: b."
+    )
+
+
+def test_only_where_noise_is_next_to_nothing_the_error_is_the_distance_to_the_nearest() -> None:
+    assert "nearest stored patch" in judging.scorer(composed("detector=patchcore"))
+    assert "nearest stored patch" not in judging.scorer(composed("denoiser=empirical"))
+
+
+def test_the_frame_is_said_where_there_is_one() -> None:
+    framed, plain = (judging.pooling(composed(f"pooling.frame={width}")) for width in (1, 0))
+    assert "each damped within 1 cell of the border" in framed and "and divided by its mean size on held-out" in framed
+    assert "of the components, each divided by its mean size" in plain and "damped" not in plain
+
+
+def test_a_part_without_words_is_told_without_its_seed() -> None:
+    parts = [
+        {
+            "_target_": "my.Outer",
+            "seed": seed,
+            "inner": {"_target_": "my.Inner", "_partial_": True, "seed": seed, "k": 2},
+        }
+        for seed in (0, 1)
+    ]
+    first, second = (learning.denoiser({"denoiser": part}) for part in parts)
+    assert first == second and "Inner(k=2)" in first.replace(r"\allowbreak{}", "")

@@ -4,6 +4,7 @@ from diffect.reports.escaping import escape
 from diffect.reports.paper.phrases import Config, counted, kind, listed, number, numbers, part, verbatim
 
 _LITE = r"EfficientNet-Lite0~\cite{tan2019efficientnet}, pretrained on ImageNet~\cite{deng2009imagenet} and frozen"
+_CLEAN = 10.0  # log-SNR from which on the nearest stored patch has next to all of the weight
 _SCALINGS = {
     "scaled": "scaled to one variance",
     "standard": "each channel standardised",
@@ -53,15 +54,7 @@ def scorer(config: Config) -> str:
     levels = f"log-SNR {numbers(node.get('levels'))}" if node.get("levels") else ""
     match kind(node):
         case "DenoisingError":
-            draws = int(node.get("draws") or 0)
-            noised = f"averaged over {counted(draws, 'draw')} of noise" if draws else "without noise"
-            own = "in the metric of the residuals' covariance on normal images"
-            metric = own if node.get("metric") == "own" else "squared"
-            pyramid = ", each level of the pyramid by itself" if node.get("pyramid") == "separate" else ""
-            nearest = ""
-            if kind(part(config, "denoiser")) == "Empirical" and not draws:
-                nearest = r"; at so little noise the distance to the nearest stored patch~\cite{roth2022patchcore}"
-            return f"the denoising error at {levels}, {noised}, {metric}{pyramid}{nearest}"
+            return _denoising(node, levels, kind(part(config, "denoiser")))
         case "Density":
             mahalanobis = ""
             if kind(part(config, "denoiser")) == "Gaussian":
@@ -90,6 +83,19 @@ def scorer(config: Config) -> str:
             return verbatim(node)
 
 
+def _denoising(node: Config, levels: str, denoiser: str) -> str:
+    draws = int(node.get("draws") or 0)
+    noised = f"averaged over {counted(draws, 'draw')} of noise" if draws else "no noise being added"
+    metric = "squared"
+    if node.get("metric") == "own":
+        metric = "in the metric of the residuals' covariance on normal images"
+    pyramid = ", each level of the pyramid by itself" if node.get("pyramid") == "separate" else ""
+    nearest = ""
+    if denoiser == "Empirical" and not draws and min(node.get("levels") or [0]) >= _CLEAN:
+        nearest = r"; at so little noise the distance to the nearest stored patch~\cite{roth2022patchcore}"
+    return f"the denoising error at {levels}, {noised}, {metric}{pyramid}{nearest}"
+
+
 def _time(node: Config, levels: str) -> str:
     if node.get("criterion") == "hinge":
         adaptor = " behind a linear adaptor" if node.get("adaptor") else ""
@@ -103,7 +109,7 @@ def pooling(config: Config) -> str:
     node = part(config, "pooling")
     if kind(node) != "AnomalyMap":
         return verbatim(node) if node else ""
-    scale = "divided by their mean" if node.get("calibration") == "mean" else "standardised"
+    scale = "divided by its mean size" if node.get("calibration") == "mean" else "standardised"
     combine = "the mean" if node.get("combine") == "mean" else "the maximum"
     score = "its maximum"
     if node.get("pool") == "top_mean":
@@ -114,10 +120,11 @@ def pooling(config: Config) -> str:
     frame = ""
     if node.get("frame"):
         frame = (
-            f", damped within {number(node['frame'])} cells of the border by as much as normal images err more there"
+            f"damped within {counted(int(node['frame']), 'cell')} of the border by as much as normal images err more"
+            " there (unless it takes both signs) and "
         )
     return (
-        f"{combine} of the components{frame}, each {scale} on held-out normal images, brought to the size of the image"
+        f"{combine} of the components, each {frame}{scale} on held-out normal images, brought to the size of the image"
         f" and {blur}; the image's score is {score}"
     )
 

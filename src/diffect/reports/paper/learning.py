@@ -1,6 +1,7 @@
 """What a run learns, in words: its noise schedule, its loss weight, its denoiser, its training."""
 
 from diffect.reports.escaping import escape
+from diffect.reports.paper.closed import closed_form
 from diffect.reports.paper.phrases import Config, kind, number, numbers, part, verbatim
 
 _PREDICTIONS = {
@@ -108,28 +109,12 @@ def denoiser(config: Config) -> str:
             guided = rf", with classifier-free guidance {number(guidance)}~\cite{{ho2022guidance}}" if guidance else ""
             told = _PREDICTIONS.get(str(node.get("prediction")), f"predicts {escape(str(node.get('prediction')))}")
             return f"{_network(part(node, 'network'))}, which {told}{guided}"
-        case "Gaussian":
-            where = {"cell": "of each cell", "shared": "shared by all cells"}
-            mean, covariance = (where.get(str(node.get(key)), "as set") for key in ("mean", "covariance"))
-            shrunk = r"shrunk as far as suits the sample~\cite{chen2010shrinkage}"
-            if node.get("shrinkage") != "oas":
-                shrunk = f"shrunk by {number(node.get('shrinkage'))}"
-            fit = f"mean {mean}, covariance {covariance}, {shrunk}"
-            return (
-                rf"the exact optimum for Gaussian data, a Wiener filter ({fit}), as in PaDiM~\cite{{defard2021padim}}"
-            )
-        case "Empirical":
-            return (
-                "the exact optimum for stored training patches, a weighted mean of"
-                rf" {number(node.get('memory'))} of them that greedy $k$-center chose~\cite{{gonzalez1985clustering}},"
-                r" as in PatchCore~\cite{roth2022patchcore}"
-            )
         case "NoDenoiser":
             return "absent: the scorer learns by itself"
         case "":
             return ""
         case _:
-            return verbatim(node)
+            return closed_form(node)
 
 
 def _network(node: Config) -> str:

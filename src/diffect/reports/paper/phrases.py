@@ -20,9 +20,22 @@ def kind(node: Config) -> str:
 
 
 def verbatim(node: Config) -> str:
-    """A part that there are no words for: its class and its settings as the config has them."""
-    settings = ", ".join(f"{key}={value}" for key, value in node.items() if not key.startswith("_"))
+    """A part that there are no words for: its class and its settings as the config has them.
+
+    Without its seed, which is the run's: it tells no two settings apart.
+    """
+    settings = _settings(node)
     return rf"\texttt{{{breakable(kind(node) or '?')}}}" + (f" ({breakable(settings)})" if settings else "")
+
+
+def _settings(node: Config) -> str:
+    return ", ".join(
+        f"{key}={_setting(value)}" for key, value in node.items() if not key.startswith("_") and key != "seed"
+    )
+
+
+def _setting(value: Any) -> str:
+    return f"{kind(value)}({_settings(value)})" if isinstance(value, dict) else str(value)
 
 
 def number(value: Any) -> str:

@@ -21,7 +21,7 @@ def told(study: Study, lead: str, texts: Sequence[str]) -> str:
 
 
 def _follows(study: Study, texts: Sequence[str]) -> tuple[str, dict[str, str]]:
-    """The first axis that alone decides the text, or else group, category, seed; with its values' texts."""
+    """The first axis that alone decides the text, or else group, category, seed, group and category; by value."""
     for axis, title in zip(study.axes, short(study.axes), strict=True):
         if (values := _function((run.choice(axis) for run in study.runs), texts)) is not None:
             return rf"\emph{{{breakable(title)}}}", values
@@ -33,7 +33,21 @@ def _follows(study: Study, texts: Sequence[str]) -> tuple[str, dict[str, str]]:
     for follows, of_runs in labels.items():
         if (values := _function(of_runs, texts)) is not None:
             return follows, values
+    if (values := _by_both(labels["group"], labels["category"], texts)) is not None:
+        return "group and category", values
     return "run", dict(zip((run.record["signature"] for run in study.runs), texts, strict=True))
+
+
+def _by_both(groups: Sequence[str], categories: Sequence[str], texts: Sequence[str]) -> dict[str, str] | None:
+    """The text of each group, or of each of its categories where they differ; None where one of these has several."""
+    by_group: dict[str, set[str]] = {}
+    for group, text in zip(groups, texts, strict=True):
+        by_group.setdefault(group, set()).add(text)
+    labels = [
+        group if len(by_group[group]) == 1 else f"{group} on {category}" if group else category
+        for group, category in zip(groups, categories, strict=True)
+    ]
+    return _function(labels, texts)
 
 
 def _function(values: Iterable[str], texts: Iterable[str]) -> dict[str, str] | None:
