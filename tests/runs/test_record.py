@@ -70,6 +70,27 @@ def test_metrics_must_be_numbers_or_null() -> None:
     records.dumps(make(metrics={"brick": {"image_auroc": None}}))
 
 
+@pytest.mark.parametrize(
+    ("metric", "value", "allowed"),
+    [
+        ("image_auroc", 1.2, "1.2, but such a figure lies from 0 to 1"),
+        ("pixel_aupro_30", -0.1, "-0.1, but such a figure lies from 0 to 1"),
+        ("latency_ms", -1, "-1, but such a figure is at least 0"),
+    ],
+)
+def test_a_figure_beyond_its_range_makes_the_record_corrupt(
+    metric: str, value: float, allowed: str, tmp_path: Path
+) -> None:
+    text = records.dumps(make())
+    found = json.loads(text)
+    found["metrics"]["brick"][metric] = value
+    path = tmp_path / records.RECORD
+    path.write_text(json.dumps(found))
+    with pytest.raises(ValueError, match=rf"record\.json is corrupt: metrics\.brick\.{metric} is {allowed}"):
+        records.read(path)
+    records.dumps(make(metrics={"brick": {"image_auroc": 1.0 + 1e-15, "latency_ms": 2e4, "pixel_ap": float("nan")}}))
+
+
 def test_no_record_and_binary_junk(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="cannot read"):
         records.read(tmp_path / "none.json")

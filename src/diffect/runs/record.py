@@ -51,6 +51,8 @@ _KEYS = (
     "replicates",
 )
 
+_ROUNDING = 1e-9  # by how much sums of floats may leave a metric's range
+
 Record = dict[str, Any]
 
 
@@ -252,3 +254,13 @@ def _check(record: Any, where: str) -> None:
         )
         if not good:
             raise ValueError(f"{where}: metrics.{category} should map names to numbers or null")
+        for metric in METRICS:
+            _check_range(values.get(metric.name), metric.name, f"{where} is corrupt: metrics.{category}.{metric.name}")
+
+
+def _check_range(value: float | None, metric: str, what: str) -> None:
+    """Raise ValueError, beginning with `what`, for a figure that no run can have; what is not finite is none."""
+    most = math.inf if metric == "latency_ms" else 1.0
+    if value is not None and math.isfinite(value) and not -_ROUNDING <= value <= most + _ROUNDING:
+        allowed = "is at least 0" if metric == "latency_ms" else "lies from 0 to 1"
+        raise ValueError(f"{what} is {value:g}, but such a figure {allowed}")
