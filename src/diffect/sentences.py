@@ -42,9 +42,10 @@ def _choice(text: str) -> str | None:
     if not found:
         return None
     group, wrong, listing = found.groups()
-    there = [line.strip() for line in listing.splitlines() if line.strip() and not line.startswith("Config search")]
+    listing = listing.partition("Config search path")[0]  # where Hydra looked, which is none of the choices
+    there = [line.strip() for line in listing.splitlines() if line.strip()]
     near = get_close_matches(wrong, there, 1)
-    hint = f"; did you mean {near[0]}?" if near else ""
+    hint = f"; did you mean {near[0]}?" if near else ";"
     return f"there is no {group}={wrong}{hint} There are: {', '.join(there)}"
 
 

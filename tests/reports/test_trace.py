@@ -86,13 +86,18 @@ def test_random_categories_have_their_own_interval() -> None:
         ("image_auroc,cosin", r"no one group 'cosin'; did you mean cosine\? There are: "),
         ("image_auroc,cosin,brick", r"no one group 'cosin'; did you mean cosine\?"),
         ("image_auroc,cosine,brik", r"no category 'brik'; did you mean brick\? There are: brick; grass; gravel"),
-        ("image_auroc", r"no one group ''; There are: "),
         ("", r"no metric ''"),
     ],
 )
 def test_what_the_study_does_not_have_is_a_sentence(wanted: str, sentence: str) -> None:
     with pytest.raises(ValueError, match=rf"^trace={wanted}: there is {sentence}"):
         trace.text(built(study_records()), wanted)
+
+
+def test_a_metric_alone_lacks_its_group() -> None:
+    says = r"^trace=image_auroc: GROUP is missing \(trace=METRIC,GROUP or .*\)\. There are: cosine; "
+    with pytest.raises(ValueError, match=says):
+        trace.text(built(study_records()), "image_auroc")
 
 
 def test_a_trace_is_printed_and_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

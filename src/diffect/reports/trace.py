@@ -44,10 +44,13 @@ def _parse(study: Study, wanted: str) -> tuple[str, Group, str | None]:
     metrics = [name for name in METRIC if grid.categories(study.runs, name)]
     if metric not in metrics:
         raise ValueError(f"trace={wanted}: there is no metric '{metric}'{_near(metric, metrics)}")
+    labels, categories = [study.label(group) for group in study.groups], grid.categories(study.runs)
+    if not rest:
+        shape = "trace=METRIC,GROUP or METRIC,GROUP,CATEGORY"
+        raise ValueError(f"trace={wanted}: GROUP is missing ({shape}). There are: {'; '.join(labels)}")
     if (group := _group(study, rest)) is not None:
         return metric, group, None
     name, _, category = (part.strip() for part in rest.rpartition(","))
-    labels, categories = [study.label(group) for group in study.groups], grid.categories(study.runs)
     if (group := _group(study, name)) is None:
         meant = name if name and category in categories else rest
         raise ValueError(f"trace={wanted}: there is no one group '{meant}'{_near(meant, labels)}")
