@@ -310,3 +310,30 @@ def test_a_part_without_words_is_told_without_its_seed() -> None:
     ]
     first, second = (learning.denoiser({"denoiser": part}) for part in parts)
     assert first == second and "Inner(k=2)" in first.replace(r"\allowbreak{}", "")
+
+
+def test_what_differs_beside_the_axes_is_said_and_the_rest_is_the_same(config: dict[str, Any]) -> None:
+    records = whole(study_records(names=("cosine", "edm"), categories=("brick", "grass"), seeds=(0, 1)), config)
+    alike = methods.document(built(records))
+    assert "All other choices are the same." in alike
+    for record in records:
+        mine = record["config"]
+        size = 256 if record["categories"] == ["grass"] else 128
+        levels = [-1.0, 3.0] if record["choices"]["schedule"] == "edm" else [1.0]
+        record["config"] = {
+            **mine,
+            "data": {**mine["data"], "size": size, "seed": record["seed"]},
+            "scorer": {**mine["scorer"], "levels": levels},
+            "schedule": {"_target_": record["choices"]["schedule"]},  # an axis: said by the design
+            "tracking": {"mode": str(record["seed"])},  # not of the method
+        }
+    text = methods.document(built(records))
+    said = re.search("Also different are (.*); all other choices are the same", text.replace(r"\allowbreak{}", ""))
+    assert said is not None and "All other choices" not in text
+    assert said[1] == r"\texttt{scorer.levels} (by \emph{schedule}); \texttt{data.size} (by category)"
+
+
+def test_nothing_is_called_the_same_where_a_run_has_no_config() -> None:
+    records = study_records(names=("cosine", "edm"))
+    records[0]["config"] = None
+    assert "other choices" not in methods.document(built(records))

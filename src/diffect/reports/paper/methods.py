@@ -11,7 +11,7 @@ from diffect.reports.paper.judging import head, pooling, representation, scorer
 from diffect.reports.paper.learning import denoiser, end_points, schedule, times, training, weight
 from diffect.reports.paper.material import data, machine, table_label
 from diffect.reports.paper.phrases import Config, counted, listed
-from diffect.reports.paper.varying import told
+from diffect.reports.paper.varying import apart, told
 from diffect.reports.study import Study
 from diffect.runs import grid
 
@@ -89,5 +89,6 @@ def _design(study: Study) -> list[str]:
         first,
         models,
         *came,
-        "All other choices are the same; the record of each run holds its whole configuration.",
+        *apart(study),
+        "The record of each run holds its whole configuration.",
     ]

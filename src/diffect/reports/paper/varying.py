@@ -4,9 +4,11 @@ from collections.abc import Iterable, Sequence
 
 from diffect.reports.cells import short
 from diffect.reports.escaping import breakable
-from diffect.reports.paper.phrases import listed
+from diffect.reports.paper.phrases import Config, listed
 from diffect.reports.study import Study
 from diffect.runs import grid
+
+_BESIDE = ("study", "study_note", "evidence", "panel", "gallery", "tracking", "cache")  # not of the method
 
 
 def told(study: Study, lead: str, texts: Sequence[str]) -> str:
@@ -63,3 +65,48 @@ def _by_text(values: dict[str, str]) -> dict[str, list[str]]:
     for value in sorted(values, key=lambda value: grid.natural([value])):
         found.setdefault(values[value], []).append(rf"\emph{{{breakable(value)}}}")
     return found
+
+
+def apart(study: Study) -> list[str]:
+    """Sentences on what else differs between the configs of the runs, beside the axes and the parts they bring along.
+
+    Seeds are told by the design, what a run is tracked or drawn with is not of the method. A study with a run that has
+    no config gets none.
+    """
+    configs = [run.record.get("config") or {} for run in study.runs]
+    if not all(configs):
+        return []
+    told_of = {"seed", "data.category", *_BESIDE, *study.axes}
+    told_of |= {key for keys in grid.followers(study.runs).values() for key in keys}
+    flat = [_leaves(config) for config in configs]
+    differing = [
+        key
+        for key in sorted({key for leaves in flat for key in leaves})
+        if len({leaves.get(key) for leaves in flat}) > 1 and not _within(key, told_of)
+    ]
+    if not differing:
+        return ["All other choices are the same."]
+    found: dict[str, list[str]] = {}
+    for key in differing:
+        follows, _ = _follows(study, [leaves.get(key, "") for leaves in flat])
+        found.setdefault(follows, []).append(rf"\texttt{{{breakable(key)}}}")
+    ways = [f"{listed(keys)} (by {way})" for way, keys in sorted(found.items())]
+    return [f"Also different are {'; '.join(ways)}; all other choices are the same."]
+
+
+def _leaves(config: Config, stem: str = "") -> dict[str, str]:
+    """The config's values by their dotted keys, less seeds, which parts take from the run."""
+    found: dict[str, str] = {}
+    for key, value in config.items():
+        if isinstance(value, dict):
+            found |= _leaves(value, f"{stem}{key}.")
+        elif key == "_target_":  # the class of the part
+            found[stem.removesuffix(".")] = repr(value)
+        elif key not in ("seed", "_partial_"):
+            found[stem + key] = repr(value)
+    return found
+
+
+def _within(key: str, parts: Iterable[str]) -> bool:
+    """Whether `key` is one of `parts` or lies in one, also where another part holds a copy of it."""
+    return any(f".{part}." in f".{key}." for part in parts)
