@@ -32,7 +32,7 @@ def lines(
     found.append(_partial(every))
     found += [*_undefined(runs), *_patchy(groups, estimates)]
     found += [f"† {category}: {text}" for category, texts in sorted(warned.items()) for text in texts]
-    found += ["reference: figures that the field quotes; they were not measured here.", _devices(runs)]
+    found.append("reference: figures that the field quotes; they were not measured here.")
     return [line for line in found if line]
 
 
@@ -178,10 +178,3 @@ def _patchy(groups: Sequence[Group], estimates: Mapping[str, Sequence[Estimate]]
             title = f"{METRIC[metric].title}: no finite figure in {len(lacking)} of {len(cells)} cells"
             found.append(f"{title} ({listed(lacking)}); what is said of it is made of the others.")
     return found
-
-
-def _devices(runs: Sequence[Run]) -> str:
-    devices = sorted({str(run.record.get("device") or "an unknown device") for run in runs})
-    if len(devices) == 1:
-        return f"latency: batch 1, decoded image to map, on {devices[0]}."
-    return f"latency: measured on {len(devices)} different devices, so not comparable ({listed(devices)})."

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from diffect.reports import differences, notes, seeds, sheets, standing
+from diffect.reports import differences, latency, likeness, notes, promises, seeds, sheets, standing
 from diffect.reports.cells import Sheet
 from diffect.reports.differences import COMPARED, Comparison
 from diffect.reports.sheets import BY_CATEGORY, COLUMNS, Estimates
@@ -81,8 +81,9 @@ def build(
     ranks = ranking(_blocks(name, runs, groups, estimates, estimand), BLOCKS[estimand])
     firsts = stability(_blocks(name, runs, groups, estimates, FIXED))
     said = notes.lines(runs, groups, axes, holes, estimates, by_category, warned)
-    if unused := seeds.note(groups, estimates[RANKED]):
-        said.append(unused)
+    rates = {category: found["conformal_fpr"] for category, found in by_category.items()}
+    beside = (seeds.note(groups, estimates[RANKED]), promises.note(groups, rates), likeness.note(groups))
+    said += [text for text in (*beside, latency.note(runs)) if text]
     if len(groups) > 1:
         said += standing.lines(ranks, firsts, estimand)
     return Study(

@@ -149,8 +149,8 @@ def _by_name(items: Iterable[LeftOut]) -> tuple[LeftOut, ...]:
 
 def _difference(old: records.Record, new: records.Record) -> str:
     """What two records of one cell differ in: up to three keys of config and versions."""
-    a = _flat({"config": old.get("config"), "versions": old.get("versions"), "device": old.get("device")})
-    b = _flat({"config": new.get("config"), "versions": new.get("versions"), "device": new.get("device")})
+    a = flat({"config": old.get("config"), "versions": old.get("versions"), "device": old.get("device")})
+    b = flat({"config": new.get("config"), "versions": new.get("versions"), "device": new.get("device")})
     keys = [key for key in sorted(a.keys() | b.keys()) if a.get(key) != b.get(key)]
     if not keys:
         return "their data or code differ"
@@ -158,13 +158,14 @@ def _difference(old: records.Record, new: records.Record) -> str:
     return "they differ in " + ", ".join(names) + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")
 
 
-def _flat(value: Any, where: str = "") -> dict[str, Any]:
+def flat(value: Any, where: str = "") -> dict[str, Any]:
+    """The leaves of nested dictionaries by dotted key."""
     if not isinstance(value, dict):
         return {where: value}
-    flat: dict[str, Any] = {}
+    found: dict[str, Any] = {}
     for key, item in value.items():
-        flat |= _flat(item, f"{where}.{key}" if where else str(key))
-    return flat
+        found |= flat(item, f"{where}.{key}" if where else str(key))
+    return found
 
 
 def _line(text: Any, limit: int = 160) -> str:
