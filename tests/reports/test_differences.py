@@ -79,7 +79,7 @@ def test_differences_are_from_the_best_or_from_the_one_that_is_named() -> None:
 def test_verdicts_name_who_is_shown_to_be_better_or_worse() -> None:
     text = notes(built(detection(), baseline="diffusion"))
     for title in ("image AUROC", "TPR at 5% FPR", "AUPRO 30%"):
-        assert f"{title}, against diffusion: shown better: padim; shown worse: noise (on 5 seeds)." in text
+        assert f"{title}, against diffusion: shown better: padim; shown worse: noise. Tested on 5 seeds." in text
     assert "Holm's correction for the 6 tests of this table" in text
     text = notes(built(detection()))
     assert "for the 9 tests of all pairs of groups, since padim was chosen by its result" in text
@@ -87,7 +87,7 @@ def test_verdicts_name_who_is_shown_to_be_better_or_worse() -> None:
 
 def test_where_nothing_is_shown_a_sentence_says_so() -> None:
     text = notes(built(study_records(names=("cosine", "linear", "edm"))))
-    assert text.startswith("image AUROC: no group is shown to be better or worse than cosine (on 2 seeds).")
+    assert text.startswith("image AUROC: no group is shown to be better or worse than cosine. Tested on 2 seeds.")
     assert "2 seeds cannot show it, nor could they give a p below 0.5" in text
     alone = built(study_records(names=("cosine",)))
     assert alone.comparison is None
@@ -100,8 +100,8 @@ def test_one_seed_speaks_of_its_runs_alone() -> None:
         found
     )
     assert "by seed" not in notes(found)
-    alone = "(on seed 0 alone: it covers the test images only, and another seed may change it)."
-    assert notes(found).splitlines()[0] == f"image AUROC, against padim: shown worse: diffusion, noise {alone}"
+    alone = "Tested on seed 0 alone: that covers the test images only, and another seed may change it."
+    assert notes(found).splitlines()[0] == f"image AUROC, against padim: shown worse: diffusion, noise. {alone}"
     bare = detection(seeds=1)
     for record in bare:
         del record["replicates"]
@@ -124,7 +124,9 @@ def test_only_common_cells_enter_and_the_others_are_named() -> None:
     used = f"a mean uses only seeds that have every category, here {seeds}: not 1 run (noise bottle seed 4)."
     assert used in found.notes
     assert [row[1] for row in found.sheets[0].rows] == ["10", "10", "8 of 9/10", ""]
-    assert found.sheets[0].title.endswith("5 seeds (0, 1, 2, 3, 4), of which the means use fewer, as noted")
+    assert found.sheets[0].title.endswith(
+        "5 seeds (0, 1, 2, 3, 4), of which means over all categories use fewer, as noted"
+    )
 
 
 def test_seeds_that_some_categories_lack_for_all_are_named_too() -> None:
@@ -132,7 +134,9 @@ def test_seeds_that_some_categories_lack_for_all_are_named_too() -> None:
     found = built(records)
     assert [row[1] for row in found.sheets[1].rows] == ["6/8", "6/8"]
     assert {row[1] for row in found.sheets[0].rows[:-1]} == {"6 of 8"}
-    assert found.sheets[0].title.endswith("5 seeds (0, 1, 2, 3, 4), of which the means use 0, 1, 2")
+    assert found.sheets[0].title.endswith(
+        "5 seeds (0, 1, 2, 3, 4), of which means over all categories use seeds 0, 1, 2"
+    )
     assert any("not 6 runs (padim bottle seed 3, padim bottle seed 4, diffusion" in note for note in found.notes)
 
 
@@ -145,7 +149,7 @@ def test_a_group_with_too_little_in_common_is_shown_and_not_tested() -> None:
     figure, p = found.sheets[1].rows[1][2:4]
     assert isinstance(figure, cells.Cell)
     assert (figure.mark, p) == (cells.PARTIAL + cells.IMAGES, cells.Cell(""))
-    assert "image AUROC, against padim: shown worse: diffusion; not tested: noise (on 5 seeds)." in notes(found)
+    assert "image AUROC, against padim: shown worse: diffusion; not tested: noise. Tested on 5 seeds." in notes(found)
     assert "‡ over fewer categories (without cable): not tested." in notes(found)
     assert "§ fewer than two common seeds" in notes(found)
     assert found.sheets[0].rows[2][0] == "noise"  # ranked last whatever its mean

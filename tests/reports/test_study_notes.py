@@ -35,7 +35,7 @@ def test_runs_of_a_group_that_differ_in_more_than_seed_and_data_are_named() -> N
     assert not said(records, "runs of one group differ")
     records[0]["config"]["denoiser"]["keep"] = "random"
     (note,) = said(records, "runs of one group differ")
-    assert "(cosine: denoiser.keep)" in note
+    assert f"(cosine: denoiser.keep of {records[0]['signature']})" in note
 
 
 def test_latency_says_how_it_was_measured_and_at_which_sizes() -> None:

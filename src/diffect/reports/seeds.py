@@ -26,7 +26,8 @@ def title(groups: Sequence[Group], estimates: Sequence[Estimate]) -> str:
     used = {estimate.seeds for estimate in estimates if estimate.value is not None}
     if used <= {tuple(seeds)}:
         return text
-    return f"{text}, of which the means use {_list(next(iter(used))) if len(used) == 1 else 'fewer, as noted'}"
+    which = _named(next(iter(used))) if len(used) == 1 else "fewer, as noted"
+    return f"{text}, of which means over all categories use {which}"
 
 
 def note(groups: Sequence[Group], estimates: Sequence[Estimate]) -> str:

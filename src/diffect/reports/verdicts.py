@@ -76,21 +76,21 @@ def _verdict(found: Comparison, metric: str) -> str:
         return f"{title}: nothing can be said, no difference from {base} can be tested."
     rests = _rests(found, metric)
     if not (kinds["shown better"] or kinds["shown worse"]):
-        return f"{title}: no group is shown to be better or worse than {base} ({rests})."
+        return f"{title}: no group is shown to be better or worse than {base}. {rests}"
     told = (f"{kind}: {', '.join(names)}" for kind, names in kinds.items() if names)
-    return f"{title}, against {base}: {'; '.join(told)} ({rests})."
+    return f"{title}, against {base}: {'; '.join(told)}. {rests}"
 
 
 def _rests(found: Comparison, metric: str) -> str:
     """What the tests of one metric rest on: so many categories, seeds, or the test images of one seed."""
     tested = [one.estimate for one in found.differences[metric] if one.p is not None]
     if found.estimand == RANDOM:
-        return f"on {_span([len(estimate.categories) for estimate in tested])} categories"
+        return f"Tested on {_span([len(estimate.categories) for estimate in tested])} categories."
     if over_seeds([tested]):
-        return f"on {_span([len(estimate.seeds) for estimate in tested])} seeds"
+        return f"Tested on {_span([len(estimate.seeds) for estimate in tested])} seeds."
     seeds = sorted({seed for estimate in tested for seed in estimate.seeds})
-    which = f"on seed {seeds[0]} alone" if len(seeds) == 1 else "on no two whole seeds"
-    return f"{which}: it covers the test images only, and another seed may change it"
+    which = f"seed {seeds[0]} alone" if len(seeds) == 1 else "no two whole seeds"
+    return f"Tested on {which}: that covers the test images only, and another seed may change it."
 
 
 def _span(sizes: Sequence[int]) -> str:
