@@ -16,12 +16,13 @@ from diffect.runs.statistics import Estimate, Unit, fixed_mean
 
 METRICS = ("image_auroc", "pixel_aupro_30")
 _NAMED = 8  # lines with intervals that can be told apart; more groups are grey
+_SPAN = 0.05  # least height of a panel, so that what is next to nothing looks like it
 
 Curve = list[tuple[float, Estimate]]  # by log-SNR, ascending
 
 
 def levels_figure(study: Study, path: Path) -> str | None:
-    """Draw each group's mean at each level, with its 95% interval over seeds; or the reason why there is nothing.
+    """Draw each group's mean at each level, with its 95% interval over several seeds; or the reason why not.
 
     A mean is over categories and seeds, at the levels that all of the group's runs were judged at. Groups that were
     scored without levels are left out.
@@ -45,6 +46,12 @@ def levels_figure(study: Study, path: Path) -> str | None:
     return None
 
 
+def with_intervals(study: Study) -> bool:
+    """Whether any mean has an interval: over seeds, where there are several; that over test images is not known."""
+    curves = (curve(group, metric) for group in study.groups for metric in METRICS)
+    return any(estimate.half is not None for line in curves for _, estimate in line)
+
+
 def _panel(axis: Axes, curves: Sequence[Curve], names: Sequence[str]) -> None:
     every = [level for line in curves for level, _ in line]
     nudge = (max(every, default=0.0) - min(every, default=0.0) or 1.0) / 120
@@ -58,6 +65,10 @@ def _panel(axis: Axes, curves: Sequence[Curve], names: Sequence[str]) -> None:
         halves = np.transpose([reach(estimate.value or 0.0, estimate.half) for _, estimate in line])
         bars: dict[str, Any] = {"capsize": 1.5, "elinewidth": 0.8, "markersize": 3.5}
         axis.errorbar(moved, means, halves, marker=marker(place), label=names[place], **bars, **look(place))
+    low, high = axis.get_ylim()
+    if high - low < _SPAN:
+        top = min((low + high + _SPAN) / 2, max(high, 1.0))
+        axis.set_ylim(top - _SPAN, top)
     if not every:
         axis.text(0.5, 0.5, "no values", transform=axis.transAxes, ha="center", va="center", color=GREY)
 

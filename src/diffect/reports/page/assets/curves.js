@@ -39,7 +39,9 @@ function lossPlot() {
 function levelPlot() {
   const judged = Object.keys(study.levels).map(Number);
   if (!judged.length) return null;
-  const caption = "The mean over categories and seeds if only this noise level were scored, with 95% intervals.";
+  const several = Object.values(study.levels).flat(2).some(([, , half]) => half !== null);
+  const caption = "The mean over categories and seeds if only this noise level were scored"
+    + (several ? ", with 95% intervals over seeds where there are several." : ".");
   return plot("Scoring levels", caption, [], (width) => {
     const metric = judged.includes(state.metric) ? state.metric : judged[0];
     const all = study.groups
