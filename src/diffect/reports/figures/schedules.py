@@ -10,6 +10,7 @@ import numpy as np
 from diffect.reports.study import Study
 from diffect.reports.style import WIDTH, legend_columns, look, new, save, shorten, style
 from diffect.runs import grid
+from diffect.runs.table import Run
 
 
 def schedule_figure(schedules: Sequence[dict[str, Any]], path: Path) -> tuple[Path, Path]:
@@ -41,7 +42,9 @@ def schedule_figure(schedules: Sequence[dict[str, Any]], path: Path) -> tuple[Pa
 
 
 def study_schedules_figure(study: Study, path: Path) -> str | None:
-    """Draw the distinct schedules of the study's runs; or the reason why there is nothing."""
+    """Draw the distinct schedules that the study's runs train by; or the reason why there is nothing."""
+    if not any(map(trained, study.runs)):
+        return "no figure of the noise schedules: no run trains by one"
     schedules = schedules_of(study)
     if not schedules:
         return "no figure of the noise schedules: no record holds one"
@@ -50,6 +53,13 @@ def study_schedules_figure(study: Study, path: Path) -> str | None:
     except ValueError as error:
         return f"no figure of the noise schedules: {error}"
     return None
+
+
+def trained(run: Run) -> bool:
+    """Whether a run trains by its schedule: neither solved at once, nor left to a scorer with levels of its own."""
+    denoiser = (run.record.get("config") or {}).get("denoiser") or {}
+    own = str(denoiser.get("_target_", "")).endswith(".NoDenoiser")
+    return (run.record.get("training") or {}).get("steps") != 0 and not own
 
 
 def _curves(schedule: dict[str, Any]) -> list[np.ndarray[Any, np.dtype[np.float64]]]:
@@ -67,9 +77,9 @@ def _curves(schedule: dict[str, Any]) -> list[np.ndarray[Any, np.dtype[np.float6
 
 
 def schedules_of(study: Study) -> list[dict[str, Any]]:
-    """The distinct schedules in the study's records, each named so that no two share a name."""
+    """The distinct schedules that the study's runs train by, each named so that no two share a name."""
     found: dict[str, tuple[dict[str, Any], list[tuple[str, ...]]]] = {}
-    for run in study.runs:
+    for run in filter(trained, study.runs):
         schedule = run.record.get("schedule")
         if schedule:
             content = repr(sorted(schedule.items()))
