@@ -1,13 +1,15 @@
 """The pictures: distinct schedules get distinct names, gaps stay gaps, and fonts are embedded."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 from records import make, schedule, study_records
 
 from diffect.reports import figures, maps, study
-from diffect.reports.figures import levels, pareto
+from diffect.reports.figures import comparison, levels, pareto, schedules
 from diffect.runs.record import PANEL
 from diffect.runs.table import Run
 
@@ -93,6 +95,71 @@ def test_a_level_that_only_some_cells_have_is_not_drawn() -> None:
     (group,) = built(records).groups
     assert [level for level, _ in levels.curve(group, "image_auroc")] == [1.0, 3.0]
     assert levels.curve(group, "image_auroc")[0][1].half is not None
+
+
+def axes_of(draw: Any, found: study.Study, path: Path, monkeypatch: pytest.MonkeyPatch) -> Figure:
+    """The figure that `draw` makes, before it is saved."""
+    kept: list[Figure] = []
+    monkeypatch.setattr(f"{draw.__module__}.save", lambda figure, _: kept.append(figure))
+    assert draw(found, path) is None
+    return kept[0]
+
+
+def test_next_to_no_difference_between_levels_looks_like_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    records = study_records(names=("cosine",), seeds=(0,))
+    for record in records:
+        rows = [
+            {"log_snr": level, "image_auroc": 0.9998 + level / 1e4, "pixel_aupro_30": 0.5 + level / 10}
+            for level in (0, 1)
+        ]
+        record["levels"] = dict.fromkeys(record["categories"], rows)
+    found = built(records)
+    assert not levels.with_intervals(found)
+    (low, high), (least, most) = (
+        panel.get_ylim() for panel in axes_of(levels.levels_figure, found, tmp_path / "x", monkeypatch).axes
+    )
+    assert high - low == pytest.approx(0.05) and low < 0.9998 < 0.9999 < high < 1.01
+    assert 0.1 < most - least < 0.15
+    assert levels.with_intervals(built(leveled(study_records(names=("cosine",), seeds=(0, 1)))))
+
+
+def test_dots_are_promised_only_where_they_are_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for seeds in ((0,), (0, 1)):
+        found = built(study_records(seeds=seeds))
+        figure = axes_of(comparison.comparison_figure, found, tmp_path / "x", monkeypatch)
+        promised = "dots: seeds" in figure.axes[1].get_xlabel()
+        drawn = any(line.get_marker() == "." for panel in figure.axes for line in panel.lines)
+        assert promised == drawn == comparison.seeds_drawn(found) == (len(seeds) > 1)
+
+
+def test_only_schedules_that_runs_train_by_are_drawn(tmp_path: Path) -> None:
+    records = study_records(names=("cosine", "edm", "linear"), seeds=(0,))
+    for record in records:
+        if record["choices"]["schedule"] == "edm":
+            record["training"] = {"steps": 0}
+        if record["choices"]["schedule"] == "linear":
+            record["config"] = {"denoiser": {"_target_": "diffect.denoisers.none.NoDenoiser"}}
+    assert [entry["name"] for entry in figures.schedules_of(built(records))] == ["cosine"]
+    solved = built([record for record in records if record["choices"]["schedule"] == "edm"])
+    assert schedules.study_schedules_figure(solved, tmp_path / "x") == (
+        "no figure of the noise schedules: no run trains by one"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_groups_that_lack_a_category_are_named_beside_the_front(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = [
+        record
+        for record in study_records()
+        if (record["choices"]["schedule"], record["categories"]) != ("edm", ["brick"])
+    ]
+    found = built(records)
+    assert pareto.left_out(found) == ["edm"]
+    figure = axes_of(pareto.pareto_figure, found, tmp_path / "x", monkeypatch)
+    assert figure.legends[0].get_title().get_text().endswith("\nleft out where a category lacks: edm")
+    assert pareto.left_out(built(study_records())) == []
 
 
 def test_the_pareto_front_is_what_nothing_beats_in_both() -> None:

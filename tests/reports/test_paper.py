@@ -13,7 +13,7 @@ from PIL import Image
 from records import make, study_records
 
 from diffect.reports import paper, study
-from diffect.reports.paper import judging, learning, methods, naming, numbers, references
+from diffect.reports.paper import document, judging, learning, methods, naming, numbers, references
 from diffect.reports.paper.varying import told
 from diffect.runs.record import PANEL
 from diffect.runs.table import Run
@@ -337,3 +337,17 @@ def test_nothing_is_called_the_same_where_a_run_has_no_config() -> None:
     records = study_records(names=("cosine", "edm"))
     records[0]["config"] = None
     assert "other choices" not in methods.document(built(records))
+
+
+def test_captions_promise_no_more_than_is_drawn() -> None:
+    pictures = ["comparison.pdf", "levels.pdf", "pareto.pdf"]
+    for seeds in ((0,), (0, 1)):
+        records = study_records(seeds=seeds)
+        for record in records:
+            row = {"log_snr": 1.0, "image_auroc": 0.9, "pixel_aupro_30": 0.8}
+            record["levels"] = {name: [row] for name in record["categories"]}
+        text = document.document(built(records), pictures, [], [])
+        assert ("Small dots" in text) == ("intervals over seeds where" in text) == (len(seeds) > 1)
+        assert "Left out" not in text
+        text = document.document(built(records[1:]), pictures, [], [])
+        assert ("Left out where a category lacks: \\emph{cosine}." in text) == (len(seeds) == 1)

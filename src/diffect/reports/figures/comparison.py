@@ -41,7 +41,8 @@ def comparison_figure(study: Study, path: Path) -> str | None:
         panels[0].set_ylim(len(firsts) - 0.5, -0.5)
         if study.axes:
             panels[0].set_ylabel(short(study.axes)[0])
-        panels[1].set_xlabel("mean, 95% interval; dots: seeds; dotted line: reference", color=GREY)
+        dots = "dots: seeds; " if seeds_drawn(study) else ""
+        panels[1].set_xlabel(f"mean, 95% interval; {dots}dotted line: reference", color=GREY)
         if len(others) > 1:
             handles, labels = panels[0].get_legend_handles_labels()
             unique = dict(zip(labels, handles, strict=True))
@@ -85,6 +86,15 @@ def _panel(axis: Axes, study: Study, metric: str, firsts: Sequence[str], others:
         axis.set_xlim(max(-0.01, min(drawn) - pad), min(1.01, max(drawn) + pad))
     axis.set_title(METRIC[metric].title)
     axis.grid(False, axis="y")
+
+
+def seeds_drawn(study: Study) -> bool:
+    """Whether any group has the means of several seeds to be drawn."""
+    return any(
+        len(seed_means(group.runs, metric, estimate.seeds)) > 1
+        for metric in COMPARED
+        for group, estimate in zip(study.groups, study.estimates[metric], strict=True)
+    )
 
 
 def seed_means(runs: Sequence[Run], metric: str, seeds: Sequence[int]) -> list[float]:

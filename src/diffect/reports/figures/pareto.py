@@ -15,6 +15,7 @@ from diffect.reports.style import COLOURS, NAMED, WIDTH, legend_columns, marker,
 QUALITY = ("image_auroc", "pixel_aupro_30")
 
 _NONE = "no figure of quality against latency"
+LEFT_OUT = "left out where a category lacks"
 
 Point = tuple[float, float]  # milliseconds, quality
 
@@ -44,6 +45,8 @@ def pareto_figure(study: Study, path: Path) -> str | None:
             entries |= dict(zip(labels, handles, strict=True))
         more = len(shown) - len(named)
         title = ", ".join(short(study.axes)) + (f" (grey: {more} more)" if more else "")
+        if lacking := left_out(study):
+            title += f"\n{LEFT_OUT}: {shorten(', '.join(lacking), 90)}"
         figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=columns, title=title)
         save(figure, path)
     return None
@@ -56,6 +59,14 @@ def front(points: dict[int, Point]) -> list[int]:
         if not kept or points[place][1] > points[kept[-1]][1]:
             kept.append(place)
     return kept
+
+
+def left_out(study: Study) -> list[str]:
+    """The groups that are missing in a panel that others are in."""
+    panels = [found for metric in QUALITY if (found := _points(study, metric))]
+    return [
+        study.label(group) for place, group in enumerate(study.groups) if any(place not in found for found in panels)
+    ]
 
 
 def _points(study: Study, metric: str) -> dict[int, Point]:

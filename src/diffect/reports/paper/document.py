@@ -4,8 +4,10 @@ from collections.abc import Sequence
 
 from diffect.reports.differences import COMPARED
 from diffect.reports.escaping import breakable, escape
+from diffect.reports.figures import comparison, levels, pareto
 from diffect.reports.latex import slug
 from diffect.reports.notes import evidence
+from diffect.reports.paper import phrases
 from diffect.reports.paper.references import Work, listed
 from diffect.reports.study import Study
 from diffect.reports.verdicts import lines
@@ -24,28 +26,6 @@ _PREAMBLE = r"""% Written by diffect report, and written anew by the next; text 
 \input{numbers}
 """
 
-_CAPTIONS = {
-    "schedules.pdf": (
-        "The noise schedules: log-SNR over time, the density of log-SNR in training, and the effective weight, density"
-        " times loss weight, scaled to unit area."
-    ),
-    "comparison.pdf": (
-        "Mean and 95\\% interval of each group. Small dots are the means of single seeds, the dotted line is a figure"
-        " that the field quotes, a hollow marker is a mean that lacks a category."
-    ),
-    "levels.pdf": (
-        "What each scoring level alone would give: mean over categories and seeds, with 95\\% intervals over seeds."
-    ),
-    "pareto.pdf": (
-        "Quality against latency, with 95\\% intervals. The line is the Pareto front of the means: no other group is as"
-        " fast and better."
-    ),
-    "ranks.pdf": (
-        "Average ranks, the best on the left. A bar joins groups that differ by less than the critical difference."
-    ),
-    "maps.png": "Images, true masks and anomaly maps of one run of each of up to six groups.",
-}
-
 
 def document(study: Study, pictures: Sequence[str], works: list[Work], reasons: Sequence[str]) -> str:
     """paper.tex, with those of the figures that are there, and the reasons for those that are not."""
@@ -55,7 +35,7 @@ def document(study: Study, pictures: Sequence[str], works: list[Work], reasons: 
         r"\section{Methods}" + "\n" + r"\input{methods}",
         r"\section{Results}" + "\n" + _results(study, reasons),
         r"\input{table}",
-        *(_figure(name, slug(study.name)) for name in _CAPTIONS if name in pictures),
+        *(_figure(name, text, slug(study.name)) for name, text in _captions(study).items() if name in pictures),
         r"\IfFileExists{discussion.tex}{\input{discussion}}{}",
         r"\clearpage",
         r"\IfFileExists{own.bib}{\bibliographystyle{plain}\bibliography{references,own}}{%",
@@ -74,7 +54,35 @@ def _results(study: Study, reasons: Sequence[str]) -> str:
     return f"Table~\\ref{{tab:{slug(study.name)}}} has the means.\n\\begin{{itemize}}\n{items}\n\\end{{itemize}}"
 
 
-def _figure(name: str, study: str) -> str:
+def _captions(study: Study) -> dict[str, str]:
+    """What stands under each figure: no more than is drawn."""
+    dots = "Small dots are the means of single seeds, the" if comparison.seeds_drawn(study) else "The"
+    over_seeds = ", with 95\\% intervals over seeds where there are several" if levels.with_intervals(study) else ""
+    lacking = (
+        phrases.listed([rf"\emph{{{breakable(name)}}}" for name in found]) if (found := pareto.left_out(study)) else ""
+    )
+    return {
+        "schedules.pdf": (
+            "The noise schedules of training: log-SNR over time, the density of log-SNR, and the effective weight,"
+            " density times loss weight, scaled to unit area."
+        ),
+        "comparison.pdf": (
+            f"Mean and 95\\% interval of each group. {dots} dotted line is a figure that the field quotes, a hollow"
+            " marker is a mean that lacks a category."
+        ),
+        "levels.pdf": f"What each scoring level alone would give: mean over categories and seeds{over_seeds}.",
+        "pareto.pdf": (
+            "Quality against latency, with 95\\% intervals. The line is the Pareto front of the means: no other group"
+            " is as fast and better." + (f" {pareto.LEFT_OUT.capitalize()}: {lacking}." if lacking else "")
+        ),
+        "ranks.pdf": (
+            "Average ranks, the best on the left. A bar joins groups that differ by less than the critical difference."
+        ),
+        "maps.png": "Images, true masks and anomaly maps of one run of each of up to six groups.",
+    }
+
+
+def _figure(name: str, caption: str, study: str) -> str:
     stem = name.partition(".")[0]
     size = r"width=\linewidth,height=0.85\textheight,keepaspectratio"
     return "\n".join(
@@ -82,7 +90,7 @@ def _figure(name: str, study: str) -> str:
             r"\begin{figure}[tbp]",
             r"\centering",
             rf"\includegraphics[{size}]{{{escape(name)}}}",
-            rf"\caption{{{_CAPTIONS[name]}}}",
+            rf"\caption{{{caption}}}",
             rf"\label{{fig:{study}-{stem}}}",
             r"\end{figure}",
         ]
