@@ -123,6 +123,14 @@ def test_next_to_no_difference_between_levels_looks_like_none(tmp_path: Path, mo
     assert levels.with_intervals(built(leveled(study_records(names=("cosine",), seeds=(0, 1)))))
 
 
+def test_a_line_over_fewer_categories_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    records = leveled(study_records(names=("cosine", "edm")))
+    found = built([r for r in records if (r["choices"]["schedule"], r["categories"]) != ("edm", ["brick"])])
+    figure = axes_of(levels.levels_figure, found, tmp_path / "x", monkeypatch)
+    labels = {text.get_text() for text in figure.legends[0].get_texts()}
+    assert labels == {"cosine", "edm (2 of 3 categories)"}
+
+
 def test_dots_are_promised_only_where_they_are_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for seeds in ((0,), (0, 1)):
         found = built(study_records(seeds=seeds))

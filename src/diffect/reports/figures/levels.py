@@ -32,7 +32,7 @@ def levels_figure(study: Study, path: Path) -> str | None:
     if not drawn:
         return "no figure of the scoring levels: no record says what each alone would give"
     with style():
-        names = [shorten(study.label(study.groups[place])) for place in drawn[:_NAMED]]
+        names = [_name(study, study.groups[place]) for place in drawn[:_NAMED]]
         columns = legend_columns(names)
         figure = new(WIDTH, 2.4 + 0.16 * math.ceil(len(names) / columns))
         for axis, metric in zip(figure.subplots(1, len(METRICS)), METRICS, strict=True):
@@ -44,6 +44,14 @@ def levels_figure(study: Study, path: Path) -> str | None:
         figure.legend(handles[::-1], labels[::-1], loc="outside lower center", ncols=columns, title=title or None)
         save(figure, path)
     return None
+
+
+def _name(study: Study, group: Group) -> str:
+    """The group's label, with how many categories its line is over where these are not all."""
+    name = shorten(study.label(group))
+    covered = {category for metric in METRICS for _, one in curve(group, metric) for category in one.categories}
+    whole = len(study.by_category)
+    return name if len(covered) == whole else f"{name} ({len(covered)} of {whole} categories)"
 
 
 def with_intervals(study: Study) -> bool:
