@@ -45,7 +45,9 @@ def denoiser(kind: str, height: int = 8, width: int = 8) -> Any:
     """A denoiser of three categories: untrained networks, closed forms fitted on nine images."""
     shape = (4, height, width)
     if kind in CLOSED_FORMS:
-        closed = Gaussian(shape, classes=3) if kind == "wiener" else Empirical(shape, classes=3, memory=20)
+        closed = (
+            Gaussian(shape, classes=3) if kind == "wiener" else Empirical(shape, classes=3, memory=20, keep="greedy")
+        )
         closed.fit([(features(9, height, width, seed=5), torch.arange(9) % 3)])
         return closed
     torch.manual_seed(0)

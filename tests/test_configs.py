@@ -152,7 +152,7 @@ def test_every_scorer_and_pooling_judge(scorer: str, pooling: str) -> None:
 
 @pytest.mark.parametrize("head", [choice for group, choice in CHOICES if group == "head"])
 def test_every_head_is_one_more_component_of_the_map(head: str) -> None:
-    cfg = train(f"head={head}", "representation.statistics=shared")
+    cfg = train(f"head={head}", "denoiser=conv")  # which denoises without a fit
     detector = assembly.build(cfg, ["brick"], (64, 64), instantiate(cfg.representation), "0123456789ab")
     total = detector.scorer.components + (head != "none")
     assert (detector.head is None) == (head == "none")

@@ -250,7 +250,11 @@ def test_every_experiment_runs_small(name: str, tmp_path: Path, monkeypatch: pyt
     assert main(["train", f"experiment={name}", *small]) == 0
     assert main(["report", f"experiment={name}"]) == 0
     made = {path.name for path in (tmp_path / "experiments" / name).iterdir()}
-    assert made >= {"runs.csv", "table.md", "table.tex", "schedules.png", "comparison.png", "maps.png"}
+    assert made >= {"runs.csv", "table.md", "table.tex", "comparison.png", "maps.png", "report.html", "paper.tex"}
+    records = [json.loads(path.read_text()) for path in tmp_path.glob(f"outputs/{name}/*/record.json")]
+    # A schedule is drawn where runs train by one; closed forms do not.
+    trained = any(one["training"]["steps"] and one["choices"]["denoiser"] != "none" for one in records)
+    assert ("schedules.png" in made) == trained
 
 
 @pytest.mark.parametrize(("low", "warned"), [(0.04, False), (0.3, True)])

@@ -7,7 +7,7 @@ from diffect.reports.escaping import breakable, escape
 from diffect.reports.figures import comparison, levels, pareto
 from diffect.reports.latex import slug
 from diffect.reports.notes import evidence
-from diffect.reports.paper import phrases
+from diffect.reports.paper.phrases import listed as enumerated
 from diffect.reports.paper.references import Work, listed
 from diffect.reports.study import Study
 from diffect.reports.verdicts import lines
@@ -59,7 +59,7 @@ def _captions(study: Study) -> dict[str, str]:
     dots = "Small dots are the means of single seeds, the" if comparison.seeds_drawn(study) else "The"
     over_seeds = ", with 95\\% intervals over seeds where there are several" if levels.with_intervals(study) else ""
     lacking = (
-        phrases.listed([rf"\emph{{{breakable(name)}}}" for name in found]) if (found := pareto.left_out(study)) else ""
+        enumerated([rf"\emph{{{breakable(name)}}}" for name in found]) if (found := pareto.left_out(study)) else ""
     )
     return {
         "schedules.pdf": (
