@@ -38,7 +38,8 @@ def test_pixels_are_a_pyramid_of_one_level() -> None:
 
 @pytest.mark.parametrize("scorer", ["denoising", "density", "likelihood", "inversion", "reconstruction"])
 def test_every_scorer_is_built_with_a_closed_form_at_any_range(scorer: str) -> None:
-    built(f"scorer={scorer}", "denoiser=gaussian", "representation=pixels", "schedule.log_snr_range=[-1,1]")
+    detector = built(f"scorer={scorer}", "denoiser=gaussian", "representation=pixels", "schedule.log_snr_range=[-1,1]")
+    assert detector.anomaly_map.scale.shape == (detector.scorer.components,)
 
 
 def test_levels_where_the_denoiser_is_never_trained_are_refused() -> None:
