@@ -9,6 +9,9 @@ from PIL import Image
 from records import make, schedule, study_records
 
 from diffect.reports import figures, maps, study
+from diffect.reports.drawn import tradeoff
+from diffect.reports.drawn.left_out import left_out
+from diffect.reports.drawn.levels import curve
 from diffect.reports.figures import comparison, levels, pareto, schedules
 from diffect.runs.record import PANEL
 from diffect.runs.table import Run
@@ -93,8 +96,8 @@ def test_a_level_that_only_some_cells_have_is_not_drawn() -> None:
     records = leveled(study_records(names=("cosine",)))
     records[0]["levels"]["brick"] = records[0]["levels"]["brick"][1:]
     (group,) = built(records).groups
-    assert [level for level, _ in levels.curve(group, "image_auroc")] == [1.0, 3.0]
-    assert levels.curve(group, "image_auroc")[0][1].half is not None
+    assert [level for level, _ in curve(group, "image_auroc")] == [1.0, 3.0]
+    assert curve(group, "image_auroc")[0][1].half is not None
 
 
 def axes_of(draw: Any, found: study.Study, path: Path, monkeypatch: pytest.MonkeyPatch) -> Figure:
@@ -164,15 +167,44 @@ def test_groups_that_lack_a_category_are_named_beside_the_front(
         if (record["choices"]["schedule"], record["categories"]) != ("edm", ["brick"])
     ]
     found = built(records)
-    assert pareto.left_out(found) == ["edm"]
+    assert tradeoff.left_out(found) == ["edm (without brick)"]
     figure = axes_of(pareto.pareto_figure, found, tmp_path / "x", monkeypatch)
-    assert figure.legends[0].get_title().get_text().endswith("\nleft out where a category lacks: edm")
-    assert pareto.left_out(built(study_records())) == []
+    assert figure.legends[0].get_title().get_text().endswith("\nnot drawn, since not comparable: edm (without brick)")
+    assert tradeoff.left_out(built(study_records())) == []
+
+
+def test_what_a_group_lacks_to_be_drawn_is_told_by_metric() -> None:
+    records = study_records(names=("cosine", "edm", "linear"), categories=("a", "b"))
+    for record in records:
+        name, (category,) = record["choices"]["schedule"], record["categories"]
+        if name == "edm" and category == "a":
+            record["metrics"][category]["latency_ms"] = None
+        if name == "linear":
+            record["metrics"][category]["pixel_aupro_30"] = None
+    found = built(records)
+    assert tradeoff.left_out(found) == ["linear (no AUPRO 30%)", "edm (latency ms without a)"]
+    places = {group.label: place for place, group in enumerate(found.groups)}
+    by_category = tradeoff.tradeoff(found, "image_auroc", "b")
+    assert set(by_category.points) == {places["cosine"], places["linear"]}
+    assert by_category.left_out == {places["edm"]: "latency ms without a"}
+
+
+def test_groups_without_figures_by_level_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    records = leveled(study_records(names=("cosine", "edm", "linear")))
+    for record in records:
+        if record["choices"]["schedule"] != "cosine":
+            record["levels"] = {}
+    found = built(records)
+    said = "not drawn, for want of figures by level (there are none where a single level is scored)"
+    assert left_out(found) == {"levels": f"{said}: linear, edm"}
+    figure = axes_of(levels.levels_figure, found, tmp_path / "x", monkeypatch)
+    assert figure.legends[0].get_title().get_text() == f"schedule\n{said}:\nlinear, edm"
+    assert left_out(built(leveled(study_records()))) == left_out(built(study_records())) == {}
 
 
 def test_the_pareto_front_is_what_nothing_beats_in_both() -> None:
     points = {0: (10.0, 0.8), 1: (20.0, 0.9), 2: (15.0, 0.7), 3: (30.0, 0.9), 4: (5.0, 0.5), 5: (20.0, 0.85)}
-    assert pareto.front(points) == [4, 0, 1]
+    assert tradeoff.front(points) == [4, 0, 1]
 
 
 def test_maps_are_never_enlarged_and_a_torn_panel_is_named(tmp_path: Path) -> None:

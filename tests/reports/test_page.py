@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from records import lay_galleries, make, study_records
 
-from diffect.reports import study
+from diffect.reports import figures, study
 from diffect.reports.page import document, pictures
 from diffect.runs.record import METRICS
 from diffect.runs.table import LeftOut, Run
@@ -168,3 +168,36 @@ def test_a_mean_that_lacks_a_category_is_drawn_as_one(tmp_path: Path) -> None:
     data = data_of(write(built(tmp_path, kept), tmp_path)[0])
     missing = {group["label"]: data["estimates"][0][0][place][2] for place, group in enumerate(data["groups"])}
     assert missing == {"cosine": 1, "linear": 0}
+
+
+def test_only_schedules_that_runs_train_by_are_on_it_under_the_names_of_the_figure(tmp_path: Path) -> None:
+    records = study_records(names=("cosine", "edm", "linear"), categories=("a",), seeds=(0, 1))
+    for record in records:
+        if record["choices"]["schedule"] == "edm":
+            record["training"] = {"steps": 0, "losses": []}  # solved at once
+        record["schedule"]["name"] = "shifted"
+    found = built(tmp_path, records)
+    data = data_of(write(found, tmp_path)[0])
+    assert [one["name"] for one in data["schedules"]] == [one["name"] for one in figures.schedules_of(found)]
+    assert [one["name"] for one in data["schedules"]] == ["shifted, cosine", "shifted, linear"]
+    assert [found.runs[place].choice("schedule") for place in data["schedules"][1]["runs"]] == ["linear", "linear"]
+
+
+def test_what_plots_leave_out_is_told_with_the_reason(tmp_path: Path) -> None:
+    records = study_records(names=("cosine", "linear"), categories=("a", "b"))
+    kept = [one for one in records if (one["choices"]["schedule"], one["categories"]) != ("cosine", ["b"])]
+    for record in kept:
+        if record["choices"]["schedule"] == "linear":
+            record["levels"] = {record["categories"][0]: [{"log_snr": level, "image_auroc": 0.9} for level in (0, 1)]}
+    found = built(tmp_path, kept)
+    data = data_of(write(found, tmp_path)[0])
+    places = {group["label"]: place for place, group in enumerate(data["groups"])}
+    whole, a, b = data["tradeoffs"]["metrics"]["0"]
+    assert whole == {"drawn": [places["linear"]], "left_out": [[places["cosine"], "without b"]]}
+    assert a["left_out"] == [[places["cosine"], "latency ms without b"]]
+    assert b["left_out"] == [[places["cosine"], "no image AUROC and latency ms without b"]]
+    assert data["tradeoffs"]["unlike"] is None
+    assert data["levels"]["left_out"].endswith(": cosine.")
+    kept[0]["device"] = "another"
+    data = data_of(write(built(tmp_path, kept), tmp_path)[0])
+    assert data["tradeoffs"]["unlike"] == "latency was measured on 2 different devices"

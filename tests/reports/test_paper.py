@@ -348,6 +348,11 @@ def test_captions_promise_no_more_than_is_drawn() -> None:
             record["levels"] = {name: [row] for name in record["categories"]}
         text = document.document(built(records), pictures, [], [])
         assert ("Small dots" in text) == ("intervals over seeds where" in text) == (len(seeds) > 1)
-        assert "Left out" not in text
+        assert "Not drawn" not in text
         text = document.document(built(records[1:]), pictures, [], [])
-        assert ("Left out where a category lacks: \\emph{cosine}." in text) == (len(seeds) == 1)
+        assert ("Not drawn, since not comparable: cosine (without brick)." in text) == (len(seeds) == 1)
+    for record in records:
+        if record["choices"]["schedule"] == "edm":
+            record["levels"] = {}
+    text = document.document(built(records), pictures, [], [])
+    assert "Not drawn, for want of figures by level (there are none where a single level is scored): edm." in text

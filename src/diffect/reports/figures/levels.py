@@ -9,23 +9,20 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from diffect.reports.cells import METRIC, short
+from diffect.reports.drawn.levels import LEFT_OUT, METRICS, Curve, curve, left_out
 from diffect.reports.study import Study
 from diffect.reports.style import GREY, WIDTH, legend_columns, look, marker, new, reach, save, shorten, style
 from diffect.runs.grid import Group
-from diffect.runs.statistics import Estimate, Unit, fixed_mean
 
-METRICS = ("image_auroc", "pixel_aupro_30")
 _NAMED = 8  # lines with intervals that can be told apart; more groups are grey
 _SPAN = 0.05  # least height of a panel, so that what is next to nothing looks like it
-
-Curve = list[tuple[float, Estimate]]  # by log-SNR, ascending
 
 
 def levels_figure(study: Study, path: Path) -> str | None:
     """Draw each group's mean at each level, with its 95% interval over several seeds; or the reason why not.
 
-    A mean is over categories and seeds, at the levels that all of the group's runs were judged at. Groups that were
-    scored without levels are left out.
+    A mean is over categories and seeds, at the levels that all of the group's runs were judged at. Groups that no
+    level is told of are named below.
     """
     curves = {metric: [curve(group, metric) for group in study.groups] for metric in METRICS}
     drawn = [place for place in range(len(study.groups)) if any(curves[metric][place] for metric in METRICS)]
@@ -34,14 +31,18 @@ def levels_figure(study: Study, path: Path) -> str | None:
     with style():
         names = [_name(study, study.groups[place]) for place in drawn[:_NAMED]]
         columns = legend_columns(names)
-        figure = new(WIDTH, 2.4 + 0.16 * math.ceil(len(names) / columns))
+        lacking = left_out(study)
+        figure = new(WIDTH, 2.4 + 0.16 * math.ceil(len(names) / columns) + (0.3 if lacking else 0))
         for axis, metric in zip(figure.subplots(1, len(METRICS)), METRICS, strict=True):
             _panel(axis, [curves[metric][place] for place in drawn], names)
             axis.set(title=METRIC[metric].title, xlabel="log-SNR of the scoring level")
         handles, labels = figure.axes[0].get_legend_handles_labels()
         more = len(drawn) - len(names)
         title = ", ".join(short(study.axes)) + (f" (grey: {more} more)" if more else "")
-        figure.legend(handles[::-1], labels[::-1], loc="outside lower center", ncols=columns, title=title or None)
+        if lacking:
+            title += f"\n{LEFT_OUT}:\n{shorten(', '.join(lacking), 110)}"
+        named: dict[str, Any] = {"loc": "outside lower center", "ncols": columns, "title": title or None}
+        figure.legend(handles[::-1], labels[::-1], **named)
         save(figure, path)
     return None
 
@@ -79,18 +80,3 @@ def _panel(axis: Axes, curves: Sequence[Curve], names: Sequence[str]) -> None:
         axis.set_ylim(top - _SPAN, top)
     if not every:
         axis.text(0.5, 0.5, "no values", transform=axis.transAxes, ha="center", va="center", color=GREY)
-
-
-def curve(group: Group, metric: str) -> Curve:
-    """The group's mean at each level that all of its cells with levels have."""
-    cells: dict[Unit, dict[float, float]] = {}
-    for run in group.runs:
-        for category, rows in (run.record.get("levels") or {}).items():
-            unit = (str(category), run.unit[1])
-            cells[unit] = {float(row["log_snr"]): row[metric] for row in rows if row.get(metric) is not None}
-    known = [values for values in cells.values() if values]
-    if not known:
-        return []
-    shared = sorted(set.intersection(*(set(values) for values in known)))
-    means = ((level, fixed_mean({unit: v.get(level) for unit, v in cells.items()})) for level in shared)
-    return [(level, estimate) for level, estimate in means if estimate.value is not None]

@@ -9,15 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from diffect.reports.cells import METRIC, short
+from diffect.reports.drawn.tradeoff import LATENCY, LEFT_OUT, QUALITY, Point, front, left_out, tradeoff, unlike
 from diffect.reports.study import Study
 from diffect.reports.style import COLOURS, NAMED, WIDTH, legend_columns, marker, new, reach, save, shorten, style
 
-QUALITY = ("image_auroc", "pixel_aupro_30")
-
 _NONE = "no figure of quality against latency"
-LEFT_OUT = "left out where a category lacks"
-
-Point = tuple[float, float]  # milliseconds, quality
 
 
 def pareto_figure(study: Study, path: Path) -> str | None:
@@ -25,10 +21,9 @@ def pareto_figure(study: Study, path: Path) -> str | None:
 
     The line is the Pareto front of the means: no other group is as fast and at least as good.
     """
-    devices = {str(run.record.get("device")) for run in study.runs}
-    if len(devices) > 1:
-        return f"{_NONE}: latency was measured on {len(devices)} different devices"
-    points = {metric: _points(study, metric) for metric in QUALITY}
+    if (reason := unlike(study)) is not None:
+        return f"{_NONE}: {reason}"
+    points = {metric: tradeoff(study, metric).points for metric in QUALITY}
     shown = sorted({place for found in points.values() for place in found})
     if len(shown) < 2:
         return f"{_NONE}: fewer than two groups have both over all categories"
@@ -36,7 +31,8 @@ def pareto_figure(study: Study, path: Path) -> str | None:
         named = shown if len(shown) <= NAMED else sorted({p for found in points.values() for p in front(found)})[:NAMED]
         names = {place: shorten(study.label(study.groups[place])) for place in named}
         columns = legend_columns(list(names.values()))
-        figure = new(WIDTH, 2.4 + 0.16 * math.ceil(len(names) / columns))
+        lacking = left_out(study)
+        figure = new(WIDTH, 2.4 + 0.16 * math.ceil(len(names) / columns) + (0.15 if lacking else 0))
         for axis, metric in zip(figure.subplots(1, len(QUALITY)), QUALITY, strict=True):
             _panel(axis, study, metric, points[metric], names)
         entries: dict[str, Any] = {}
@@ -45,38 +41,11 @@ def pareto_figure(study: Study, path: Path) -> str | None:
             entries |= dict(zip(labels, handles, strict=True))
         more = len(shown) - len(named)
         title = ", ".join(short(study.axes)) + (f" (grey: {more} more)" if more else "")
-        if lacking := left_out(study):
+        if lacking:
             title += f"\n{LEFT_OUT}: {shorten(', '.join(lacking), 90)}"
         figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=columns, title=title)
         save(figure, path)
     return None
-
-
-def front(points: dict[int, Point]) -> list[int]:
-    """The places of the Pareto front, by rising latency: each is better than all that are as fast."""
-    kept: list[int] = []
-    for place in sorted(points, key=lambda place: (points[place][0], -points[place][1], place)):
-        if not kept or points[place][1] > points[kept[-1]][1]:
-            kept.append(place)
-    return kept
-
-
-def left_out(study: Study) -> list[str]:
-    """The groups that are missing in a panel that others are in."""
-    panels = [found for metric in QUALITY if (found := _points(study, metric))]
-    return [
-        study.label(group) for place, group in enumerate(study.groups) if any(place not in found for found in panels)
-    ]
-
-
-def _points(study: Study, metric: str) -> dict[int, Point]:
-    """By place, the groups that have every category in both."""
-    pairs = zip(study.estimates["latency_ms"], study.estimates[metric], strict=True)
-    return {
-        place: (time.value, quality.value)
-        for place, (time, quality) in enumerate(pairs)
-        if time.comparable and quality.comparable and time.value is not None and quality.value is not None
-    }
 
 
 def _panel(axis: Axes, study: Study, metric: str, points: dict[int, Point], names: dict[int, str]) -> None:
@@ -87,7 +56,7 @@ def _panel(axis: Axes, study: Study, metric: str, points: dict[int, Point], name
         look |= {"color": "#cccccc", "zorder": 2}
         if place in names:
             look |= {"color": COLOURS[place % len(COLOURS)], "zorder": 3, "label": names[place]}
-        time, quality = study.estimates["latency_ms"][place].half, study.estimates[metric][place].half
+        time, quality = study.estimates[LATENCY][place].half, study.estimates[metric][place].half
         axis.errorbar(x, y, xerr=time or 0.0, yerr=np.transpose([reach(y, quality)]), **look)
     times = [x for x, _ in points.values()]
     if times and min(times) > 0 and max(times) > 3 * min(times):

@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from diffect.reports.drawn import schedules as drawn
 from diffect.reports.study import Study
 from diffect.reports.style import WIDTH, legend_columns, look, new, save, shorten, style
-from diffect.runs import grid
-from diffect.runs.table import Run
 
 
 def schedule_figure(schedules: Sequence[dict[str, Any]], path: Path) -> tuple[Path, Path]:
@@ -43,7 +42,7 @@ def schedule_figure(schedules: Sequence[dict[str, Any]], path: Path) -> tuple[Pa
 
 def study_schedules_figure(study: Study, path: Path) -> str | None:
     """Draw the distinct schedules that the study's runs train by; or the reason why there is nothing."""
-    if not any(map(trained, study.runs)):
+    if not any(map(drawn.trained, study.runs)):
         return "no figure of the noise schedules: no run trains by one"
     schedules = schedules_of(study)
     if not schedules:
@@ -53,13 +52,6 @@ def study_schedules_figure(study: Study, path: Path) -> str | None:
     except ValueError as error:
         return f"no figure of the noise schedules: {error}"
     return None
-
-
-def trained(run: Run) -> bool:
-    """Whether a run trains by its schedule: neither solved at once, nor left to a scorer with levels of its own."""
-    denoiser = (run.record.get("config") or {}).get("denoiser") or {}
-    own = str(denoiser.get("_target_", "")).endswith(".NoDenoiser")
-    return (run.record.get("training") or {}).get("steps") != 0 and not own
 
 
 def _curves(schedule: dict[str, Any]) -> list[np.ndarray[Any, np.dtype[np.float64]]]:
@@ -77,26 +69,5 @@ def _curves(schedule: dict[str, Any]) -> list[np.ndarray[Any, np.dtype[np.float6
 
 
 def schedules_of(study: Study) -> list[dict[str, Any]]:
-    """The distinct schedules that the study's runs train by, each named so that no two share a name."""
-    found: dict[str, tuple[dict[str, Any], list[tuple[str, ...]]]] = {}
-    for run in filter(trained, study.runs):
-        schedule = run.record.get("schedule")
-        if schedule:
-            content = repr(sorted(schedule.items()))
-            values = tuple(run.choice(axis) for axis in study.axes)
-            found.setdefault(content, (schedule, []))[1].append(values)
-    named = []
-    for schedule, seen in found.values():
-        name = str(schedule.get("name", "unnamed"))
-        twins = [other for other, _ in found.values() if str(other.get("name", "unnamed")) == name]
-        if len(twins) > 1:
-            # The axes that are the same in all runs of this one are what tells it from its namesakes.
-            constant = [set(column) for column in zip(*seen, strict=True)]
-            extra = [next(iter(c)) for c in constant if len(c) == 1 and next(iter(c)) != name]
-            name = ", ".join([name, *extra])
-        named.append({**schedule, "name": name})
-    named.sort(key=lambda schedule: grid.natural([schedule["name"]]))
-    for place, schedule in enumerate(named):
-        same = [other["name"] for other in named[:place]].count(schedule["name"])
-        schedule["label"] = schedule["name"] + (f" #{same + 1}" if same else "")
-    return [{**schedule, "name": schedule["label"]} for schedule in named]
+    """The distinct schedules that the study's runs train by, as `schedule_figure` takes them; no two share a name."""
+    return [{**one.curves, "name": one.name} for one in drawn.schedules(study)]

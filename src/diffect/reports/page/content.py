@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from diffect.reports.cells import number, short
+from diffect.reports.drawn import levels, schedules, tradeoff
 from diffect.reports.page import tables
 from diffect.reports.sheets import REFERENCE
 from diffect.reports.study import Study
@@ -38,8 +39,9 @@ def of(study: Study) -> dict[str, Any]:
         "baseline": None if study.comparison is None else study.groups.index(study.comparison.baseline),
         "estimates": _estimates(study, categories),
         "runs": [_run(run, group_of[place], categories) for place, run in enumerate(study.runs)],
-        "schedules": _schedules(study.runs),
+        "schedules": _schedules(study),
         "levels": _levels(study),
+        "tradeoffs": _tradeoffs(study, categories),
         "tables": tables.of(study),
     }
 
@@ -106,32 +108,40 @@ def _thinned(losses: Iterable[Sequence[float]]) -> list[list[float | None]]:
     return points[::step] + (points[-1:] if (len(points) - 1) % step else [])
 
 
-def _schedules(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """The distinct schedules with the runs that used them; one that lacks a curve is left out, as of the figures."""
-    found: dict[str, dict[str, Any]] = {}
-    for place, run in enumerate(runs):
-        schedule = run.record.get("schedule") or {}
-        curves = [schedule.get(key) or () for key in _CURVES]
-        if len({len(curve) for curve in curves}) != 1 or len(curves[0]) < 2:
-            continue
-        one = found.setdefault(repr(curves), {"name": str(schedule.get("name", "unnamed")), "runs": []})
-        if not one["runs"]:
-            one |= {key: [_rounded(value) for value in curve] for key, curve in zip(_CURVES, curves, strict=True)}
-        one["runs"].append(place)
-    return list(found.values())
+def _schedules(study: Study) -> list[dict[str, Any]]:
+    """The schedules that runs train by, with the places of those runs; one that lacks a curve is left out."""
+    found = []
+    for one in schedules.schedules(study):
+        curves = {key: one.curves.get(key) or () for key in _CURVES}
+        if len({len(curve) for curve in curves.values()}) == 1 and len(curves["t"]) > 1:
+            points = {key: [_rounded(value) for value in curve] for key, curve in curves.items()}
+            found.append({"name": one.name, "runs": list(one.runs), **points})
+    return found
 
 
-def _levels(study: Study) -> dict[int, list[list[list[float | None]]]]:
-    """By metric and group, [log-SNR, mean, half-width] at each scoring level; empty where no record says."""
-    from diffect.reports.figures.levels import METRICS as JUDGED  # only now: it brings matplotlib along
-    from diffect.reports.figures.levels import curve
-
+def _levels(study: Study) -> dict[str, Any]:
+    """By metric and group, [log-SNR, mean, half-width] at each scoring level; and the groups that have none."""
     found = {}
     for place, metric in enumerate(METRICS):
-        if metric.name in JUDGED:
-            curves = [curve(group, metric.name) for group in study.groups]
+        if metric.name in levels.METRICS:
+            curves = [levels.curve(group, metric.name) for group in study.groups]
             found[place] = [[[_rounded(level), *_pair(one)] for level, one in line] for line in curves]
-    return {place: lines for place, lines in found.items() if any(lines)}
+    lacking = levels.left_out(study)
+    return {
+        "curves": {place: lines for place, lines in found.items() if any(lines)},
+        "left_out": f"{levels.LEFT_OUT.capitalize()}: {', '.join(lacking)}." if lacking else "",
+    }
+
+
+def _tradeoffs(study: Study, categories: Sequence[str]) -> dict[str, Any]:
+    """By metric, and there over all categories and in each, the groups to draw, and what the others lack."""
+    found: dict[int, list[dict[str, Any] | None]] = {}
+    for place, metric in enumerate(METRICS):
+        if metric.name not in study.estimates or metric.name == tradeoff.LATENCY:
+            continue
+        scopes = [tradeoff.tradeoff(study, metric.name, category) for category in (None, *categories)]
+        found[place] = [{"drawn": list(one.points), "left_out": list(one.left_out.items())} for one in scopes]
+    return {"unlike": tradeoff.unlike(study), "why": tradeoff.LEFT_OUT.capitalize(), "metrics": found}
 
 
 def _rounded(value: float | None) -> float | None:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from diffect.reports import figures, latex, maps
+from diffect.reports.drawn.left_out import left_out
 from diffect.reports.paper import document, methods, numbers, references
 from diffect.reports.study import Study
 from diffect.runs.record import write_atomic
@@ -13,8 +14,8 @@ MAPS = "maps.png"
 def write(study: Study, out: Path) -> list[str]:
     """Write all parts into `out`: table, numbers, methods, paper (.tex), references.bib, and the pictures.
 
-    Returns why some pictures could not be made, a sentence each. Files that authors write themselves (prose.tex,
-    discussion.tex, own.bib) are never touched.
+    Returns why some pictures could not be made, or which groups they lack, a sentence each. Files that authors write
+    themselves (prose.tex, discussion.tex, own.bib) are never touched.
     """
     reasons = figures.write(study, out)
     torn = maps.write(study, out / MAPS)
@@ -30,4 +31,5 @@ def write(study: Study, out: Path) -> list[str]:
     }
     for name, text in texts.items():
         write_atomic(out / name, text)
-    return [*reasons, *torn]
+    lacking = {f"{name}.pdf": text for name, text in left_out(study).items()}
+    return [*reasons, *(f"{name}: {text}" for name, text in lacking.items() if name in pictures), *torn]

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 from diffect.reports.differences import COMPARED
+from diffect.reports.drawn.left_out import left_out
 from diffect.reports.escaping import breakable, escape
-from diffect.reports.figures import comparison, levels, pareto
+from diffect.reports.figures import comparison, levels
 from diffect.reports.latex import slug
 from diffect.reports.notes import evidence
-from diffect.reports.paper.phrases import listed as enumerated
 from diffect.reports.paper.references import Work, listed
 from diffect.reports.study import Study
 from diffect.reports.verdicts import lines
@@ -58,9 +58,7 @@ def _captions(study: Study) -> dict[str, str]:
     """What stands under each figure: no more than is drawn."""
     dots = "Small dots are the means of single seeds, the" if comparison.seeds_drawn(study) else "The"
     over_seeds = ", with 95\\% intervals over seeds where there are several" if levels.with_intervals(study) else ""
-    lacking = (
-        enumerated([rf"\emph{{{breakable(name)}}}" for name in found]) if (found := pareto.left_out(study)) else ""
-    )
+    absent = {name: f" {breakable(text[0].upper() + text[1:])}." for name, text in left_out(study).items()}
     return {
         "schedules.pdf": (
             "The noise schedules of training: log-SNR over time, the density of log-SNR, and the effective weight,"
@@ -70,10 +68,11 @@ def _captions(study: Study) -> dict[str, str]:
             f"Mean and 95\\% interval of each group. {dots} dotted line is a figure that the field quotes, a hollow"
             " marker is a mean that lacks a category."
         ),
-        "levels.pdf": f"What each scoring level alone would give: mean over categories and seeds{over_seeds}.",
+        "levels.pdf": f"What each scoring level alone would give: mean over categories and seeds{over_seeds}."
+        + absent.get("levels", ""),
         "pareto.pdf": (
             "Quality against latency, with 95\\% intervals. The line is the Pareto front of the means: no other group"
-            " is as fast and better." + (f" {pareto.LEFT_OUT.capitalize()}: {lacking}." if lacking else "")
+            " is as fast and better." + absent.get("pareto", "")
         ),
         "ranks.pdf": (
             "Average ranks, the best on the left. A bar joins groups that differ by less than the critical difference."

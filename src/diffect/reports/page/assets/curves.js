@@ -15,7 +15,9 @@ function curve(d, place, lines, open, ...inside) {
 /** The selection loss of each run that learns by steps. */
 function lossPlot() {
   const caption = "Loss on held-out normal images at fixed noise; the lowest chose the weights. A line per run.";
-  return plot("Learning", caption, [legend(hues.map((name, place) => [name, place]))], (width) => {
+  const learned = new Set(study.runs.filter((run) => run.losses.length > 1).map((run) => hue(study.groups[run.group])));
+  const names = hues.map((name, place) => [name, place]).filter(([, place]) => learned.has(place));
+  return plot("Learning", caption, [legend(names)], (width) => {
     const all = study.runs.filter((run) => runShown(run) && run.losses.length > 1);
     if (!all.length) return nothing(width, "no run of what is chosen learned by steps");
     const shown = all.slice(0, MOST_CURVES);
@@ -37,15 +39,17 @@ function lossPlot() {
 
 /** What each scoring level alone would give, a line per group; null where no record says. */
 function levelPlot() {
-  const judged = Object.keys(study.levels).map(Number);
+  const judged = Object.keys(study.levels.curves).map(Number);
   if (!judged.length) return null;
-  const several = Object.values(study.levels).flat(2).some(([, , half]) => half !== null);
+  const several = Object.values(study.levels.curves).flat(2).some(([, , half]) => half !== null);
   const caption = "The mean over categories and seeds if only this noise level were scored"
     + (several ? ", with 95% intervals over seeds where there are several." : ".");
-  return plot("Scoring levels", caption, [], (width) => {
+  const drawn = hues.map((name, place) => [name, place]).filter(([, place]) => study.groups.some((group, order) => (
+    hue(group) === place && judged.some((metric) => study.levels.curves[metric][order].length))));
+  return plot("Scoring levels", caption, [legend(drawn)], (width) => {
     const metric = judged.includes(state.metric) ? state.metric : judged[0];
     const all = study.groups
-      .map((group, place) => ({ group, points: study.levels[metric][place] }))
+      .map((group, place) => ({ group, points: study.levels.curves[metric][place] }))
       .filter((one) => groupShown(one.group) && one.points.length);
     if (!all.length) return nothing(width, "no scoring levels of what is chosen");
     const box = { ...BOX, right: width - 14 };
@@ -54,7 +58,7 @@ function levelPlot() {
     const y = scale(ends(known.map(([, mean, half]) => ({ mean, half }))), box.bottom, box.top, { within: SHARE });
     const curves = all.map((one) => levelCurve(one, metric, x, y, box));
     const axes = [left(y, box, study.metrics[metric].title), bottom(x, box, "log-SNR of the scoring level")];
-    return [box.bottom + 44, [...axes, ...curves]];
+    return [box.bottom + 44, [...axes, ...curves], study.levels.left_out];
   });
 }
 
@@ -79,15 +83,16 @@ const VIEWS = {
   weight: { text: "effective weight", across: "log_snr", acrossTitle: "log-SNR", upTitle: "p w, unit area" },
 };
 
-/** The schedules, each in the colour of the runs that used it where it was theirs alone. */
+/** The schedules that runs train by, each in the colour of those runs where it is theirs alone; null without any. */
 function schedulePlot() {
+  if (!study.schedules.length) return null;
   let up = "log_snr";
-  const named = schedules();
+  const named = study.schedules.map((one, order) => ({ ...one, place: ownHue(one) ?? order }));
   const pick = choice("Show", Object.entries(VIEWS).map(([key, { text }]) => [key, text]), up, (key) => {
     up = key;
     update({});
   });
-  const controls = [pick, legend(named.map((one) => [one.label, one.place]))];
+  const controls = [pick, legend(named.map((one) => [one.name, one.place]))];
   return plot("Schedules", "Where training spends its samples, and what it weighs.", controls, (width) => {
     const look = VIEWS[up];
     const all = named
@@ -103,33 +108,21 @@ function schedulePlot() {
       : scale([0, ...heights], box.bottom, box.top, { pad: 0 });
     const curves = all.map((one) => {
       const d = line(one.points.map((point) => point && [x.at(point[0]), y.at(point[1])]));
-      const lines = [one.label, one.runs.length === 1 ? "one run" : `${one.runs.length} runs`];
+      const lines = [one.name, one.runs.length === 1 ? "one run" : `${one.runs.length} runs`];
       return curve(d, one.place, lines, () => openRuns(users(one), null, null, ""));
     });
     return [box.bottom + 44, [left(y, box, look.upTitle), bottom(x, box, look.acrossTitle), ...curves]];
   });
 }
 
-function users(schedule) {
-  return [...new Set(schedule.runs.map((place) => study.groups[study.runs[place].group]))];
+/** The colour of the groups that train by a schedule, if they share one. */
+function ownHue(schedule) {
+  const found = new Set(users(schedule).map(hue));
+  return hues.length > 1 && found.size === 1 ? [...found][0] : null;
 }
 
-/** The schedules with a label of their own: the name, then what all their runs chose, and no namesake's did. */
-function schedules() {
-  const all = study.schedules.map((one, order) => {
-    const [first, ...others] = users(one);
-    const common = first.values.filter((value, axis) => (
-      others.every((group) => group.values[axis] === value) && value.toLowerCase() !== one.name.toLowerCase()));
-    const alone = hues.length > 1 && others.every((group) => hue(group) === hue(first));
-    return { ...one, common, place: alone ? hue(first) : order };
-  });
-  return all.map((one) => {
-    const namesakes = all.filter((other) => other.name === one.name);
-    if (namesakes.length === 1) return { ...one, label: one.name };
-    const twins = namesakes.filter((other) => other.common.join() === one.common.join());
-    const number = twins.length > 1 ? ` #${twins.indexOf(one) + 1}` : "";
-    return { ...one, label: [one.name, ...one.common].join(", ") + number };
-  });
+function users(schedule) {
+  return [...new Set(schedule.runs.map((place) => study.groups[study.runs[place].group]))];
 }
 
 /** [x, y] along a curve; the effective weight has unit area, since a factor is no more than a learning rate. */

@@ -101,19 +101,23 @@ function singleRun({ run, category, value }, group, stroke, cx, cy) {
 function latencyPlot() {
   const latency = study.metrics.findIndex((metric) => metric.name === "latency_ms");
   const quality = study.charted.find((metric) => metric !== latency);
-  const caption = "Lines: 95% intervals. The dotted line joins the groups that none beats in both; hollow ones lack a "
-    + "category and do not compare.";
+  const caption = "Lines: 95% intervals. The dotted line joins the groups that none beats in both.";
   return plot("Quality against latency", caption, [], (width) => {
+    if (study.tradeoffs.unlike) return nothing(width, study.tradeoffs.unlike);
     const metric = state.metric === latency ? quality : state.metric;
-    const times = study.estimates[latency][0] ?? [];
+    const { drawn, left_out } = study.tradeoffs.metrics[metric][scope()];
+    const lacking = left_out.filter(([place]) => groupShown(study.groups[place]))
+      .map(([place, reason]) => `${study.groups[place].label} (${reason})`);
+    const said = lacking.length ? `${study.tradeoffs.why}: ${lacking.join(", ")}.` : "";
     const all = measured(metric)
-      .map((one) => ({ ...one, time: times[study.groups.indexOf(one.group)]?.[0] ?? null }))
-      .filter((one) => one.time !== null);
-    if (!all.length) return nothing(width, "no values of what is chosen");
+      .map((one) => ({ ...one, place: study.groups.indexOf(one.group) }))
+      .filter((one) => drawn.includes(one.place))
+      .map((one) => ({ ...one, time: study.estimates[latency][0][one.place][0] }));
+    if (!all.length) return [...nothing(width, "no group of what is chosen compares in both"), said];
     const box = { ...BOX, right: width - 14 };
     const x = scale(all.map((one) => one.time), box.left, box.right, { pad: 0.12 });
     const y = scale(ends(all), box.bottom, box.top, { within: SHARE });
-    const front = pareto(all.filter((one) => !one.missing), study.metrics[metric].higher !== false);
+    const front = pareto(all, study.metrics[metric].higher !== false);
     const steps = front.flatMap((one, place) => [
       ...(place ? [[x.at(one.time), y.at(front[place - 1].mean)]] : []),
       [x.at(one.time), y.at(one.mean)],
@@ -121,7 +125,7 @@ function latencyPlot() {
     const path = svg("path", { class: "front", d: line(steps) });
     const marks = all.map((one) => latencyMark(one, metric, latency, x, y, box, all.length <= 12));
     const axes = [left(y, box, `${study.metrics[metric].title}, ${over()}`), bottom(x, box, "latency, ms per image")];
-    return [box.bottom + 44, [...axes, path, ...marks]];
+    return [box.bottom + 44, [...axes, path, ...marks], said];
   });
 }
 

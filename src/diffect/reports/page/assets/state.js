@@ -49,7 +49,12 @@ function runText(run) {
  * the metric is not measured so.
  */
 function estimates(metric) {
-  return study.estimates[metric][state.category === null ? 0 : 1 + state.category];
+  return study.estimates[metric][scope()];
+}
+
+/** The place of what is chosen, all categories or one, in lists of both. */
+function scope() {
+  return state.category === null ? 0 : 1 + state.category;
 }
 
 /** [value, low, high] of a run on a category; all undefined where it has none. */

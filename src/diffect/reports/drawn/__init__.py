@@ -1,0 +1,1 @@
+"""What of a study the figures and the page draw, and what they leave out; without matplotlib."""
