@@ -13,6 +13,7 @@ from diffect.metrics.conformal import CONFORMAL_METRICS
 from diffect.metrics.curves import IMAGE_METRICS
 from diffect.metrics.detection import STATE, DetectionMetrics
 from diffect.metrics.evaluation import METRICS, Evaluation
+from diffect.metrics.peaks import PEAK_METRICS
 from diffect.metrics.pixels import PIXEL_METRICS
 
 Batch = dict[str, Tensor]
@@ -56,7 +57,7 @@ def test_order_of_images_changes_no_figure() -> None:
 
 def test_all_figures_are_there_in_order_and_fit_json() -> None:
     result = evaluate(batch())
-    assert tuple(result.metrics) == METRICS == (*IMAGE_METRICS, *PIXEL_METRICS, *CONFORMAL_METRICS)
+    assert tuple(result.metrics) == METRICS == (*IMAGE_METRICS, *PIXEL_METRICS, *PEAK_METRICS, *CONFORMAL_METRICS)
     assert all(0 <= value <= 1 for value in result.metrics.values())
     assert {len(values) for values in result.replicates.values()} == {40}
     assert not result.undefined
@@ -108,7 +109,7 @@ def test_without_masks_image_figures_remain() -> None:
     data["has_mask"] = ~data["anomalous"]
     data["masks"] = torch.zeros_like(data["masks"])
     result = evaluate(data)
-    assert undefined(result) == PIXEL_METRICS
+    assert undefined(result) == (*PIXEL_METRICS, *PEAK_METRICS)
     assert "no defective pixel" in result.undefined["pixel_ap"]
 
 
@@ -119,7 +120,7 @@ def test_images_without_masks_leave_the_pixels() -> None:
     kept = [i for i in range(11) if i not in lost]
     some, fewer = evaluate(data), evaluate({name: value[kept] for name, value in data.items()})
     assert undefined(some) == ()
-    for name in PIXEL_METRICS:
+    for name in (*PIXEL_METRICS, *PEAK_METRICS):
         assert some.metrics[name] == fewer.metrics[name], name
     assert some.metrics["image_auroc"] == evaluate(batch()).metrics["image_auroc"]
 
@@ -141,7 +142,7 @@ def test_the_only_mask_is_in_every_resample() -> None:
 def test_one_class_alone() -> None:
     data = batch()
     normal = evaluate({name: value[~data["anomalous"]] for name, value in data.items()})
-    assert undefined(normal) == (*IMAGE_METRICS, *PIXEL_METRICS, "conformal_tpr")
+    assert undefined(normal) == (*IMAGE_METRICS, *PIXEL_METRICS, *PEAK_METRICS, "conformal_tpr")
     assert normal.undefined["image_ap"] == "the test set holds no defective image"
     defective = evaluate({name: value[data["anomalous"]] for name, value in data.items()})
     assert undefined(defective) == (*IMAGE_METRICS, "conformal_fpr")

@@ -7,9 +7,10 @@ import numpy as np
 from diffect.metrics.bootstrap import interval, resample
 from diffect.metrics.conformal import CONFORMAL_METRICS, flagged_share
 from diffect.metrics.curves import IMAGE_METRICS, Floats, image_metrics
+from diffect.metrics.peaks import PEAK_METRICS, mean_hits, peak_hits
 from diffect.metrics.pixels import PIXEL_METRICS, Bools, Maps, Pixels, pixel_metrics
 
-METRICS = (*IMAGE_METRICS, *PIXEL_METRICS, *CONFORMAL_METRICS)
+METRICS = (*IMAGE_METRICS, *PIXEL_METRICS, *PEAK_METRICS, *CONFORMAL_METRICS)
 _CHUNK = 100  # replicates whose histogram curves are held at once: 100 x 2048 float64 are 1.6 MB
 
 
@@ -90,6 +91,7 @@ class ScoredImages:
         weights = resample(self.category, np.where(self.anomalous, 1 + ~self.has_mask, 0), replicates)
         self._images(result, weights)
         self._pixels(result, weights, bins)
+        self._peaks(result, weights)
         self._conformal(result, weights, threshold)
         return result
 
@@ -120,6 +122,20 @@ class ScoredImages:
                 # Bins err alike in every resample, and on the whole test set the error is known.
                 samples[name][start : start + _CHUNK] = np.clip(values + exact[name] - binned[name], 0, 1)
         result.put(exact, samples)
+
+    def _peaks(self, result: Evaluation, weights: Floats) -> None:
+        judged = self.anomalous & self.has_mask
+        hits = np.full(len(judged), np.nan)
+        hits[judged] = peak_hits(self.maps[judged], self.masks[judged], self.valid[judged])
+        value = mean_hits(hits, np.ones((1, len(hits))))
+        if np.isnan(value).any():
+            result.omit(PEAK_METRICS, "no defective pixel in test images that have a mask")
+            return
+        samples = mean_hits(hits, weights)
+        if np.isnan(samples).any():
+            result.omit(PEAK_METRICS, "no interval: some resamples hold no defective image with a mask")
+            samples = samples[:0]
+        result.put(dict.fromkeys(PEAK_METRICS, value), dict.fromkeys(PEAK_METRICS, samples))
 
     def _conformal(self, result: Evaluation, weights: Floats, threshold: float | None) -> None:
         for name, kind, chosen in (

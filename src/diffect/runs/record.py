@@ -77,6 +77,7 @@ METRICS = (
     Metric("pixel_f1_max", "pixel F1-max", True),
     Metric("pixel_aupro_30", "AUPRO 30%", True),
     Metric("pixel_aupro_5", "AUPRO 5%", True),
+    Metric("pixel_peak_hit", "peak hit", True),
     Metric("conformal_fpr", "conformal FPR", None),
     Metric("conformal_tpr", "conformal TPR", None),
     Metric("latency_ms", "latency ms", False),
