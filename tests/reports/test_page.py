@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from records import lay_galleries, make, study_records
 
-from diffect.reports import figures, study
+from diffect.reports import figures, latex, study
 from diffect.reports.page import document, pictures
 from diffect.runs.record import METRICS
 from diffect.runs.table import LeftOut, Run
@@ -201,3 +201,27 @@ def test_what_plots_leave_out_is_told_with_the_reason(tmp_path: Path) -> None:
     kept[0]["device"] = "another"
     data = data_of(write(built(tmp_path, kept), tmp_path)[0])
     assert data["tradeoffs"]["unlike"] == "latency was measured on 2 different devices"
+
+
+def titles(folder: Path, names: tuple[str, ...], seeds: tuple[int, ...], estimand: str) -> list[str]:
+    records = study_records(names=("cosine", "linear"), categories=names, seeds=seeds)
+    found = study.build("demo", [Run(folder / one["signature"], one) for one in records], estimand=estimand)
+    told = [table["title"] for table in data_of(write(found, folder)[0])["tables"]]
+    captions = latex.document(found)
+    assert all(f"{title}." in captions.replace("$\\pm$", "±").replace("\\%", "%") for title in told)
+    return told
+
+
+def test_titles_of_tables_say_what_the_means_are_over_as_the_papers_captions_do(tmp_path: Path) -> None:
+    half = "± the half-width of a 95% interval over"
+    whole, less = titles(tmp_path, ("brick",), (0,), "fixed")
+    assert whole == f"Mean of each group over the category brick, with seed 0, {half} test images"
+    assert less.startswith("Mean difference of each group from ") and less.endswith(f"{half} test images")
+    whole, less, tests, each = titles(tmp_path, ("brick", "grass"), (0, 1), "fixed")
+    assert whole == f"Mean of each group over these 2 categories and its seeds, {half} seeds and test images"
+    assert ", which has the best mean image AUROC, over the pairs of category and seed compared, ±" in less
+    assert "with seeds as blocks" in tests
+    assert each == f"Mean of each group over its seeds in each category, {half} seeds and test images"
+    whole, less, tests, _ = titles(tmp_path, tuple("abcdef"), (0, 1), "random")
+    assert whole.endswith(f"over its seeds, then over 6 categories, a sample of their kind, {half} categories")
+    assert less.endswith("95% interval over categories") and "with categories as blocks" in tests

@@ -33,7 +33,8 @@ class Cell:
 class Sheet:
     """A table: a title, column titles, and rows of texts (the first `labels` columns) and cells.
 
-    `rules` are the rows that a line parts from those above; `notes` are said below this table.
+    `rules` are the rows that a line parts from those above; `notes` are said below this table. `caption` says in one
+    sentence, without its full stop, what the figures are means of, and what ± is.
     """
 
     title: str
@@ -42,6 +43,7 @@ class Sheet:
     rows: tuple[tuple[str | Cell, ...], ...]
     rules: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
+    caption: str = ""
 
 
 def column(metric: Metric, row: Sequence[Estimate], tied: Sequence[bool], over_seeds: bool) -> list[Cell]:

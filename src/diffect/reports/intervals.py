@@ -1,6 +1,6 @@
 """What the intervals of a table were made from, and how far they can be trusted: one sentence each."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from scipy.special import stdtrit
 
@@ -24,6 +24,14 @@ def by_category(tables: Mapping[str, Table]) -> list[str]:
     """The notes on the intervals of the means in each category, which are of one table."""
     rows = [row for table in tables.values() for row in table.items()]
     return [line for line in (*_interval(rows), _images_only(rows), _too_sure(rows)) if line]
+
+
+def plus_minus(estimates: Iterable[Estimate]) -> str:
+    """What ± is in a table of these estimates, as the end of its caption."""
+    ways = {"seeds": "seeds", "images": "test images", "categories": "categories"}
+    sources = {source for estimate in estimates for source in estimate.sources}
+    over = " and ".join(text for source, text in ways.items() if source in sources)
+    return f", ± the half-width of a 95% interval over {over}" if over else ", without intervals"
 
 
 def _interval(rows: Rows) -> list[str]:

@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 from diffect.reports.cells import TIES, Cell, Sheet, compact, two_lines
 from diffect.reports.escaping import breakable, escape
@@ -16,12 +17,16 @@ _FLOATS = 10  # tables after which those that wait are set: LaTeX holds some fif
 
 
 def document(study: Study) -> str:
-    """table.tex: a table environment per sheet, the study's notes under the first, its own under each other."""
+    """table.tex: a table environment per sheet, the study's notes under the first, its own under each other.
+
+    The caption of the first says of which runs the study is made too.
+    """
     tables = []
     for place, sheet in enumerate(study.sheets):
         label = f"tab:{slug(study.name)}{'' if place == 0 else f'-{place + 1}'}"
         notes = (*study.notes, f"bold: the best of its column, or category; {TIES}") if place == 0 else sheet.notes
-        tables += environments(sheet, notes, label)
+        title = f"{sheet.title}. {sheet.caption}" if place == 0 else sheet.caption
+        tables += environments(replace(sheet, title=title), notes, label)
     blocks = ["% Needs \\usepackage{booktabs,graphicx}. Written by diffect report; the records are the source.\n"]
     for place, table in enumerate(tables, 1):
         blocks.append(table + ("\\clearpage\n" if place % _FLOATS == 0 else ""))

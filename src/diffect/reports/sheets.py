@@ -7,7 +7,7 @@ from diffect.reports import intervals, notes, seeds, verdicts
 from diffect.reports.cells import METRIC, SHOWN, WARNED, Cell, Sheet, column, marks, number, over_seeds, short
 from diffect.reports.differences import COMPARED, Comparison, Difference
 from diffect.runs import grid
-from diffect.runs.estimands import BLOCKS
+from diffect.runs.estimands import BLOCKS, RANDOM
 from diffect.runs.grid import Group
 from diffect.runs.statistics import Estimate
 from diffect.runs.table import Run
@@ -33,6 +33,7 @@ def summary(
     tied: Ties,
     holes: Sequence[tuple[str, ...]],
     runs: Sequence[Run],
+    estimand: str,
 ) -> Sheet:
     """A row per group, means over categories and seeds in each of COLUMNS; below, holes and the reference."""
     rows: list[tuple[str | Cell, ...]] = []
@@ -48,7 +49,14 @@ def summary(
     quoted = [Cell(number(METRIC[m], REFERENCE[m]) if m in REFERENCE else "") for m in estimates]
     rows.append(("reference", *blanks, *quoted))
     header = (*short(axes or ("study",)), "runs", *(METRIC[metric].title for metric in estimates))
-    return Sheet(_title(name, runs, groups, ranked), header, len(blanks), tuple(rows), rules=(len(rows) - 1,))
+    return Sheet(
+        _title(name, runs, groups, ranked),
+        header,
+        len(blanks),
+        tuple(rows),
+        rules=(len(rows) - 1,),
+        caption=_means(runs, estimates, estimand),
+    )
 
 
 def differences(axes: Sequence[str], found: Comparison) -> Sheet:
@@ -62,7 +70,12 @@ def differences(axes: Sequence[str], found: Comparison) -> Sheet:
     chosen = "" if found.named else f", the best mean {METRIC[COMPARED[0]].title}"
     title = f"differences from {found.baseline.label}{chosen}"
     header = (*short(axes), "pairs", *(title for metric in COMPARED for title in (METRIC[metric].title, "p")))
-    return Sheet(title, header, len(axes), tuple(rows), notes=verdicts.lines(found))
+    which = "" if found.named else f", which has the best mean {METRIC[COMPARED[0]].title}"
+    caption = (
+        f"Mean difference of each group from {found.baseline.label}{which}, over the pairs of category and seed"
+        " compared" + intervals.plus_minus(one.estimate for row in found.differences.values() for one in row)
+    )
+    return Sheet(title, header, len(axes), tuple(rows), notes=verdicts.lines(found), caption=caption)
 
 
 def tests(axes: Sequence[str], found: Comparison) -> list[Sheet]:
@@ -77,7 +90,12 @@ def tests(axes: Sequence[str], found: Comparison) -> list[Sheet]:
         for metric, row in found.differences.items()
     ]
     header = ("metric", *short(axes), BLOCKS[found.estimand], "permutation p", "Wilcoxon p", "g_z", "superiority")
-    sheets = _pages(f"tests of the differences from {found.baseline.label}", header, 1 + len(axes), parts)
+    title = f"tests of the differences from {found.baseline.label}"
+    caption = (
+        f"Differences of each group from {found.baseline.label} with {BLOCKS[found.estimand]} as blocks: tests that"
+        " assume no normal law, and sizes of the effects"
+    )
+    sheets = _pages(title, caption, header, 1 + len(axes), parts)
     return [*sheets[:-1], replace(sheets[-1], notes=verdicts.by_block(found))]
 
 
@@ -97,12 +115,18 @@ def by_category(
         rows = zip(groups, _figures(found, tied[category], several), strict=True)
         parts.append([(shown, *(group.values or (name,)), *figures) for group, figures in rows])
     header = ("category", *short(axes or ("study",)), *(METRIC[metric].title for metric in BY_CATEGORY))
-    sheets = _pages("by category, mean over seeds", header, 1 + (len(axes) or 1), parts)
+    rows_of_all = (estimate for found in estimates.values() for row in found.values() for estimate in row)
+    caption = f"Mean of each group over its seeds in each category{intervals.plus_minus(rows_of_all)}"
+    sheets = _pages("by category, mean over seeds", caption, header, 1 + (len(axes) or 1), parts)
     return [*sheets[:-1], replace(sheets[-1], notes=tuple(intervals.by_category(estimates)))]
 
 
 def _pages(
-    title: str, header: tuple[str, ...], labels: int, parts: Sequence[Sequence[tuple[str | Cell, ...]]]
+    title: str,
+    caption: str,
+    header: tuple[str, ...],
+    labels: int,
+    parts: Sequence[Sequence[tuple[str | Cell, ...]]],
 ) -> list[Sheet]:
     """Tables of parts of equally many rows, a line between them; cut between parts where taller than a page."""
     size = len(parts[0])
@@ -111,8 +135,9 @@ def _pages(
     sheets = []
     for place, page in enumerate(pages, 1):
         rows = tuple(row for part in page for row in part)
-        whole = title + (f" ({place} of {len(pages)})" if len(pages) > 1 else "")
-        sheets.append(Sheet(whole, header, labels, rows, tuple(range(size, len(rows), size))))
+        part = f" ({place} of {len(pages)})" if len(pages) > 1 else ""
+        rules = tuple(range(size, len(rows), size))
+        sheets.append(Sheet(title + part, header, labels, rows, rules, caption=caption + part))
     return sheets
 
 
@@ -146,6 +171,18 @@ def _tests(one: Difference) -> tuple[str | Cell, ...]:
 
 def _p(p: float | None) -> str | Cell:
     return Cell("") if p is None else "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def _means(runs: Sequence[Run], estimates: Estimates, estimand: str) -> str:
+    """What the means of the summary are over, and what ± is."""
+    names = grid.categories(runs)
+    seeds_of_all = {run.unit[1] for run in runs}
+    each = f"these {len(names)} categories" if len(names) > 1 else f"the category {names[0]}"
+    over = f"{each} and its seeds" if len(seeds_of_all) > 1 else f"{each}, with seed {min(seeds_of_all)}"
+    if estimand == RANDOM:
+        over = f"its seeds, then over {len(names)} categories, a sample of their kind"
+    spread = intervals.plus_minus(estimate for row in estimates.values() for estimate in row)
+    return f"Mean of each group over {over}{spread}"
 
 
 def _title(name: str, runs: Sequence[Run], groups: Sequence[Group], ranked: Sequence[Estimate]) -> str:

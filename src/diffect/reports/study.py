@@ -69,7 +69,7 @@ def build(
     holes = grid.absent(groups)
     warned = notes.warnings(runs)
     tied = {metric: _tied(runs, groups, metric, row, estimand) for metric, row in estimates.items()}
-    pages = [sheets.summary(name, axes, groups, estimates, tied, holes, runs)]
+    pages = [sheets.summary(name, axes, groups, estimates, tied, holes, runs, estimand)]
     if comparison is not None:
         pages += [sheets.differences(axes, comparison), *sheets.tests(axes, comparison)]
     if len(by_category) > 1:

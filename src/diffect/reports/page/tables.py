@@ -18,8 +18,7 @@ _PART = re.compile(r" \(\d+ of \d+\)$")
 
 def of(study: Study) -> list[dict[str, Any]]:
     """All sheets, those cut for paper whole again; groups, categories and metrics by their positions, or None."""
-    first = replace(study.sheets[0], title="groups, means over categories and seeds")  # its own title heads the page
-    whole: list[Sheet] = reduce(_joined, [first, *study.sheets[1:]], [])
+    whole: list[Sheet] = reduce(_joined, study.sheets, [])
     places = _Places(study)
     return [_table(sheet, places) for sheet in whole]
 
@@ -37,7 +36,7 @@ class _Places:
 def _joined(whole: list[Sheet], sheet: Sheet) -> list[Sheet]:
     """The sheets with one more, which continues the last if their columns are the same."""
     if not whole or whole[-1].header != sheet.header:
-        return [*whole, replace(sheet, title=_PART.sub("", sheet.title))]
+        return [*whole, replace(sheet, caption=_PART.sub("", sheet.caption))]
     first = whole[-1]
     start = len(first.rows)
     rules = (*first.rules, start, *(start + rule for rule in sheet.rules))
@@ -49,7 +48,7 @@ def _table(sheet: Sheet, places: _Places) -> dict[str, Any]:
     rows = [_row(sheet, row, places) for row in sheet.rows]
     columns = zip(sheet.header, _metrics(sheet), strict=True)
     return {
-        "title": sheet.title,
+        "title": sheet.caption,  # the first one's own title heads the page
         "labels": sheet.labels,
         "columns": [{"title": title, "metric": metric} for title, metric in columns],
         "rows": rows,

@@ -56,7 +56,7 @@ function runsTable() {
       ...study.charted.map((metric) => figureCell(metric, figure(run, category, metric)[0]))],
   })));
   const press = (row, column) => (column === 0 || column > labels ? () => openRun(row.run) : null);
-  const title = "single runs; the intervals of each stand behind it";
+  const title = "Every run on each of its categories; a run opens with its 95% intervals over test images";
   return makeTable({ title, columns, labels, rows, rules: [], press });
 }
 
