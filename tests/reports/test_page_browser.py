@@ -189,7 +189,7 @@ def test_plots_follow_the_metric_and_tell_what_they_show(shown: Browser) -> None
     assert shown.text("#tip div")[0] == shown.text("#plots .plot:first-child .name")[1]
     shown.press("Enter")
     assert len(shown.text("dialog tbody tr")) == 4
-    assert shown.text("#plots h3") == ["Groups", "Quality against latency", "Learning", "Schedules", "Scoring levels"]
+    assert shown.text("#plots h3") == ["Groups", "Quality against latency", "Scoring levels", "Learning", "Schedules"]
 
 
 def test_the_theme_is_the_systems_until_it_is_chosen(shown: Browser) -> None:
@@ -230,11 +230,16 @@ def test_everything_that_can_be_used_has_a_name(shown: Browser) -> None:
     assert [role for role, name in found if not name] == []
 
 
-@pytest.mark.parametrize("width", [360, 768, 1280])
+@pytest.mark.parametrize("width", [360, 390, 1280])
 def test_no_width_needs_a_sideways_scroll(width: int, shown: Browser, page: Path) -> None:
     shown.open(page, width, 740)
     assert shown.run("return document.documentElement.scrollWidth") == width
     assert shown.run("return [...document.querySelectorAll('.stage svg')].every((one) => one.clientWidth > 280)")
+    cut = "return [...document.querySelectorAll('.bar a, #theme')].filter((one) => {"
+    cut += "const { left, right } = one.getBoundingClientRect(); return left < 0 || right > innerWidth;"
+    cut += "}).map((one) => one.textContent)"
+    assert shown.run(cut) == []
+    assert shown.run("const nav = document.querySelector('.bar nav'); return nav.scrollWidth <= nav.clientWidth")
     shown.click(f"{FIRST} tbody .figure", 1)
     box = shown.run(
         "const { left, right } = document.getElementById('dialog').getBoundingClientRect(); return [left, right]"
@@ -255,4 +260,49 @@ def test_long_tables_come_in_pages_but_print_whole(window: Browser, tmp_path: Pa
     assert "The first 40 of 42 groups" in window.text("#plots .plot:first-child .hint")[0]
     window.run("dispatchEvent(new Event('beforeprint'))")
     assert len(window.text("#runs tbody tr")) == 168
+    assert window.problems() == []
+
+
+def test_groups_that_ranks_do_not_tell_apart_are_joined(window: Browser, tmp_path: Path) -> None:
+    records = study_records(seeds=(0, 1, 2, 3, 4, 5, 6, 7))
+    found = study.build("ranks", [Run(tmp_path / record["signature"], record) for record in records])
+    document.write(found, tmp_path)
+    ranking = found.ranking
+    assert ranking.reason is None and ranking.critical_difference is not None
+    for width in (390, 1280):
+        window.open(tmp_path / "report.html", width, 740)
+        plot = "#plots .plot:nth-child(3)"
+        assert window.text(f"{plot} h3") == ["Critical differences"]
+        assert tuple(window.text(f"{plot} .name")) == ranking.groups
+        assert len(window.text(f"{plot} .clique")) == len(ranking.cliques) > 0
+        said = f"critical difference {ranking.critical_difference:.2f}"
+        assert said in window.run("return document.querySelector(arguments[0]).textContent", f"{plot} svg")
+        bars = "return [...document.querySelectorAll(arguments[0])].map((one) => +one.getAttribute('cx'))"
+        places = window.run(bars, f"{plot} circle")
+        assert places == sorted(places)
+        focus(window, f"{plot} .mark")
+        name, rank = window.text("#tip div")
+        assert name == ranking.groups[0] and float(rank.split()[-1]) == pytest.approx(ranking.ranks[0], abs=0.0051)
+    window.press("Enter")
+    assert len(window.text("dialog tbody tr")) == 24
+    assert window.problems() == []
+
+
+def test_what_the_plots_leave_out_stands_below_them(window: Browser, tmp_path: Path) -> None:
+    records = study_records(names=("cosine", "edm", "linear"), categories=("a", "b"), seeds=(0,))
+    kept = [one for one in records if (one["choices"]["schedule"], one["categories"]) != ("edm", ["b"])]
+    for record in kept:
+        record["training"] = {"steps": 0}
+        if record["choices"]["schedule"] == "cosine":
+            level = {"log_snr": 0.0, "image_auroc": 0.9}
+            record["levels"] = {record["categories"][0]: [level, {**level, "log_snr": 1.0}]}
+    document.write(study.build("demo", [Run(tmp_path / one["signature"], one) for one in kept]), tmp_path)
+    window.open(tmp_path / "report.html")
+    assert window.text("#plots h3") == ["Groups", "Quality against latency", "Scoring levels", "Learning"]
+    latency = "#plots .plot:nth-child(2)"
+    assert set(window.text(f"{latency} .name")) == {"cosine", "linear"}
+    assert window.text(f"{latency} .hint") == ["Not drawn, since not comparable: edm (without b)."]
+    assert window.text("#plots .plot:nth-child(3) .hint")[0].endswith("is scored): linear, edm.")
+    choose(window, "#filter select", "cosine")
+    assert window.text(f"{latency} .hint") == [""]
     assert window.problems() == []

@@ -4,12 +4,13 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from diffect.reports.cells import number, short
+from diffect.reports.cells import METRIC, number, short
 from diffect.reports.drawn import levels, schedules, tradeoff
 from diffect.reports.page import tables
 from diffect.reports.sheets import REFERENCE
-from diffect.reports.study import Study
+from diffect.reports.study import RANKED, Study
 from diffect.runs import grid
+from diffect.runs.estimands import BLOCKS
 from diffect.runs.record import METRICS
 from diffect.runs.signature import IRRELEVANT
 from diffect.runs.statistics import Estimate
@@ -42,6 +43,7 @@ def of(study: Study) -> dict[str, Any]:
         "schedules": _schedules(study),
         "levels": _levels(study),
         "tradeoffs": _tradeoffs(study, categories),
+        "ranking": _ranking(study),
         "tables": tables.of(study),
     }
 
@@ -142,6 +144,22 @@ def _tradeoffs(study: Study, categories: Sequence[str]) -> dict[str, Any]:
         scopes = [tradeoff.tradeoff(study, metric.name, category) for category in (None, *categories)]
         found[place] = [{"drawn": list(one.points), "left_out": list(one.left_out.items())} for one in scopes]
     return {"unlike": tradeoff.unlike(study), "why": tradeoff.LEFT_OUT.capitalize(), "metrics": found}
+
+
+def _ranking(study: Study) -> dict[str, Any] | None:
+    """The average ranks of the groups, the best first, and which of them are not told apart; None without a test."""
+    found = study.ranking
+    if found.reason is not None:
+        return None
+    places = {study.label(group): place for place, group in enumerate(study.groups)}
+    return {
+        "metric": METRIC[RANKED].title,
+        "over": f"{found.blocks} {BLOCKS[study.estimand]}",
+        "groups": [places[name] for name in found.groups],
+        "ranks": [_rounded(rank) for rank in found.ranks],
+        "critical": _rounded(found.critical_difference),
+        "cliques": [[clique[0], clique[-1]] for clique in found.cliques],
+    }
 
 
 def _rounded(value: float | None) -> float | None:

@@ -89,7 +89,7 @@ function theme(button) {
   const themes = ["auto", "light", "dark"];
   const apply = (name) => {
     document.documentElement.dataset.theme = name;
-    button.textContent = `Theme: ${name}`;
+    button.replaceChildren(el("span", { class: "long" }, "Theme: "), name);
   };
   const stored = () => {
     try {

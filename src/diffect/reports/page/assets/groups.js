@@ -1,6 +1,7 @@
 // Plots of groups: each with its interval and its single runs, and quality against latency.
 
 const MOST_GROUPS = 40; // rows of the first plot
+const MOST_NAMED = 12; // dots with their names beside them
 const LETTER = 6.6; // pixels, about
 
 /** The groups that are shown and measured in `metric`: mean, half-width, and how many categories the mean lacks. */
@@ -47,10 +48,8 @@ function groupPlot() {
     const all = measured(metric);
     if (!all.length) return nothing(width, "no values of what is chosen");
     const rows = all.slice(0, MOST_GROUPS);
-    const narrow = width < 560; // then names stand above their lines
-    const names = Math.max(...rows.map((one) => one.group.label.length)) * LETTER;
-    const row = { height: narrow ? 44 : 30, narrow };
-    const box = { left: narrow ? 8 : Math.min(260, 14 + names), right: width - 14, top: 6 };
+    const row = rowShape(rows.map((one) => one.group), width);
+    const box = { ...row.box, top: 6 };
     box.bottom = box.top + row.height * rows.length;
     const runs = rows.map((one) => singles(one.group, metric));
     const known = [...ends(rows), ...runs.flat().map((single) => single.value), reference];
@@ -64,6 +63,21 @@ function groupPlot() {
   });
 }
 
+/** How rows of groups stand: left and right end of the plot, the height of a row, where its line and its name are. */
+function rowShape(groups, width) {
+  const narrow = width < 560; // then names stand above their lines
+  const names = Math.max(...groups.map((group) => group.label.length)) * LETTER;
+  const box = { left: narrow ? 8 : Math.min(260, 14 + names), right: width - 14 };
+  const height = narrow ? 44 : 30;
+  const line = (top) => top + (narrow ? 25 : height / 2 - 3);
+  const name = (group, top) => {
+    const place = narrow ? { x: box.left, y: top + 13 } : { x: box.left - 10, y: line(top) + 4, "text-anchor": "end" };
+    const room = narrow ? box.right - box.left : box.left - 10;
+    return svg("text", { class: "name", ...place }, cut(group.label, Math.floor(room / LETTER)));
+  };
+  return { box, height, line, name };
+}
+
 function singles(group, metric) {
   return group.runs
     .flatMap((place) => {
@@ -73,17 +87,13 @@ function singles(group, metric) {
     .filter((one) => one.value !== null && categoryShown(one.category));
 }
 
-function groupRow(one, runs, x, box, top, { height, narrow }) {
-  const y = top + (narrow ? 25 : height / 2 - 3);
+function groupRow(one, runs, x, box, top, row) {
+  const y = row.line(top);
   const stroke = colour(hue(one.group));
   const [low, high] = ends([one]).map((value) => Math.max(box.left, Math.min(box.right, x.at(value))));
-  const name = narrow
-    ? { x: box.left, y: top + 13, room: box.right - box.left }
-    : { x: box.left - 10, y: y + 4, room: box.left - 10, "text-anchor": "end" };
-  const label = cut(one.group.label, Math.floor(name.room / LETTER));
   const mark = groupMark(one, state.metric, over(),
-    svg("rect", { class: "hit", x: 0, y: top, width: box.right, height }),
-    svg("text", { class: "name", x: name.x, y: name.y, "text-anchor": name["text-anchor"] ?? null }, label),
+    svg("rect", { class: "hit", x: 0, y: top, width: box.right, height: row.height }),
+    row.name(one.group, top),
     svg("line", { stroke, "stroke-width": 2, x1: low, x2: high, y1: y, y2: y }),
     dot(one, x.at(one.mean), y));
   return svg("g", {}, mark, ...runs.map((single) => singleRun(single, one.group, stroke, x.at(single.value), y + 10)));
@@ -123,22 +133,37 @@ function latencyPlot() {
       [x.at(one.time), y.at(one.mean)],
     ]);
     const path = svg("path", { class: "front", d: line(steps) });
-    const marks = all.map((one) => latencyMark(one, metric, latency, x, y, box, all.length <= 12));
+    const spots = all.map((one) => ({ text: cut(one.group.label, 26), cx: x.at(one.time), cy: y.at(one.mean) }));
+    const names = all.length <= MOST_NAMED ? namePlaces(spots, (box.left + box.right) / 2) : [];
+    const marks = all.map((one, place) => latencyMark(one, metric, latency, spots[place], names[place], y, box));
     const axes = [left(y, box, `${study.metrics[metric].title}, ${over()}`), bottom(x, box, "latency, ms per image")];
     return [box.bottom + 44, [...axes, path, ...marks], said];
   });
 }
 
-function latencyMark(one, metric, latency, x, y, box, named) {
+function latencyMark(one, metric, latency, { text, cx, cy }, name, y, box) {
   const stroke = colour(hue(one.group));
-  const [cx, cy] = [x.at(one.time), y.at(one.mean)];
   const [low, high] = ends([one]).map((value) => Math.max(box.top, Math.min(box.bottom, y.at(value))));
-  const side = cx > (box.left + box.right) / 2 ? { x: cx - 9, "text-anchor": "end" } : { x: cx + 9 };
   return groupMark(one, metric, `${study.metrics[latency].title} ${written(latency, one.time)}`,
     svg("line", { stroke, "stroke-width": 1.5, x1: cx, x2: cx, y1: low, y2: high }),
     svg("circle", { class: "hit", cx, cy, r: 14 }),
     dot(one, cx, cy),
-    named ? svg("text", { class: "name", y: cy - 7, ...side }, cut(one.group.label, 26)) : null);
+    name ? svg("text", { class: "name", ...name }, text) : null);
+}
+
+/** Where the name of each dot stands, towards the `middle`: above it or below, or null where others are in the way. */
+function namePlaces(spots, middle) {
+  const taken = [];
+  return spots.map(({ text, cx, cy }) => {
+    const right = cx > middle;
+    const from = right ? cx - 9 - text.length * LETTER : cx + 9;
+    const to = from + text.length * LETTER;
+    const y = [cy - 7, cy + 15, cy - 21, cy + 29].find((one) => taken.every((other) => (
+      from > other.to || to < other.from || Math.abs(one - other.y) > 13)));
+    if (y === undefined) return null;
+    taken.push({ from, to, y });
+    return { x: right ? to : from, y, "text-anchor": right ? "end" : null };
+  });
 }
 
 /** The groups that no other beats in both, the fastest first. */

@@ -74,8 +74,8 @@ function tables() {
 function plots() {
   const options = study.charted.map((metric) => [String(metric), study.metrics[metric].title]);
   const metric = choice("Metric", options, String(state.metric), (value) => update({ metric: Number(value) }));
-  const grid = el("div", { class: "plots" }, groupPlot(), latencyPlot(), lossPlot(), schedulePlot(), levelPlot());
-  return [el("div", { class: "tools" }, metric), grid];
+  const all = [groupPlot(), latencyPlot(), rankPlot(), levelPlot(), lossPlot(), schedulePlot()];
+  return [el("div", { class: "tools" }, metric), el("div", { class: "plots" }, ...all.filter(Boolean))];
 }
 
 theme(document.getElementById("theme"));

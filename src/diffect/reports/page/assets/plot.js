@@ -3,13 +3,14 @@
 const BOX = { left: 44, top: 26, bottom: 300 }; // where the axes stand; the right end follows the width
 const SHARE = [-0.005, 1.005]; // the ends of an axis of shares, which no interval's end moves
 
-/** Ticks at 1, 2 or 5 times a power of ten, about `count` of them. */
+/** Ticks at 1, 2 or 5 times a power of ten, about `count` of them; two at least, for one alone is no scale. */
 function ticks(low, high, count) {
   const raw = (high - low || 1) / count;
   const power = 10 ** Math.floor(Math.log10(raw));
   const step = [1, 2, 5, 10].map((one) => one * power).find((one) => one >= raw);
   const first = Math.ceil(low / step - 1e-9);
   const last = Math.floor(high / step + 1e-9);
+  if (last - first < 1 && count < 64) return ticks(low, high, 2 * count);
   return Array.from({ length: last - first + 1 }, (_, place) => Number(((first + place) * step).toPrecision(12)));
 }
 
