@@ -1,9 +1,12 @@
 """The entry point: quick help without heavy imports, clear answers to wrong calls."""
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from records import lay, study_records
 
 from diffect.__main__ import COMMANDS, main
 
@@ -38,3 +41,39 @@ def test_config_errors_do_not_pay_for_torch() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "nope" in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["report", "--help"], ["--version"], ["trian"]])
+@pytest.mark.parametrize("buffering", ["", "1"])
+def test_a_reader_that_went_away_ends_a_command_quietly(arguments: list[str], buffering: str) -> None:
+    """As `diffect report --help | head -1` does."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as closed:
+        done = subprocess.run(
+            [sys.executable, "-m", "diffect", *arguments],
+            stdout=closed,
+            stderr=closed if arguments == ["trian"] else subprocess.PIPE,
+            env={**os.environ, "PYTHONUNBUFFERED": buffering},
+            check=False,
+        )
+    assert (done.returncode, done.stderr or b"") == (1, b"")
+
+
+def test_a_report_into_a_closed_pipe_ends_quietly(tmp_path: Path) -> None:
+    lay(tmp_path / "outputs" / "demo", study_records(seeds=(0,)))
+    command = [sys.executable, "-m", "diffect", "report", "experiment=demo", "trace=image_auroc,cosine"]
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as closed:
+        done = subprocess.run(command, stdout=closed, stderr=subprocess.PIPE, cwd=tmp_path, check=False)
+    assert (done.returncode, done.stderr) == (1, b"")
+
+
+def test_another_broken_pipe_is_no_reader_that_went_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise BrokenPipeError("to a worker")
+
+    monkeypatch.setattr("diffect.launching.launch", broken)
+    with pytest.raises(BrokenPipeError, match="to a worker"):
+        main(["report"])

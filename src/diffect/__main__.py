@@ -30,8 +30,35 @@ examples:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; 0 if it went well, 1 with one sentence on stderr if not, 2 for a wrong call."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
+    """Run one command; 0 if it went well, 1 with one sentence on stderr if not, 2 for a wrong call.
+
+    1 without a word where the reader of its output went away, as `head` does.
+    """
+    try:
+        status = _run(list(sys.argv[1:] if arguments is None else arguments))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        if not _reader_gone():  # it was another pipe, as one to a worker
+            raise
+        return 1
+    return status
+
+
+def _reader_gone() -> bool:
+    """Whether nobody reads the output any more; what was not written is then dropped, or Python would try at exit."""
+    import select
+
+    gone = False
+    for stream in (sys.stdout, sys.stderr):
+        poll = select.poll()
+        poll.register(stream.fileno(), 0)  # asks for nothing but errors, and a pipe without a reader is one
+        if poll.poll(0):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            gone = True
+    return gone
+
+
+def _run(given: Sequence[str]) -> int:
     if not given or given[0] in ("-h", "--help", "help"):
         print(HELP.format(commands="\n".join(f"  {name:8} {what}" for name, what in COMMANDS.items())))
         return 0
@@ -65,9 +92,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"\ndiffect {command}: interrupted; the same command goes on from here", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # the reader went away, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+    except BrokenPipeError:
+        raise
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 1
     except Exception as error:
