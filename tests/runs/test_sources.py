@@ -40,7 +40,6 @@ def test_three_sources_give_the_same_bytes(tmp_path: Path, monkeypatch: pytest.M
     with serve([Logged(r["signature"], {"study": "demo"}, wandb_files.to_summary(r)) for r in records]) as server:
         monkeypatch.setenv("WANDB_BASE_URL", server.url)
         monkeypatch.setenv("WANDB_API_KEY", KEY)
-        monkeypatch.setenv("WANDB_DIR", str(tmp_path))
         third = reported(tmp_path / "c", source="wandb:team/lab", experiment="demo")
     assert first == second == third and {"long.csv", "runs.csv", "table.csv", "table.md", "table.tex"} <= first.keys()
     assert records[-1]["signature"].encode() in first["table.md"]

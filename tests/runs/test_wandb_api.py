@@ -1,6 +1,8 @@
 """wandb's own client reads a project from a server on loopback: whole, in pages, again after faults, or a sentence."""
 
 import json
+import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,13 +23,12 @@ def logged(record: dict, **changes: object) -> Logged:
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Server]:
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     """Twenty-four runs of one study and two of another."""
     runs = [logged(record) for record in [*study_records(), make(study="other"), make("edm", study="other")]]
     with serve(runs) as state:
         monkeypatch.setenv("WANDB_BASE_URL", state.url)
         monkeypatch.setenv("WANDB_API_KEY", KEY)
-        monkeypatch.setenv("WANDB_DIR", str(tmp_path))  # the client makes an empty folder for each run it reads
         yield state
 
 
@@ -49,6 +50,20 @@ def test_a_study_is_read_whole_in_pages(server: Server) -> None:
     assert [asked["cursor"] for asked in server.asked] == [None, "10", "20"]
     assert {asked["filters"] for asked in server.asked} == {'{"config.study": "demo"}'}
     assert str(found.runs[0].folder) == f"wandb:team/lab/w-{found.runs[0].record['signature']}"
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_no_folder_is_left_behind(server: Server, own: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """wandb's client makes one for each run that it lists, in WANDB_DIR or else among the temporary files."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.delenv("WANDB_DIR", raising=False)
+    if own:
+        monkeypatch.setenv("WANDB_DIR", str(tmp_path / "own"))
+    assert len(sources.read("wandb:team/lab", "demo").runs) == 24
+    with pytest.raises(ValueError, match="no runs with"):
+        sources.read("wandb:team/lab", "dmo")
+    assert list(tmp_path.iterdir()) == []
+    assert os.environ.get("WANDB_DIR") == (str(tmp_path / "own") if own else None)
 
 
 def test_filters_are_asked_of_the_server(server: Server) -> None:

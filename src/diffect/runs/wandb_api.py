@@ -3,7 +3,8 @@
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +37,9 @@ def read(project: str, study: str | None, filters: Mapping[str, Any]) -> tuple[l
     try:
         api = wandb.Api(timeout=int(os.environ.get("WANDB_HTTP_TIMEOUT", TIMEOUT)))
         asked = filters if study is None else {"config.study": study, **filters}
-        found = _found(api.runs(project, dict(asked), per_page=PAGE, lazy=False), source)
-        groups = set() if any(found) else {str(run.group) for run in api.runs(project, lazy=True)}
+        with _no_folders():
+            found = _found(api.runs(project, dict(asked), per_page=PAGE, lazy=False), source)
+            groups = set() if any(found) else {str(run.group) for run in api.runs(project, lazy=True)}
     except wandb.errors.UsageError as error:
         raise ValueError(f"source={source}: W&B has no API key here: `wandb login`, or set WANDB_API_KEY") from error
     except (wandb.errors.CommError, WandbApiFailedError, ValueError) as error:
@@ -46,6 +48,21 @@ def read(project: str, study: str | None, filters: Mapping[str, Any]) -> tuple[l
         there = f"its runs are grouped as {', '.join(sorted(groups))}" if groups else "it holds no runs"
         raise ValueError(f"source={source} has no runs with {json.dumps(asked)}: {there}")
     return found
+
+
+@contextmanager
+def _no_folders() -> Iterator[None]:
+    """While it lasts wandb makes its folders, an empty one for each run it lists, where they are removed with it."""
+    before = os.environ.get("WANDB_DIR")
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["WANDB_DIR"] = folder
+        try:
+            yield
+        finally:
+            if before is None:
+                del os.environ["WANDB_DIR"]
+            else:
+                os.environ["WANDB_DIR"] = before
 
 
 def _found(listed: Iterable[Any], source: str) -> tuple[list[Run], list[LeftOut]]:
