@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import wandb_logs
 from records import make
 
 from diffect.runs import record as records
@@ -76,6 +77,29 @@ def test_a_header_alone_and_zeros_at_the_end(logged: tuple[Path, dict, str], tmp
         wandb_files.read(path)
     path.write_bytes(data + b"\0" * 100_000)
     assert wandb_files.read(path) == logged[1]
+
+
+def test_a_log_without_a_record_says_if_it_is_cut_off_or_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "x.wandb"
+    whole = wandb_logs.write(path).read_bytes()  # some metrics, which take one frame of 7 bytes and their message
+    one = wandb_logs.write(path, make(extra="x" * 70_000)).read_bytes()
+    cut = r"x\.wandb holds no record: the log is cut off within a message, and what is left of it has none"
+    for data in (
+        *(one[: len(whole) + kept] for kept in (1, 6, 7, 100, 40_000)),
+        one[: 32 * 1024],  # a message that goes on in the next block, which is not there
+        whole[:-1],
+        whole + b"\0" * 50,
+        whole + b"\0" * 100_000,
+    ):
+        path.write_bytes(data)
+        with pytest.raises(ValueError, match=cut):
+            wandb_files.read(path)
+    path.write_bytes(one[:200] + b"!" + one[201:])
+    with pytest.raises(ValueError, match="the log is damaged, and what is left of it has none"):
+        wandb_files.read(path)
+    path.write_bytes(whole)
+    with pytest.raises(ValueError, match="the run was stopped before it logged one"):
+        wandb_files.read(path)
 
 
 def test_damage_early_in_the_log_does_not_reach_the_record(logged: tuple[Path, dict, str], tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import json
 import re
 import struct
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ _FRAME = struct.Struct("<IHB")
 _FULL, _FIRST, _MIDDLE, _LAST = 1, 2, 3, 4
 # wandb warns on stderr about any single value over 100,000 bytes.
 _PART = 90_000
+_NONE = "the run was stopped before it logged one, or diffect did not make it"
+_CUT, _DAMAGED = "the log is cut off within a message", "the log is damaged"
 _ABOUT = re.compile(r"(\d+) parts, sha256 ([0-9a-f]{64})")
 
 
@@ -53,7 +55,7 @@ def read(path: Path) -> records.Record:
     """The last whole record in the offline log `path`, also of a log that a crash cut off.
 
     Raises ValueError naming the path for a file that cannot be read, is no W&B log, or holds no whole
-    record.
+    record, and says if the log is cut off or damaged.
     """
     # Only here: wandb takes a second to import, and whoever reads record.json never needs it.
     from wandb.proto import wandb_internal_pb2
@@ -67,7 +69,8 @@ def read(path: Path) -> records.Record:
     summary: dict[str, str] = {}
     found: records.Record | None = None
     problem: ValueError | None = None
-    for message in _messages(data):
+    messages, lost = _messages(data)
+    for message in messages:
         entry = wandb_internal_pb2.Record()
         try:
             entry.ParseFromString(message)
@@ -81,9 +84,8 @@ def read(path: Path) -> records.Record:
             problem = error
     if found is not None:
         return found
-    raise problem or ValueError(
-        f"{path} holds no record: the run was stopped before it logged one, or diffect did not make it"
-    )
+    reason = f"{lost}, and what is left of it has none" if lost else _NONE
+    raise problem or ValueError(f"{path} holds no record: {reason}")
 
 
 def _absorb(update: Any, summary: dict[str, str]) -> bool:
@@ -97,9 +99,11 @@ def _absorb(update: Any, summary: dict[str, str]) -> bool:
     return seen
 
 
-def _messages(data: bytes) -> Iterator[bytes]:
-    """The messages of a log's bytes in order; damage costs its block, a cut end the last message."""
+def _messages(data: bytes) -> tuple[list[bytes], str | None]:
+    """The messages of a log in order, and what it has lost: damage costs its block, a cut the last message."""
+    found: list[bytes] = []
     parts: list[bytes] = []
+    lost = None
     position = len(_HEADER)
     while position + _FRAME.size <= len(data):
         left = _BLOCK - position % _BLOCK
@@ -110,6 +114,7 @@ def _messages(data: bytes) -> Iterator[bytes]:
         start = position + _FRAME.size
         body = data[start : start + length]
         if len(body) < length or zlib.crc32(body, zlib.crc32(bytes([kind]))) != crc:
+            lost = _CUT if _ends(data, position, length) else _DAMAGED
             parts = []
             position += left
             continue
@@ -120,5 +125,12 @@ def _messages(data: bytes) -> Iterator[bytes]:
             continue
         parts.append(body)
         if kind in (_FULL, _LAST):
-            yield b"".join(parts)
+            found.append(b"".join(parts))
             parts = []
+    return found, _CUT if parts or data[position:].strip(b"\0") else lost
+
+
+def _ends(data: bytes, position: int, length: int) -> bool:
+    """Whether the frame at `position` is the last one and not all there, or was never written: zeros are no frame."""
+    inside = length <= _BLOCK - position % _BLOCK - _FRAME.size
+    return (inside and position + _FRAME.size + length > len(data)) or not data[position:].strip(b"\0")
