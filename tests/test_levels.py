@@ -4,7 +4,7 @@ import pytest
 import torch
 from test_detector import CATEGORIES, batch, make, rows
 
-from diffect.levels import places_by_level
+from diffect.levels import origins, places_by_level
 from diffect.scorers.denoising import DenoisingError
 from diffect.scorers.inversion import Inversion
 
@@ -37,3 +37,15 @@ def test_components_of_a_pyramid_belong_to_their_level() -> None:
     scorer.prepare([3, 2, 4])
     assert places_by_level(scorer, scorer.components) == {-1.0: [0, 1, 2], 1.0: [3, 4, 5]}
     assert places_by_level(Inversion(), 1) == {}
+
+
+def test_every_component_has_an_origin_and_a_name() -> None:
+    separate = DenoisingError((-1.0, 3.0), pyramid="separate")
+    separate.prepare([3, 2])
+    named = [one.name for one in origins(separate, [3, 2], head=True)]
+    assert named == [
+        *("pyramid level 1, log-SNR -1", "pyramid level 2, log-SNR -1"),
+        *("pyramid level 1, log-SNR 3", "pyramid level 2, log-SNR 3", "head"),
+    ]
+    assert [one.name for one in origins(DenoisingError((1.5,)), [3, 2], head=False)] == ["log-SNR 1.5"]
+    assert [one.name for one in origins(Inversion(), [3], head=False)] == ["all levels"]

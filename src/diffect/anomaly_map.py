@@ -102,23 +102,52 @@ class AnomalyMap(nn.Module):
 
     def map(self, components: Tensor, size: Sequence[int]) -> Tensor:
         """(B, H, W) from components (B, K, h, w); size is (H, W)."""
-        level = (self.frame(components) - self.location.view(1, -1, 1, 1)) / self.scale.view(1, -1, 1, 1)
+        level = self._standardised(components)
         if self.weights is not None:
             combined = (level * level.new_tensor(self.weights).view(1, -1, 1, 1)).sum(1, keepdim=True)
         else:
             combined = level.mean(1, keepdim=True) if self.combine == "mean" else level.amax(1, keepdim=True)
-        wide = F.interpolate(combined, size=tuple(size), mode="bilinear", align_corners=False)
-        return _gaussian_blur(wide, self.blur * min(size))[:, 0]
+        return self._smoothed(combined, size)[:, 0]
 
     def score(self, maps: Tensor, valid: Tensor) -> Tensor:
         """(B,) from maps (B, H, W) and valid (B, H, W), true where the image is and false on padding."""
-        scores = []
-        for values, inside in zip(maps, valid, strict=True):
-            kept = values[inside]
-            # The slack absorbs the rounding of decimal shares: 0.07 of 100 pixels are 7, not 8.
-            count = 1 if self.pool == "max" else max(1, math.ceil(self.share * kept.numel() - 1e-6))
-            scores.append(kept.topk(count).values.mean())
-        return torch.stack(scores)
+        return torch.stack([self._top(values[inside])[0].mean() for values, inside in zip(maps, valid, strict=True)])
+
+    def contributions(self, components: Tensor, maps: Tensor, valid: Tensor) -> Tensor:
+        """What each component adds to the score, (B, K), adding up to it: components (B, K, h, w), maps and valid as
+        there.
+
+        All that follows the combination is linear. In a mean a component's part is its weighted share of each cell; in
+        a maximum it is the whole cell where the component is the highest, and nothing elsewhere.
+        """
+        level = self._standardised(components)
+        if self.combine == "max":
+            highest = F.one_hot(level.argmax(1), level.shape[1]).movedim(-1, 1)
+            parts = level * highest
+        elif self.weights is not None:
+            parts = level * level.new_tensor(self.weights).view(1, -1, 1, 1)
+        else:
+            parts = level / level.shape[1]
+        added = []
+        for part, values, inside in zip(parts, maps, valid, strict=True):
+            wide = self._smoothed(part[:, None], values.shape)[:, 0]  # (K, H, W)
+            added.append(wide[:, inside][:, self._top(values[inside])[1]].mean(1))
+        return torch.stack(added)
+
+    def _standardised(self, components: Tensor) -> Tensor:
+        return (self.frame(components) - self.location.view(1, -1, 1, 1)) / self.scale.view(1, -1, 1, 1)
+
+    def _smoothed(self, cells: Tensor, size: Sequence[int]) -> Tensor:
+        """(B, 1, H, W) from cells (B, 1, h, w)."""
+        wide = F.interpolate(cells, size=tuple(size), mode="bilinear", align_corners=False)
+        return _gaussian_blur(wide, self.blur * min(size))
+
+    def _top(self, kept: Tensor) -> tuple[Tensor, Tensor]:
+        """Values and places of the pixels (P,) that make the score."""
+        # The slack absorbs the rounding of decimal shares: 0.07 of 100 pixels are 7, not 8.
+        count = 1 if self.pool == "max" else max(1, math.ceil(self.share * kept.numel() - 1e-6))
+        values, places = kept.topk(count)
+        return values, places
 
 
 def _gaussian_blur(maps: Tensor, sigma: float) -> Tensor:

@@ -1,8 +1,9 @@
-"""What each scoring level alone would have given: figures of the test set by log-SNR."""
+"""Where a scorer's components come from, and what each scoring level alone would have given on the test set."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
@@ -23,6 +24,41 @@ def places_by_level(scorer: Any, components: int) -> dict[float, list[int]]:
         return {}
     each = components // len(levels)
     return {level: list(range(place * each, (place + 1) * each)) for place, level in enumerate(levels)}
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a component comes from; None where it comes from all noise levels, or from the whole pyramid.
+
+    `pyramid` counts the representation's levels from 0, in the order of its channels, the finest first.
+    """
+
+    log_snr: float | None = None
+    pyramid: int | None = None
+    head: bool = False
+
+    @property
+    def name(self) -> str:
+        """What a person reads."""
+        if self.head:
+            return "head"
+        parts = [] if self.pyramid is None else [f"pyramid level {self.pyramid + 1}"]
+        parts += [] if self.log_snr is None else [f"log-SNR {self.log_snr:g}"]
+        return ", ".join(parts) or "all levels"
+
+
+def origins(scorer: Any, channels: Sequence[int], head: bool) -> list[Origin]:
+    """The origin of each component of the map: those of the scorer, and the head's where there is one.
+
+    `channels` are those of each level of the representation's pyramid.
+    """
+    levels: Sequence[float] = getattr(scorer, "levels", ())
+    # Fewer components than levels: they all went into one, be it an integral or the steps of a sampler.
+    told: list[float | None] = [None] if not levels or scorer.components % len(levels) else list(levels)
+    each = scorer.components // len(told)
+    pyramid: list[int | None] = [None] if each == 1 or each != len(channels) else list(range(each))
+    made = [Origin(level, part) for level in told for part in pyramid for _ in range(each // len(pyramid))]
+    return [*made, Origin(head=True)] if head else made
 
 
 class LevelMetrics:
