@@ -117,7 +117,11 @@ def test_only_common_cells_enter_and_the_others_are_named() -> None:
     found = built(records)
     rows = found.sheets[1].rows
     assert [row[1] for row in rows] == ["10", "8/10"]
-    assert "left out: 2 cells" in notes(found) and "(noise: bottle seed 4, cable seed 4)" in notes(found)
+    assert (
+        "pairs: a category and seed that both the group and padim have, on the same test images. Left out for noise: 1"
+        " that only one of the two groups has (cable seed 4), and 1 of seeds without a pair in every category (bottle"
+        " seed 4)."
+    ) in notes(found)
     assert found.comparison is not None
     assert found.comparison.differences["image_auroc"][1].estimate.seeds == (0, 1, 2, 3)
     seeds = "seeds 0, 1, 2, 3, 4 of padim, diffusion; seeds 0, 1, 2, 3 of noise"
@@ -150,7 +154,9 @@ def test_a_group_with_too_little_in_common_is_shown_and_not_tested() -> None:
     assert isinstance(figure, cells.Cell)
     assert (figure.mark, p) == (cells.PARTIAL + cells.IMAGES, cells.Cell(""))
     assert "image AUROC, against padim: shown worse: diffusion; not tested: noise. Tested on 5 seeds." in notes(found)
-    assert "‡ over fewer categories (without cable): not tested." in notes(found)
+    assert "‡ over fewer categories, and not tested: noise without cable." in notes(found)
+    only = "9 that only one of the two groups has (bottle seeds 1, 2, 3, 4; cable seeds 0, 1, 2, 3, 4)"
+    assert f"Left out for noise: {only}." in notes(found)
     assert "§ fewer than two common seeds" in notes(found)
     assert found.sheets[0].rows[2][0] == "noise"  # ranked last whatever its mean
     for record in records:
@@ -158,6 +164,25 @@ def test_a_group_with_too_little_in_common_is_shown_and_not_tested() -> None:
             record["scores"] = {record["categories"][0]: []}
     figure, p = built(records).sheets[1].rows[1][2:4]
     assert (figure, p) == (cells.Cell(""), cells.Cell(""))  # other test images: nothing pairs
+    assert "Left out for noise: 10 that were tested on other images (bottle seeds 0, 1," in notes(built(records))
+
+
+def test_what_each_group_lacks_is_told_by_group_and_by_metric_where_these_differ() -> None:
+    records = detection()
+    for record in records:
+        name, category = record["choices"]["detector"], record["categories"][0]
+        if (name, category) == ("noise", "cable"):
+            record["metrics"][category] |= {"image_auroc": None, "image_tpr_at_5fpr": None, "pixel_aupro_30": None}
+        if (name, category) == ("diffusion", "bottle"):
+            record["metrics"][category]["pixel_aupro_30"] = None
+    found = built(records)
+    lacking = "diffusion without bottle (AUPRO 30%); noise without cable"
+    assert f"‡ over fewer categories, and not tested: {lacking}." in notes(found)
+    (note,) = [text for text in found.notes if text.startswith("‡")]
+    assert note.endswith(
+        "never marked: diffusion without bottle (AUPRO 30%); noise without cable (image AUROC, TPR at 5% FPR, AUPRO"
+        " 30%)."
+    )
 
 
 def test_a_baseline_that_is_no_group_is_a_sentence() -> None:

@@ -50,15 +50,22 @@ class Difference:
 
 @dataclass(frozen=True)
 class Pairs:
-    """The cells (category, seed) that a group's differences are made of, and those that could not be used."""
+    """The pairs (category, seed) that a group's differences are made of, and those that could not be used.
+
+    Of the latter only one of the two groups has some, some were tested on other images, and some are of seeds for
+    which not every category has a pair.
+    """
 
     used: tuple[Unit, ...]
-    left_out: tuple[Unit, ...]
+    one_sided: tuple[Unit, ...] = ()
+    other_images: tuple[Unit, ...] = ()
+    partial_seeds: tuple[Unit, ...] = ()
 
     @property
     def count(self) -> str:
         """How many were used, and of how many."""
-        return f"{len(self.used)}/{len(self.used) + len(self.left_out)}" if self.left_out else str(len(self.used))
+        left_out = len(self.one_sided) + len(self.other_images) + len(self.partial_seeds)
+        return f"{len(self.used)}/{len(self.used) + left_out}" if left_out else str(len(self.used))
 
 
 @dataclass(frozen=True)
@@ -120,9 +127,11 @@ def _common(group: Group, baseline: Group) -> set[Unit]:
 
 def _pairs(group: Group, baseline: Group, estimate: Estimate) -> Pairs:
     common = _common(group, baseline)
-    cells = sorted(group.by_cell.keys() | baseline.by_cell.keys())
-    used = tuple(cell for cell in cells if cell in common and cell[1] in estimate.seeds)
-    return Pairs(used, tuple(cell for cell in cells if cell not in used))
+    both = group.by_cell.keys() & baseline.by_cell.keys()
+    used = {cell for cell in common if cell[1] in estimate.seeds}
+    one_sided = group.by_cell.keys() ^ baseline.by_cell.keys()
+    kinds = (used, one_sided, both - common, common - used)
+    return Pairs(*(tuple(sorted(cells)) for cells in kinds))
 
 
 def _tested(found: Mapping[Place, Difference]) -> list[Place]:

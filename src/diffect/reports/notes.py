@@ -24,12 +24,11 @@ def lines(
 ) -> list[str]:
     """The notes under a study's tables, in order of weight; the first of `estimates` ranks the groups."""
     ranking = next(iter(estimates.values()))
-    every = [estimate for row in estimates.values() for estimate in row]
     found = [evidence(runs), *_study_notes(runs), *_different_data(runs), _order(groups, ranking)]
     found += [*intervals.lines(runs, estimates), training(runs), *_followers(runs)]
     if any(run.record["study"] != "single" for run in runs):  # runs launched one by one were never a grid
         found += [_missing_runs(groups), _absent(groups, axes, holes)]
-    found.append(_partial(every))
+    found.append(_partial(groups, estimates))
     found += [*_undefined(runs), *_patchy(groups, estimates)]
     found += [f"† {category}: {text}" for category, texts in sorted(warned.items()) for text in texts]
     found.append("reference: figures that the field quotes; they were not measured here.")
@@ -75,10 +74,24 @@ def count(items: Sequence[Any], one: str, many: str | None = None) -> str:
     return f"{len(items)} {one if len(items) == 1 else many or one + 's'}"
 
 
-def listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str], between: str = ", ") -> str:
     """The first few names, and how many more there are."""
     more = len(names) - _LISTED
-    return ", ".join(names[:_LISTED]) + (f" and {more} more" if more > 0 else "")
+    return between.join(names[:_LISTED]) + (f" and {more} more" if more > 0 else "")
+
+
+def without(labels: Sequence[str], estimates: Mapping[str, Sequence[Estimate]]) -> str:
+    """Which categories the means of each group lack, by metric where these differ; the rows follow `labels`."""
+    texts = []
+    for place, label in enumerate(labels):
+        lacking: dict[tuple[str, ...], list[str]] = {}
+        for metric, row in estimates.items():
+            if row[place].value is not None:
+                lacking.setdefault(row[place].missing, []).append(METRIC[metric].title)
+        for missing, titles in lacking.items():
+            where = f" ({', '.join(titles)})" if len(lacking) > 1 else ""
+            texts += [f"{label} without {listed(missing)}{where}"] if missing else []
+    return "; ".join(texts)
 
 
 def _different_data(runs: Sequence[Run]) -> list[str]:
@@ -145,11 +158,11 @@ def _absent(groups: Sequence[Group], axes: Sequence[str], holes: Sequence[tuple[
     return f"not run: {len(holes)} of the {total} combinations of {where} ({listed(names)})."
 
 
-def _partial(estimates: Sequence[Estimate]) -> str:
-    missing = sorted({name for e in estimates if e.value is not None for name in e.missing})
-    if not missing:
+def _partial(groups: Sequence[Group], estimates: Mapping[str, Sequence[Estimate]]) -> str:
+    lacking = without([group.label for group in groups], estimates)
+    if not lacking:
         return ""
-    return f"‡ a mean without {listed(missing)}: not comparable with the others of its column, never marked."
+    return f"‡ a mean over fewer categories, not comparable with the others of its column, never marked: {lacking}."
 
 
 def _undefined(runs: Sequence[Run]) -> list[str]:

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 from diffect.reports.cells import IMAGES, METRIC, PARTIAL, SHOWN, marks, over_seeds
 from diffect.reports.differences import COMPARED, LEVEL, Comparison, Difference
-from diffect.reports.notes import count, listed
+from diffect.reports.notes import listed, without
 from diffect.runs.achieved import achieved
 from diffect.runs.estimands import BLOCKS, RANDOM
 from diffect.runs.paired import blocks_needed, smallest_p
-from diffect.runs.statistics import FEWEST_CATEGORIES
+from diffect.runs.statistics import FEWEST_CATEGORIES, Unit
 
 _FEW = 6  # seeds below which a sign flip cannot reach LEVEL, whatever they show
 
@@ -23,8 +23,8 @@ def lines(found: Comparison) -> tuple[str, ...]:
     if IMAGES in marked:
         texts.append(f"{IMAGES} fewer than two common seeds: over the test images only, and not tested.")
     if PARTIAL in marked:
-        missing = sorted({category for row in rows for one in row for category in one.estimate.missing})
-        texts.append(f"{PARTIAL} over fewer categories (without {listed(missing)}): not tested.")
+        lacking = without([group.label for group in found.groups], dict(zip(found.differences, estimates, strict=True)))
+        texts.append(f"{PARTIAL} over fewer categories, and not tested: {lacking}." if lacking else "")
     return tuple(text for text in texts if text)
 
 
@@ -158,15 +158,28 @@ def _achieved(found: Comparison) -> str:
 
 
 def _left_out(found: Comparison) -> str:
-    names = [
-        f"{group.label}: {listed([f'{category} seed {seed}' for category, seed in pairs.left_out])}"
-        for group, pairs in zip(found.groups, found.pairs, strict=True)
-        if pairs.left_out
-    ]
+    """Which pairs of category and seed are compared, and how many are not, for each reason and group."""
+    names: dict[str, list[str]] = {}
+    for group, pairs in zip(found.groups, found.pairs, strict=True):
+        kinds = {
+            "that only one of the two groups has": pairs.one_sided,
+            "that were tested on other images": pairs.other_images,
+            "of seeds without a pair in every category": pairs.partial_seeds,
+        }
+        reasons = [f"{len(cells)} {kind} ({_cells(cells)})" for kind, cells in kinds.items() if cells]
+        if reasons:
+            names.setdefault(", and ".join(reasons), []).append(group.label)
     if not names:
         return ""
-    total = count([cell for pairs in found.pairs for cell in pairs.left_out], "cell")
+    rule = f"pairs: a category and seed that both the group and {found.baseline.label} have, on the same test images"
     return (
-        f"left out: {total} that not both groups have, on the same test images, with all categories of the"
-        f" seed ({listed(names)})."
+        ". ".join([rule, *(f"Left out for {', '.join(groups)}: {reasons}" for reasons, groups in names.items())]) + "."
     )
+
+
+def _cells(cells: Sequence[Unit]) -> str:
+    """Their seeds by category: "brick seeds 3, 4; grass seed 3"."""
+    seeds: dict[str, list[str]] = {}
+    for category, seed in cells:
+        seeds.setdefault(category, []).append(str(seed))
+    return listed([f"{name} seed{'s' * (len(of) > 1)} {', '.join(of)}" for name, of in seeds.items()], "; ")
