@@ -449,6 +449,17 @@ def test_an_images_map_and_score_do_not_depend_on_the_batch() -> None:
         assert torch.allclose(torch.cat([m for m, _ in found]), maps[order], rtol=1e-5, atol=1e-6)
 
 
+@torch.no_grad()
+def test_a_batch_without_labels_is_judged_class_blind() -> None:
+    detector, whole = judged(), batch()
+    blind = {name: value for name, value in whole.items() if name != "label"}
+    _, scores = detector.judge(blind)
+    x0, noise = detector.representation.encode(whole["raw"]), ImageNoise(0, whole["key"])
+    expected = detector.scorer(detector.averaged.module, x0, None, noise)
+    assert torch.equal(detector.components(blind), expected)
+    assert torch.equal(detector.judge(blind)[1], scores) and not torch.equal(detector.judge(whole)[1], scores)
+
+
 def test_calibration_makes_normal_maps_average_one() -> None:
     detector = judged()
     with torch.no_grad():
@@ -466,6 +477,23 @@ def test_thresholds_are_conformal_for_each_category_or_none() -> None:
     for threshold, own in zip(found, scores, strict=True):
         assert threshold == pytest.approx(own.max().item(), rel=1e-5)  # ceil(25 * 0.95) = 24, ceil(23 * 0.95) = 22
     assert detector.set_thresholds(batches[:1], rate=0.05) == [None, None]  # 8 images cannot promise 5%
+
+
+def test_outlines_are_conformal_on_the_peaks_of_maps_inside_the_image() -> None:
+    detector = judged()
+    assert detector.outlines == [None, None]
+    held = batch(80, seed=5)
+    held["valid"][:, :, -3:] = False
+    with torch.no_grad():
+        maps, _ = detector.judge(held)
+    peaks = maps[:, :, :-3].amax((1, 2))
+    detector.set_thresholds([rows(held, slice(0, 50)), rows(held, slice(50, 80))], rate=0.05)
+    for label, outline in enumerate(detector.outlines):
+        own = peaks[held["label"] == label]
+        assert len(own) == 40 and outline == pytest.approx(own.sort().values[38].item(), rel=1e-5)  # ceil(41 * 0.95)
+        assert (own > outline * (1 + 1e-5)).float().mean() <= 0.05
+    detector.set_thresholds([rows(held, slice(0, 16))], rate=0.05)
+    assert detector.outlines == [None, None]
 
 
 def test_the_test_set_is_counted_by_category() -> None:

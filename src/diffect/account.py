@@ -82,6 +82,7 @@ def protocol(cfg: DictConfig, detector: Detector, data: DataModule, thresholds: 
         "checkpoint": selection,
         "component_scale": "the mean on the selection normals",
         "threshold": promised,
+        "outline": "of maps: the same of the highest pixels of the same images",
         "settings": "as the config gives them, fixed before the test set was read, the same for all categories",
         "test_set": "read once, after all of it",
     }

@@ -47,7 +47,8 @@ class Detector(pl.LightningModule):
     if there is one, learns last, from synthetic defects, and adds a component to the scorer's.
 
     Batches are the data module's: raw (B, C, h, w), label, key, and in the test set image, mask, valid, anomalous,
-    has_mask, index. All randomness is a function of `seed` and the step, or of `seed` and the image.
+    has_mask, index; one that is to be judged class-blind has no label. All randomness is a function of `seed` and the
+    step, or of `seed` and the image.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class Detector(pl.LightningModule):
         self._metrics = [DetectionMetrics(name, replicates) for name in self.categories]
         self.by_level = LevelMetrics(places_by_level(scorer, scorer.components), self.categories)
         self.scores: list[dict[int, float]] = [{} for _ in self.categories]  # per category: row -> score
+        self.outlines: list[float | None] = [None] * len(self.categories)  # per category: the maps' threshold
 
     # Fitting
 
@@ -177,10 +179,10 @@ class Detector(pl.LightningModule):
             return learner.loss(x0, label, noise)
         return denoising_loss(self.denoiser, x0, label, noise)
 
-    def _encoded(self, batch: Batch) -> tuple[Tensor, Tensor, ImageNoise]:
+    def _encoded(self, batch: Batch) -> tuple[Tensor, Tensor | None, ImageNoise]:
         """x0, label and noise of a batch, where the detector is."""
         batch = self._here(batch)
-        return self.representation.encode(batch["raw"]), batch["label"], ImageNoise(self.seed, batch["key"])
+        return self.representation.encode(batch["raw"]), batch.get("label"), ImageNoise(self.seed, batch["key"])
 
     # Checkpoints
 
@@ -217,7 +219,7 @@ class Detector(pl.LightningModule):
         components = self._scored(x0, label, noise)
         return components if self.head is None else torch.cat([components, self.head(components, x0)], dim=1)
 
-    def _scored(self, x0: Tensor, label: Tensor, noise: ImageNoise) -> Tensor:
+    def _scored(self, x0: Tensor, label: Tensor | None, noise: ImageNoise) -> Tensor:
         components: Tensor = self._final(self.scorer)(self._final(self.denoiser), x0, label, noise)
         return components
 
@@ -244,14 +246,23 @@ class Detector(pl.LightningModule):
 
     @torch.no_grad()
     def set_thresholds(self, batches: Iterable[Batch], rate: float) -> list[float | None]:
-        """The conformal threshold of each category from its calibration images; None where they are too few."""
+        """The conformal threshold of each category from its calibration images; None where they are too few.
+
+        `outlines` are found in the same way from the peaks of their maps: at most this share of normal images has a
+        pixel above it.
+        """
         self.eval()
         scores: list[list[float]] = [[] for _ in self.categories]
+        peaks: list[list[float]] = [[] for _ in self.categories]
         for batch in batches:
-            _, values = self.judge(self._here(batch))
-            for label, value in zip(batch["label"].tolist(), values.tolist(), strict=True):
+            batch = self._here(batch)
+            maps, values = self.judge(batch)
+            highest = maps.masked_fill(~batch["valid"], -torch.inf).amax((1, 2))
+            for label, value, peak in zip(batch["label"].tolist(), values.tolist(), highest.tolist(), strict=True):
                 scores[label].append(value)
+                peaks[label].append(peak)
         thresholds = [conformal_threshold(values, rate) for values in scores]
+        self.outlines = [conformal_threshold(values, rate) for values in peaks]
         for metrics, threshold in zip(self._metrics, thresholds, strict=True):
             metrics.threshold = threshold
         return thresholds

@@ -148,7 +148,12 @@ class Run:
 
     def _save(self, detector: Detector, thresholds: list[float | None]) -> None:
         """All that scoring needs, in one file."""
-        kept = {"signature": self.signature, "state": detector.scoring_state(), "thresholds": thresholds}
+        kept = {
+            "signature": self.signature,
+            "state": detector.scoring_state(),
+            "thresholds": thresholds,
+            "outlines": detector.outlines,
+        }
         checkpoints.write(self.folder / assembly.CHECKPOINT, kept)
 
     @contextmanager
