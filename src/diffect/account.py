@@ -12,6 +12,7 @@ import torch
 from omegaconf import DictConfig
 
 import diffect
+from diffect.anomaly_map import AnomalyMap
 from diffect.data.datamodule import DataModule
 from diffect.detector import Detector
 from diffect.metrics.curves import image_curve
@@ -78,20 +79,28 @@ def protocol(cfg: DictConfig, detector: Detector, data: DataModule, thresholds: 
     promised = f"held-out calibration normals for a promised false-positive rate of {cfg.evaluation.conformal_rate:g}"
     if any(value is None for value in thresholds):
         promised += "; null where a category has too few of them (19 for 5%)"
+    reference = "selection" if data.splits["selection"] else "fit"
     told = {
         "checkpoint": selection,
-        "component_scale": "the mean on the selection normals",
+        "component_scale": _scale(detector.anomaly_map, f"the {reference} normals"),
         "threshold": promised,
         "outline": "of maps: the same of the highest pixels of the same images",
         "settings": "as the config gives them, fixed before the test set was read, the same for all categories",
         "test_set": "read once, after all of it",
     }
     if detector.head is not None:
-        reference = "selection" if data.splits["selection"] else "fit"
         told["head"] = (
             f"trained on synthetic defects on the fit images, components standardised on the {reference} normals"
         )
     return told
+
+
+def _scale(anomaly_map: AnomalyMap, reference: str) -> str:
+    """How components were made comparable, and what was done before to those that err more towards the border."""
+    what = "the mean" if anomaly_map.calibration == "mean" else "the mean and standard deviation"
+    width = anomaly_map.frame.width
+    frame = f", once what lies within {width} cells of the border is damped by as much as they err more there"
+    return f"{what} on {reference}{frame if width else ''}"
 
 
 def log_pictures(tracker: Any, picture: Any, record: records.Record) -> None:

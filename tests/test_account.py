@@ -1,0 +1,35 @@
+"""What a run says of its own protocol: only what was done to it."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from omegaconf import OmegaConf
+
+from diffect import account
+from diffect.anomaly_map import AnomalyMap
+from diffect.reports.paper.judging import pooling
+
+
+def protocol(images: int = 4, **settings: Any) -> dict[str, str]:
+    detector: Any = SimpleNamespace(learner=None, head=None, anomaly_map=AnomalyMap(1, **settings))
+    data: Any = SimpleNamespace(splits={"selection": list(range(images))})
+    return account.protocol(OmegaConf.create({"evaluation": {"conformal_rate": 0.05}}), detector, data, [1.0])
+
+
+@pytest.mark.parametrize("width", [0, 6])
+def test_a_frame_is_said_where_there_is_one_in_the_record_as_in_the_methods(width: int) -> None:
+    said = protocol(frame=width)["component_scale"]
+    frame = "within 6 cells of the border"
+    assert said.startswith("the mean on the selection normals")
+    assert (f", once what lies {frame} is damped by as much as they err more there" in said) == bool(width)
+    config = {"pooling": {"_target_": "diffect.anomaly_map.AnomalyMap", "frame": width}}
+    assert (frame in pooling(config)) == (frame in said)
+
+
+def test_the_scale_is_that_of_the_calibration_on_the_images_it_was_found_on() -> None:
+    assert (
+        protocol(calibration="standard")["component_scale"]
+        == "the mean and standard deviation on the selection normals"
+    )
+    assert protocol(images=0)["component_scale"] == "the mean on the fit normals"
