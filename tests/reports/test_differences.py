@@ -155,7 +155,7 @@ def test_a_group_with_too_little_in_common_is_shown_and_not_tested() -> None:
     assert (figure.mark, p) == (cells.PARTIAL + cells.IMAGES, cells.Cell(""))
     assert "image AUROC, against padim: shown worse: diffusion; not tested: noise. Tested on 5 seeds." in notes(found)
     assert "‡ over fewer categories, and not tested: noise without cable." in notes(found)
-    only = "9 that only one of the two groups has (bottle seeds 1, 2, 3, 4; cable seeds 0, 1, 2, 3, 4)"
+    only = "9 that only one of the two groups has (bottle seeds 1/2/3/4, cable seeds 0/1/2/3/4)"
     assert f"Left out for noise: {only}." in notes(found)
     assert "§ fewer than two common seeds" in notes(found)
     assert found.sheets[0].rows[2][0] == "noise"  # ranked last whatever its mean
@@ -164,7 +164,7 @@ def test_a_group_with_too_little_in_common_is_shown_and_not_tested() -> None:
             record["scores"] = {record["categories"][0]: []}
     figure, p = built(records).sheets[1].rows[1][2:4]
     assert (figure, p) == (cells.Cell(""), cells.Cell(""))  # other test images: nothing pairs
-    assert "Left out for noise: 10 that were tested on other images (bottle seeds 0, 1," in notes(built(records))
+    assert "Left out for noise: 10 that were tested on other images (bottle seeds 0/1/" in notes(built(records))
 
 
 def test_what_each_group_lacks_is_told_by_group_and_by_metric_where_these_differ() -> None:
@@ -236,3 +236,16 @@ def test_a_tall_table_by_category_is_cut_between_categories() -> None:
     assert [len(page.rows) for page in pages] == [40, 20]
     assert [page.title for page in pages] == [f"by category, mean over seeds ({i} of 2)" for i in (1, 2)]
     assert pages[0].rules == tuple(range(4, 40, 4))
+
+
+def test_names_with_commas_are_kept_apart_in_sentences() -> None:
+    records = detection(seeds=6)
+    for record in records:
+        record["choices"]["pooling"] = str(record["seed"] % 2)
+        record["seed"] //= 2
+        record["signature"] = f"{record['signature']}{record['choices']['pooling']}"
+    text = notes(built(records))
+    assert "[padim, 0], [padim, 1]" in text or "[padim, 1], [padim, 0]" in text or "[noise, 0], [noise, 1]" in text
+    found = study.build("demo", [Run(Path(one["signature"]), one) for one in records])
+    (first,) = [note for note in found.notes if note.startswith("first by")]
+    assert "[padim, " in first

@@ -295,14 +295,16 @@ def test_what_the_plots_leave_out_stands_below_them(window: Browser, tmp_path: P
         record["training"] = {"steps": 0}
         if record["choices"]["schedule"] == "cosine":
             level = {"log_snr": 0.0, "image_auroc": 0.9}
-            record["levels"] = {record["categories"][0]: [level, {**level, "log_snr": 1.0}]}
+            record["levels"] = {"a": [level, {**level, "log_snr": 1.0}]} if record["categories"] == ["a"] else {}
     document.write(study.build("demo", [Run(tmp_path / one["signature"], one) for one in kept]), tmp_path)
     window.open(tmp_path / "report.html")
     assert window.text("#plots h3") == ["Groups", "Quality against latency", "Scoring levels", "Learning"]
     latency = "#plots .plot:nth-child(2)"
     assert set(window.text(f"{latency} .name")) == {"cosine", "linear"}
     assert window.text(f"{latency} .hint") == ["Not drawn, since not comparable: edm (without b)."]
-    assert window.text("#plots .plot:nth-child(3) .hint")[0].endswith("is scored): linear, edm.")
+    (said,) = window.text("#plots .plot:nth-child(3) .hint")
+    assert said.startswith("Hollow, since not comparable: cosine (1 of 2 categories).")
+    assert said.endswith("is scored): linear, edm.")
     choose(window, "#filter select", "cosine")
     assert window.text(f"{latency} .hint") == [""]
     assert window.problems() == []

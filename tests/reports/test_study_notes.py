@@ -50,4 +50,4 @@ def test_latency_says_how_it_was_measured_and_at_which_sizes() -> None:
     assert note.endswith("; images of 128 x 128 (grass, gravel) and 256 x 256 (brick) pixels.")
     records[0]["device"] = "another"
     (note,) = said(records, "latency:")
-    assert "on 2 different devices, so not comparable (another, cpu AMD EPYC, 1 thread)" in note
+    assert "on 2 different devices, so not comparable (another, [cpu AMD EPYC, 1 thread])" in note

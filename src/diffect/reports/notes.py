@@ -74,10 +74,15 @@ def count(items: Sequence[Any], one: str, many: str | None = None) -> str:
     return f"{len(items)} {one if len(items) == 1 else many or one + 's'}"
 
 
-def listed(names: Sequence[str], between: str = ", ") -> str:
+def listed(names: Sequence[str]) -> str:
     """The first few names, and how many more there are."""
     more = len(names) - _LISTED
-    return between.join(names[:_LISTED]) + (f" and {more} more" if more > 0 else "")
+    return joined(names[:_LISTED]) + (f" and {more} more" if more > 0 else "")
+
+
+def joined(names: Sequence[str]) -> str:
+    """All names; those with commas of their own, as groups of several axes, in brackets."""
+    return ", ".join(f"[{name}]" if "," in name else name for name in names)
 
 
 def without(labels: Sequence[str], estimates: Mapping[str, Sequence[Estimate]]) -> str:

@@ -1,5 +1,6 @@
 """What the order of the groups is worth: their ranks over the blocks, and the first place with other seeds."""
 
+from diffect.reports.notes import joined
 from diffect.runs.estimands import BLOCK, BLOCKS, RANDOM
 from diffect.runs.ranks import LEVEL, Ranking
 from diffect.runs.stability import Stability
@@ -22,7 +23,7 @@ def _ranks(found: Ranking, estimand: str) -> str:
     )
     if found.p > LEVEL:
         return f"{text}: the groups are not shown to differ."
-    cliques = "; ".join(", ".join(found.groups[place] for place in clique) for clique in found.cliques)
+    cliques = "; ".join(joined([found.groups[place] for place in clique]) for clique in found.cliques)
     apart = f"not told apart: {cliques}" if cliques else "any two are told apart"
     return f"{text}; critical difference {found.critical_difference:.2f} (Nemenyi, {LEVEL}), {apart}."
 
@@ -35,7 +36,11 @@ def _first(found: Stability) -> str:
     if found.reason is not None:
         return f"whether other seeds would change the first place cannot be said: {found.reason}."
     order = sorted(range(len(found.groups)), key=lambda place: -found.shares[place])
-    shares = [f"{found.groups[place]} in {found.shares[place]:.0%}" for place in order if found.shares[place] >= 0.005]
+    shares = [
+        f"{joined([found.groups[place]])} in {found.shares[place]:.0%}"
+        for place in order
+        if found.shares[place] >= 0.005
+    ]
     firm = "; so few seeds look firmer than they are" if found.seeds < _FEW else ""
     return (
         f"first by image AUROC when the {found.seeds} seeds are drawn again ({found.resamples:,} times, the same for"

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from diffect.reports.cells import IMAGES, METRIC, PARTIAL, SHOWN, marks, over_seeds
 from diffect.reports.differences import COMPARED, LEVEL, Comparison, Difference
-from diffect.reports.notes import listed, without
+from diffect.reports.notes import joined, listed, without
 from diffect.runs.achieved import achieved
 from diffect.runs.estimands import BLOCKS, RANDOM
 from diffect.runs.paired import blocks_needed, smallest_p
@@ -77,7 +77,7 @@ def _verdict(found: Comparison, metric: str) -> str:
     rests = _rests(found, metric)
     if not (kinds["shown better"] or kinds["shown worse"]):
         return f"{title}: no group is shown to be better or worse than {base}. {rests}"
-    told = (f"{kind}: {', '.join(names)}" for kind, names in kinds.items() if names)
+    told = (f"{kind}: {joined(names)}" for kind, names in kinds.items() if names)
     return f"{title}, against {base}: {'; '.join(told)}. {rests}"
 
 
@@ -172,14 +172,12 @@ def _left_out(found: Comparison) -> str:
     if not names:
         return ""
     rule = f"pairs: a category and seed that both the group and {found.baseline.label} have, on the same test images"
-    return (
-        ". ".join([rule, *(f"Left out for {', '.join(groups)}: {reasons}" for reasons, groups in names.items())]) + "."
-    )
+    return ". ".join([rule, *(f"Left out for {joined(groups)}: {reasons}" for reasons, groups in names.items())]) + "."
 
 
 def _cells(cells: Sequence[Unit]) -> str:
-    """Their seeds by category: "brick seeds 3, 4; grass seed 3"."""
+    """Their seeds by category: "brick seeds 3/4, grass seed 3"."""
     seeds: dict[str, list[str]] = {}
     for category, seed in cells:
         seeds.setdefault(category, []).append(str(seed))
-    return listed([f"{name} seed{'s' * (len(of) > 1)} {', '.join(of)}" for name, of in seeds.items()], "; ")
+    return listed([f"{name} seed{'s' * (len(of) > 1)} {'/'.join(of)}" for name, of in seeds.items()])

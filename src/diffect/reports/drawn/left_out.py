@@ -1,6 +1,7 @@
 """The groups that a figure lacks though it is drawn, and why."""
 
 from diffect.reports.drawn import levels, tradeoff
+from diffect.reports.notes import joined
 from diffect.reports.study import Study
 
 
@@ -10,4 +11,4 @@ def left_out(study: Study) -> dict[str, str]:
         "levels": (levels.LEFT_OUT, levels.left_out(study)),
         "pareto": (tradeoff.LEFT_OUT, tradeoff.left_out(study)),
     }
-    return {name: f"{reason}: {', '.join(groups)}" for name, (reason, groups) in found.items() if groups}
+    return {name: f"{reason}: {joined(groups)}" for name, (reason, groups) in found.items() if groups}

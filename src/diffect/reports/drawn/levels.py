@@ -29,3 +29,10 @@ def left_out(study: Study) -> list[str]:
     """The groups without a curve where others have one."""
     without = [group for group in study.groups if not any(curve(group, metric) for metric in METRICS)]
     return [] if len(without) == len(study.groups) else [study.label(group) for group in without]
+
+
+def partial(study: Study, group: Group) -> str:
+    """How many of the categories the group's curves are over, where these are not all: they do not compare then."""
+    covered = {category for metric in METRICS for _, one in curve(group, metric) for category in one.categories}
+    whole = len(study.by_category)
+    return f"{len(covered)} of {whole} categories" if 0 < len(covered) < whole else ""

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from diffect.reports.cells import METRIC, short
-from diffect.reports.drawn.levels import LEFT_OUT, METRICS, Curve, curve, left_out
+from diffect.reports.drawn.levels import LEFT_OUT, METRICS, Curve, curve, left_out, partial
 from diffect.reports.study import Study
 from diffect.reports.style import GREY, WIDTH, legend_columns, look, marker, new, reach, save, shorten, style
 from diffect.runs.grid import Group
@@ -49,10 +49,8 @@ def levels_figure(study: Study, path: Path) -> str | None:
 
 def _name(study: Study, group: Group) -> str:
     """The group's label, with how many categories its line is over where these are not all."""
-    name = shorten(study.label(group))
-    covered = {category for metric in METRICS for _, one in curve(group, metric) for category in one.categories}
-    whole = len(study.by_category)
-    return name if len(covered) == whole else f"{name} ({len(covered)} of {whole} categories)"
+    name, over = shorten(study.label(group)), partial(study, group)
+    return f"{name} ({over})" if over else name
 
 
 def with_intervals(study: Study) -> bool:

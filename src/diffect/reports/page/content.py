@@ -6,6 +6,7 @@ from typing import Any
 
 from diffect.reports.cells import METRIC, number, short
 from diffect.reports.drawn import levels, schedules, tradeoff
+from diffect.reports.notes import joined
 from diffect.reports.page import tables
 from diffect.reports.sheets import REFERENCE
 from diffect.reports.study import RANKED, Study
@@ -122,7 +123,7 @@ def _schedules(study: Study) -> list[dict[str, Any]]:
 
 
 def _levels(study: Study) -> dict[str, Any]:
-    """By metric and group, [log-SNR, mean, half-width] at each scoring level; and the groups that have none."""
+    """By metric and group, [log-SNR, mean, half-width] at each scoring level; over what, and the groups without."""
     found = {}
     for place, metric in enumerate(METRICS):
         if metric.name in levels.METRICS:
@@ -131,7 +132,8 @@ def _levels(study: Study) -> dict[str, Any]:
     lacking = levels.left_out(study)
     return {
         "curves": {place: lines for place, lines in found.items() if any(lines)},
-        "left_out": f"{levels.LEFT_OUT.capitalize()}: {', '.join(lacking)}." if lacking else "",
+        "partial": [levels.partial(study, group) for group in study.groups],
+        "left_out": f"{levels.LEFT_OUT.capitalize()}: {joined(lacking)}." if lacking else "",
     }
 
 

@@ -49,31 +49,39 @@ function levelPlot() {
   return plot("Scoring levels", caption, [legend(drawn)], (width) => {
     const metric = judged.includes(state.metric) ? state.metric : judged[0];
     const all = study.groups
-      .map((group, place) => ({ group, points: study.levels.curves[metric][place] }))
+      .map((group, place) => ({
+        group, points: study.levels.curves[metric][place], partial: study.levels.partial[place] }))
       .filter((one) => groupShown(one.group) && one.points.length);
     if (!all.length) return nothing(width, "no scoring levels of what is chosen");
     const box = { ...BOX, right: width - 14 };
     const known = all.flatMap((one) => one.points);
     const x = scale(known.map(([level]) => level), box.left, box.right);
     const y = scale(ends(known.map(([, mean, half]) => ({ mean, half }))), box.bottom, box.top, { within: SHARE });
-    const curves = all.map((one) => levelCurve(one, metric, x, y, box));
+    const nudge = Math.min(3, 24 / all.length); // side by side, not on top of each other
+    const curves = all.map((one, order) => {
+      const moved = (level) => x.at(level) + nudge * (order - (all.length - 1) / 2);
+      return levelCurve(one, metric, moved, y, box);
+    });
+    const partial = all.filter((one) => one.partial).map((one) => `${one.group.label} (${one.partial})`);
+    const hollow = partial.length ? `Hollow, since not comparable: ${partial.join(", ")}. ` : "";
     const axes = [left(y, box, study.metrics[metric].title), bottom(x, box, "log-SNR of the scoring level")];
-    return [box.bottom + 44, [...axes, ...curves], study.levels.left_out];
+    return [box.bottom + 44, [...axes, ...curves], hollow + study.levels.left_out];
   });
 }
 
-function levelCurve({ group, points }, metric, x, y, box) {
+function levelCurve({ group, points, partial }, metric, x, y, box) {
   const place = hue(group);
   const told = points.map(([level, mean, half]) => `at ${short(level)}: ${spread(metric, mean, half)}`);
   const dots = points.flatMap(([level, mean, half]) => {
     const [low, high] = ends([{ mean, half }]).map((value) => Math.max(box.top, Math.min(box.bottom, y.at(value))));
     return [
-      svg("line", { stroke: colour(place), x1: x.at(level), x2: x.at(level), y1: low, y2: high }),
-      svg("circle", { fill: colour(place), cx: x.at(level), cy: y.at(mean), r: 3 }),
+      svg("line", { stroke: colour(place), x1: x(level), x2: x(level), y1: low, y2: high }),
+      svg("circle", { stroke: colour(place), fill: partial ? "var(--paper)" : colour(place), cx: x(level), cy: y.at(mean),
+        r: 3 }),
     ];
   });
-  const d = line(points.map(([level, mean]) => [x.at(level), y.at(mean)]));
-  const lines = [group.label, study.metrics[metric].title, ...told];
+  const d = line(points.map(([level, mean]) => [x(level), y.at(mean)]));
+  const lines = [group.label, study.metrics[metric].title, ...(partial ? [`over ${partial}`] : []), ...told];
   return curve(d, place, lines, () => openRuns([group], null, null, ""), ...dots);
 }
 
