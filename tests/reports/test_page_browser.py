@@ -192,6 +192,20 @@ def test_plots_follow_the_metric_and_tell_what_they_show(shown: Browser) -> None
     assert shown.text("#plots h3") == ["Groups", "Quality against latency", "Scoring levels", "Learning", "Schedules"]
 
 
+def test_an_axis_has_two_ticks_at_least(shown: Browser) -> None:
+    assert shown.run("return ticks(-3.3, 3.3, 2)") == [-2, 0, 2]
+    assert shown.run("return ticks(0.41, 0.49, 2)") == [0.42, 0.44, 0.46, 0.48]
+    assert shown.run("return ticks(0, 1, 5)") == [0, 0.2, 0.4, 0.6, 0.8, 1]
+
+
+def test_names_of_dots_do_not_lie_on_each_other(shown: Browser) -> None:
+    spots = "[{text: 'one', cx: 10, cy: 50}, {text: 'two', cx: 12, cy: 50}, {text: 'far', cx: 300, cy: 50}]"
+    one, two, far = shown.run(f"return namePlaces({spots}, 200)")
+    assert abs(one["y"] - two["y"]) > 13 and one["y"] == far["y"] and far["text-anchor"] == "end"
+    crowd = "Array(9).fill({text: 'one', cx: 10, cy: 50})"
+    assert shown.run(f"return namePlaces({crowd}, 200)")[4:] == [None] * 5
+
+
 def test_the_theme_is_the_systems_until_it_is_chosen(shown: Browser) -> None:
     paper = "return getComputedStyle(document.body).backgroundColor"
     light = shown.run(paper)

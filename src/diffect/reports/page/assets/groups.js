@@ -111,7 +111,7 @@ function singleRun({ run, category, value }, group, stroke, cx, cy) {
 function latencyPlot() {
   const latency = study.metrics.findIndex((metric) => metric.name === "latency_ms");
   const quality = study.charted.find((metric) => metric !== latency);
-  const caption = "Lines: 95% intervals. The dotted line joins the groups that none beats in both.";
+  const caption = "Upright lines: 95% intervals. The dotted line joins the groups that none beats in both.";
   return plot("Quality against latency", caption, [], (width) => {
     if (study.tradeoffs.unlike) return nothing(width, study.tradeoffs.unlike);
     const metric = state.metric === latency ? quality : state.metric;
