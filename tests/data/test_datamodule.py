@@ -215,7 +215,7 @@ def test_long_training_images_make_a_long_canvas(module: Callable[..., DataModul
     assert test.shape == (6, 32, 96) and test.sum((1, 2)).tolist() == [32 * 32] * 6
     both = module(root=root)
     both.setup()
-    assert both.canvas == (32, 64) and {store.images.shape[1:] for store in both.stores} == {(32, 64, 3)}
+    assert both.canvas == (32, 64) and {part.store.images.shape[1:] for part in both.parts} == {(32, 64, 3)}
 
 
 def test_workers_give_the_same_batches(module: Callable[..., DataModule]) -> None:
@@ -289,7 +289,7 @@ def test_an_extractor_that_fails_leaves_nothing(module: Callable[..., DataModule
 
     data = module(eval_batch_size=4)
     data.setup()
-    first = torch.from_numpy(np.array(data.stores[0].images[:4])).sum()
+    first = torch.from_numpy(np.array(data.parts[0].store.images[:4])).sum()
     with pytest.raises(RuntimeError, match="no memory"):
         data.attach("means", fails)
     assert list((tmp_path / "cache/features").iterdir()) == []
@@ -311,7 +311,7 @@ def test_the_fingerprint_needs_no_setup(module: Callable[..., DataModule], make:
     root = make("a", "b")
     whole = module(root=root)
     assert whole.fingerprint() == module(root=root, size=64, seed=5).fingerprint()
-    assert whole.stores == [] and not whole.cache.exists()
+    assert whole.parts == [] and not whole.cache.exists()
     assert len({whole.fingerprint(), module(root=root, category="a").fingerprint()}) == 2
 
 
@@ -349,7 +349,7 @@ def test_mvtec_keys_reach_the_module(make: Make, tmp_path: Path) -> None:
     cfg = composed("data=mvtec", f"data.root={root}", "seed=3", *(f"data.{key}" for key in keys))
     data = instantiate(cfg.data)
     data.setup()
-    assert data.categories == ["b"] and data.seed == 3 and data.stores[0].images.shape[1] == 64
+    assert data.categories == ["b"] and data.seed == 3 and data.parts[0].store.images.shape[1] == 64
     assert {name: len(rows) for name, rows in data.splits.items()} == {
         "fit": 4,
         "selection": 0,

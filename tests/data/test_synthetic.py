@@ -114,7 +114,7 @@ def test_a_copy_differs_from_its_image_in_its_mask_alone_and_its_kind_is_known(
     originals = [image for batch in data.fit_dataloader() for image in batch["image"]]
     loader = data.synthetic("fit", copies=2, kinds=["spot", "scar"])
     assert isinstance(loader.dataset, Items)
-    assert {sample.defect for held in loader.dataset.samples for sample in held} == {"spot", "scar"}
+    assert {sample.defect for part in loader.dataset.parts for sample in part.samples} == {"spot", "scar"}
     copies = [row for batch in loader for row in zip(batch["image"], batch["mask"], strict=True)]
     for place, (image, mask) in enumerate(copies):
         changed = (image != originals[place // 2]).any(0)

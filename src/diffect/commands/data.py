@@ -23,7 +23,7 @@ def run(cfg: DictConfig) -> None:
     module = instantiate(cfg.data, batch_size=1)
     module.setup()
     held = module.describe()["categories"]
-    stores = dict(zip(module.categories, module.stores, strict=True))
+    stores = dict(zip(module.categories, (part.store for part in module.parts), strict=True))
     audited = module.audit()
     print(_table([_contents(category, counts, stores[category]) for category, counts in held.items()]))
     print(f"\nsplits (data.seed={module.seed}):")

@@ -1,6 +1,7 @@
 """Batches of items, and which items make a training batch."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -17,53 +18,59 @@ Extract = Callable[[Tensor], Tensor]
 Batch = dict[str, Tensor]
 
 
-class Items(Dataset[Batch]):
-    """Rows of image stores, fetched a batch at a time; `lean` leaves only raw, label and key."""
+@dataclass(frozen=True)
+class Part:
+    """Images of one category, its own, or others made from them or brought in: what rows of a split point into.
 
-    def __init__(
-        self,
-        rows: list[tuple[int, int]],
-        stores: list[ImageStore],
-        samples: list[list[Sample]],
-        raw: list[NDArray[np.float32]] | Extract,
-        lean: bool,
-    ) -> None:
-        self.rows, self.stores, self.samples, self.raw, self.lean = rows, stores, samples, raw, lean
+    `label` is the category's position. `raw` is what batches hold of the images: features (N, C, h, w), one row per
+    image, or a function that makes them.
+    """
+
+    label: int
+    store: ImageStore
+    samples: list[Sample]
+    raw: NDArray[np.float32] | Extract
+
+
+class Items(Dataset[Batch]):
+    """Rows (part, row) of parts, fetched a batch at a time; `lean` leaves only raw, label and key."""
+
+    def __init__(self, rows: Sequence[tuple[int, int]], parts: Sequence[Part], lean: bool) -> None:
+        self.rows, self.parts, self.lean = rows, parts, lean
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitems__(self, positions: list[int]) -> Batch:
         """The batch of these positions, as `DataLoader` asks for it; nothing in it depends on its company."""
-        picked = [self.rows[position] for position in positions]
-        image = None
-        if not self.lean or callable(self.raw):
-            image = torch.cat([images(self.stores[c], np.array([row])) for c, row in picked])
-        if callable(self.raw):
-            assert image is not None
-            with torch.no_grad():
-                raw = self.raw(image)
-        else:
-            raw = torch.from_numpy(np.stack([self.raw[c][row] for c, row in picked]))
+        picked = [(self.parts[part], row) for part, row in (self.rows[position] for position in positions)]
         batch = {
-            "raw": raw,  # (B, C, h, w)
-            "label": torch.tensor([c for c, _ in picked]),
-            "key": torch.tensor([int(self.stores[c].keys[row]) for c, row in picked]),
+            "raw": torch.cat([_raw(part, row) for part, row in picked]),  # (B, C, h, w)
+            "label": torch.tensor([part.label for part, _ in picked]),
+            "key": torch.tensor([int(part.store.keys[row]) for part, row in picked]),
         }
         if self.lean:
             return batch
-        assert image is not None
+        image = torch.cat([images(part.store, np.array([row])) for part, row in picked])
         canvas = image.shape[-2], image.shape[-1]
-        masks = np.stack([self.stores[c].masks[row] for c, row in picked])
-        boxes = [self.stores[c].valid_boxes[row].tolist() for c, row in picked]
+        masks = np.stack([part.store.masks[row] for part, row in picked])
+        boxes = [part.store.valid_boxes[row].tolist() for part, row in picked]
         return batch | {
             "image": image,  # (B, 3, H, W)
             "mask": torch.from_numpy(masks).bool(),  # (B, H, W)
             "valid": torch.from_numpy(inside(canvas, boxes)),  # (B, H, W)
-            "anomalous": torch.tensor([self.samples[c][row].anomalous for c, row in picked]),
-            "has_mask": torch.tensor([bool(self.stores[c].has_mask[row]) for c, row in picked]),
+            "anomalous": torch.tensor([part.samples[row].anomalous for part, row in picked]),
+            "has_mask": torch.tensor([bool(part.store.has_mask[row]) for part, row in picked]),
             "index": torch.tensor([row for _, row in picked]),
         }
+
+
+def _raw(part: Part, row: int) -> Tensor:
+    """What the batch holds of one image, (1, C, h, w)."""
+    if not callable(part.raw):
+        return torch.from_numpy(np.array(part.raw[row : row + 1]))
+    with torch.no_grad():
+        return part.raw(images(part.store, np.array([row])))
 
 
 class Batches(Sampler[list[int]]):

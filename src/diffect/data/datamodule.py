@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Sampler
 
 from diffect.data import audit, decode, splits
-from diffect.data.batches import Batch, Batches, Extract, Items, as_is, images
+from diffect.data.batches import Batch, Batches, Extract, Items, Part, as_is, images
 from diffect.data.cache import ImageStore, cache_root, logger, npy_writer, open_npy, progress
 from diffect.data.canvas import choose_canvas
 from diffect.data.imagined import Recipe, open_imagined
@@ -75,12 +76,11 @@ class DataModule(pl.LightningDataModule):
         )
         self.seed, self.workers = seed, workers
         self.cache = cache_root() if cache is None else Path(cache).expanduser()
-        self.stores: list[ImageStore] = []
-        self.splits: dict[str, list[tuple[int, int]]] = {}
+        self.parts: list[Part] = []  # the categories' own images, then others made from them or brought in
+        self.splits: dict[str, list[tuple[int, int]]] = {}  # rows of parts
+        self.dropped: dict[str, list[tuple[int, int]]] = {}  # rows that once were in them
         self._categories: list[str] | None = None
-        self._samples: list[list[Sample]] = []
         self._attached: tuple[str, Extract] | None = None
-        self._raw: list[NDArray[np.float32]] | Extract | None = None
 
     @property
     def categories(self) -> list[str]:
@@ -91,7 +91,7 @@ class DataModule(pl.LightningDataModule):
 
     def setup(self, stage: str | None = None) -> None:
         """Scans, checks, decodes (or maps what was decoded before) and cuts the splits; once."""
-        if self.stores:
+        if self.parts:
             return
         self._check()
         samples = [self.source.samples(category) for category in self.categories]
@@ -117,8 +117,11 @@ class DataModule(pl.LightningDataModule):
             )
         sizes = (decode.size_of(sample.path) for held in samples for sample in held if sample.split == "train")
         canvas = choose_canvas(sizes, self.size, self.aspect, self.max_aspect)
-        stores = [ImageStore.open(held, canvas, self.aspect, self.cache) for held in samples]
-        self._samples, self.splits, self.stores = samples, parts, stores
+        self.parts = [
+            Part(index, ImageStore.open(held, canvas, self.aspect, self.cache), held, _unattached)
+            for index, held in enumerate(samples)
+        ]
+        self.splits = parts
 
     def _check(self) -> None:
         for name, low in (
@@ -134,7 +137,7 @@ class DataModule(pl.LightningDataModule):
     def canvas(self) -> tuple[int, int]:
         """Height and width of all images, found from the training images."""
         self.setup()
-        _, height, width, _ = self.stores[0].images.shape
+        _, height, width, _ = self.parts[0].store.images.shape
         return height, width
 
     def attach(self, identity: str, extract: Extract) -> None:
@@ -146,17 +149,15 @@ class DataModule(pl.LightningDataModule):
         """
         self.setup()
         self._attached = identity, extract
-        self._raw = self._raw_of(self.stores)
+        self.parts = [self._with_raw(part) for part in self.parts]
 
-    def _raw_of(self, stores: list[ImageStore]) -> list[NDArray[np.float32]] | Extract:
-        """What `raw` is of the images of these stores, one for each category."""
+    def _with_raw(self, part: Part) -> Part:
+        """The part, with what was attached: the features of all its images, or the extractor itself."""
         if self._attached is None:
             raise ValueError("DataModule.attach must be called before its loaders are asked for")
         identity, extract = self._attached
-        if not identity:
-            return extract
-        held = zip(self.categories, stores, strict=True)
-        return [self._features(category, store, identity, extract) for category, store in held]
+        category = self.categories[part.label]
+        return replace(part, raw=self._features(category, part.store, identity, extract) if identity else extract)
 
     def _features(self, category: str, store: ImageStore, identity: str, extract: Extract) -> NDArray[np.float32]:
         key = hashlib.sha256(json.dumps([identity, store.key]).encode()).hexdigest()[:16]
@@ -192,14 +193,28 @@ class DataModule(pl.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """`batches_per_epoch` batches; which images they hold depends on (seed, epoch, step) alone."""
-        rows = self.splits["fit"]
-        groups = [[i for i, (c, _) in enumerate(rows) if c == index] for index in range(len(self.categories))]
+        labels = [self.parts[part].label for part, _ in self.splits["fit"]]
+        groups = [[i for i, label in enumerate(labels) if label == index] for index in range(len(self.categories))]
         batches = Batches(groups, self.batch_size, self.batches_per_epoch, self.seed, self._epoch)
         return self._loader("fit", lean=True, batch_sampler=batches)
 
     def fit_dataloader(self) -> DataLoader[Batch]:
         """The fit set once, in order."""
         return self._loader("fit")
+
+    def normal_dataloader(
+        self, split: Literal["fit", "selection"], positions: Sequence[int] | None = None
+    ) -> DataLoader[Batch]:
+        """A split of normal images, or those of its images that stand at these positions, in order."""
+        rows = self.splits[split]
+        return self._loads(rows if positions is None else [rows[position] for position in positions])
+
+    def drop(self, split: Literal["fit", "selection"], positions: Iterable[int]) -> None:
+        """Leave the images at these positions out of a split from now on; `describe` tells how many."""
+        gone = set(positions)
+        rows = self.splits[split]
+        self.dropped.setdefault(split, []).extend(rows[position] for position in sorted(gone))
+        self.splits[split] = [row for position, row in enumerate(rows) if position not in gone]
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """The selection set, in order."""
@@ -224,14 +239,18 @@ class DataModule(pl.LightningDataModule):
             raise ValueError(f"synthetic defects were asked for on {part!r}; allowed: fit, selection")
         self.setup()
         recipe = Recipe(copies, tuple(kinds), seed)
-        stores, samples = [], []
-        for index, (store, held) in enumerate(zip(self.stores, self._samples, strict=True)):
-            rows = [row for c, row in self.splits[part] if c == index]
-            imagined, defective = open_imagined(store, held, rows, recipe, self.cache)
-            stores.append(imagined)
-            samples.append(defective)
-        places = [(index, place) for index, held in enumerate(samples) for place in range(len(held))]
-        return self._loads(Items(places, stores, samples, self._raw_of(stores), lean=False))
+        held: dict[int, list[int]] = {}
+        for place, row in self.splits[part]:
+            held.setdefault(place, []).append(row)
+        made = []
+        for place, rows in held.items():
+            origin = self.parts[place]
+            imagined, defective = open_imagined(origin.store, origin.samples, rows, recipe, self.cache)
+            made.append(self._with_raw(Part(origin.label, imagined, defective, _unattached)))
+        where = {place: index for index, place in enumerate(held)}
+        first = {(place, row): copies * i for place, rows in held.items() for i, row in enumerate(rows)}
+        places = [(where[at[0]], first[at] + copy) for at in self.splits[part] for copy in range(copies)]
+        return self._loads(places, parts=made)
 
     def _epoch(self) -> int:
         return 0 if self.trainer is None else self.trainer.current_epoch
@@ -239,11 +258,19 @@ class DataModule(pl.LightningDataModule):
     def _loader(
         self, split: str, lean: bool = False, batch_sampler: Sampler[list[int]] | None = None
     ) -> DataLoader[Batch]:
-        if self._raw is None:
-            raise ValueError("DataModule.attach must be called before its loaders are asked for")
-        return self._loads(Items(self.splits[split], self.stores, self._samples, self._raw, lean), batch_sampler)
+        return self._loads(self.splits[split], lean=lean, batch_sampler=batch_sampler)
 
-    def _loads(self, items: Items, batch_sampler: Sampler[list[int]] | None = None) -> DataLoader[Batch]:
+    def _loads(
+        self,
+        rows: Sequence[tuple[int, int]],
+        parts: Sequence[Part] | None = None,
+        lean: bool = False,
+        batch_sampler: Sampler[list[int]] | None = None,
+    ) -> DataLoader[Batch]:
+        """A loader of rows of parts, the module's own if none are given."""
+        if self._attached is None:
+            raise ValueError("DataModule.attach must be called before its loaders are asked for")
+        items = Items(rows, self.parts if parts is None else parts, lean)
         settings: dict[str, Any] = {
             "num_workers": self.workers,
             "collate_fn": as_is,
@@ -254,9 +281,9 @@ class DataModule(pl.LightningDataModule):
             return DataLoader(items, batch_sampler=batch_sampler, **settings)
         return DataLoader(items, batch_size=self.eval_batch_size, shuffle=False, **settings)
 
-    def sample(self, category_index: int, row: int) -> Sample:
-        """The sample behind (label, index) of an item."""
-        return self._samples[category_index][row]
+    def sample(self, part: int, row: int) -> Sample:
+        """The sample behind a row of a split; a category's position is that of its own part."""
+        return self.parts[part].samples[row]
 
     def fingerprint(self) -> str:
         """Hex SHA-256 over the categories' names and fingerprints; needs no `setup`, decodes nothing."""
@@ -266,8 +293,8 @@ class DataModule(pl.LightningDataModule):
     def audit(self) -> dict[str, dict[str, Any]]:
         """Per category: images shared between train and test, and what trivial statistics alone achieve."""
         self.setup()
-        held = zip(self.categories, self._samples, self.stores, strict=True)
-        return {category: audit.audit(samples, store) for category, samples, store in held}
+        own = zip(self.categories, self.parts, strict=False)
+        return {category: audit.audit(part.samples, part.store) for category, part in own}
 
     def describe(self) -> dict[str, Any]:
         """What the data is, for the record: the rule of the splits in words, and counts per category."""
@@ -286,8 +313,9 @@ class DataModule(pl.LightningDataModule):
         }
 
     def _counts(self, index: int) -> dict[str, Any]:
-        samples, store = self._samples[index], self.stores[index]
-        counts = {name: sum(c == index for c, _ in rows) for name, rows in self.splits.items()}
+        samples, store = self.parts[index].samples, self.parts[index].store
+        counts = {name: self._count(index, rows) for name, rows in self.splits.items()}
+        dropped = {name: self._count(index, rows) for name, rows in self.dropped.items()}
         test: dict[str, int] = {}
         for sample in samples:
             if sample.split == "test":
@@ -295,11 +323,19 @@ class DataModule(pl.LightningDataModule):
         return {
             "train": sum(sample.split == "train" for sample in samples),
             **counts,
+            **({"dropped": dropped} if dropped else {}),
             "defects": test,
             "masks": sum(sample.mask is not None for sample in samples),
             "grey_bits": decode.grey_bits([sample.path for sample in samples if sample.split == "train"]),
             "notes": _notes(samples, store),
         }
+
+    def _count(self, label: int, rows: Sequence[tuple[int, int]]) -> int:
+        return sum(self.parts[part].label == label for part, _ in rows)
+
+
+def _unattached(_: torch.Tensor) -> torch.Tensor:
+    raise ValueError("DataModule.attach must be called before its loaders are asked for")
 
 
 def _notes(samples: list[Sample], store: ImageStore) -> list[str]:

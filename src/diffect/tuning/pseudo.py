@@ -40,7 +40,7 @@ class Sheet:
         batches = [*normals, *copies]
         masks, valid = (torch.cat([batch[name] for batch in batches]).numpy() for name in ("mask", "valid"))
         count = len(masks) // (1 + each)
-        kinds = [""] * count + [items.samples[c][row].defect for c, row in items.rows]
+        kinds = [""] * count + [items.parts[part].samples[row].defect for part, row in items.rows]
         return cls(masks, valid, np.append(np.arange(count), np.arange(count).repeat(each)), np.array(kinds))
 
     @property
