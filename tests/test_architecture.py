@@ -23,7 +23,7 @@ FLOORS = (  # from the ground up; what stands on one floor does not import each 
     {"levels"},
     {"detector"},
     {"assembly", "fitting", "panel", "gallery", "account"},
-    {"run"},
+    {"run", "explaining"},
     {"tuning"},
     {"commands"},
     {"launching"},

@@ -30,7 +30,7 @@ def places_by_level(scorer: Any, components: int) -> dict[float, list[int]]:
 class Origin:
     """Where a component comes from; None where it comes from all noise levels, or from the whole pyramid.
 
-    `pyramid` counts the representation's levels from 0, in the order of its channels, the finest first.
+    `pyramid` counts the representation's levels from 0, in the order of its channels.
     """
 
     log_snr: float | None = None

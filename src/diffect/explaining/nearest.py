@@ -1,0 +1,149 @@
+"""The normal training patches that come nearest to a place of an image, and where they come from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from omegaconf import DictConfig
+from torch import Tensor
+
+from diffect import assembly
+from diffect.data import decode
+from diffect.data.datamodule import DataModule
+from diffect.explaining.regions import Box, Fitting
+from diffect.representations import Representation
+
+Cells = tuple[int, int, int]  # top row, left column and side of a square of grid cells
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """A patch of a training image: its distance, its box in the photograph, the fitted image and its cells."""
+
+    name: str  # CATEGORY/NAME of the image
+    distance: float
+    box: Box
+    image: NDArray[np.uint8]  # (H, W, 3)
+    cells: Cells
+
+
+@dataclass(frozen=True)
+class Neighbourhood:
+    """The nearest patch in each of the nearest images, nearest first; the nearest at the same place of any image, or
+    None without an image; and how many images were searched.
+    """
+
+    anywhere: list[Neighbour]
+    here: Neighbour | None
+    searched: int
+
+
+_Found = tuple[float, int, int]  # distance, position of the image among the fit images, place in its grid
+
+
+@dataclass
+class _Search:
+    """What has come nearest to one patch so far; `at` is its own place."""
+
+    count: int
+    at: int
+    anywhere: list[_Found] = field(default_factory=list)
+    here: _Found | None = None
+    seen: int = 0
+
+    def add(self, values: Tensor, rows: list[int], start: int) -> None:
+        """Count in distances (B, P) to all places of images, of which `rows` may be taken."""
+        nearest, places = (part.tolist() for part in values.min(1))
+        same = values[:, self.at].tolist()
+        self.anywhere = sorted([*self.anywhere, *((nearest[row], start + row, places[row]) for row in rows)])
+        del self.anywhere[self.count :]
+        met = [(same[row], start + row, self.at) for row in rows]
+        self.here = min([*met, self.here] if self.here else met, default=None)
+        self.seen += len(rows)
+
+
+def cells_at(peak: tuple[int, int], canvas: tuple[int, int], grid: tuple[int, int]) -> Cells:
+    """The patch that is compared: the cell in which a pixel lies.
+
+    Where cells are pixels, one says nothing: then a square around it, a sixteenth of the short side, inside the grid.
+    """
+    row, column = (place * cells // size for place, cells, size in zip(peak, grid, canvas, strict=True))
+    side = max(1, min(grid) // 16) if grid == canvas else 1
+    top, left = (min(max(at - side // 2, 0), cells - side) for at, cells in zip((row, column), grid, strict=True))
+    return top, left, side
+
+
+def distances(patches: Tensor, x0: Tensor) -> Tensor:
+    """Root mean squares of differences, (Q, B, h', w'), of patches (Q, C, k, k) to all those of x0 (B, C, h, w)."""
+    near = F.conv2d(x0, patches).movedim(1, 0)  # (Q, B, h', w'): the inner products
+    energy = F.conv2d(x0.square().sum(1, keepdim=True), torch.ones_like(patches[:1, :1]))[:, 0]  # (B, h', w')
+    squares = patches.square().flatten(1).sum(1).view(-1, 1, 1, 1) + energy - 2 * near
+    return (squares / patches[0].numel()).clamp(min=0).sqrt()
+
+
+class NormalImages:
+    """The images that a run was fitted on, with their features."""
+
+    def __init__(self, data: DataModule, representation: Representation) -> None:
+        self.data, self.representation = data, representation
+
+    @classmethod
+    def open(cls, trained: DictConfig, fingerprint: str) -> NormalImages:
+        """Those of a run by its config; ValueError where they are gone, or are others than it was trained on."""
+        data: DataModule = assembly.open_data(trained)
+        if data.fingerprint() != fingerprint:
+            raise ValueError("the images there are no longer those that the run was trained on")
+        return cls(data, assembly.attach_features(trained, data))
+
+    @torch.no_grad()
+    def nearest(
+        self, x0: Tensor, cells: Sequence[Cells], labels: Sequence[int | None], count: int
+    ) -> list[Neighbourhood]:
+        """What comes nearest to the patch at its cells, for each image of x0 (B, C, h, w).
+
+        Only images of its category count, of `labels`, or all for None. Distances are root mean squares over channels,
+        in standard deviations of x0.
+        """
+        side = cells[0][2]
+        patches = [one[:, top : top + side, left : left + side] for one, (top, left, _) in zip(x0, cells, strict=True)]
+        queries = torch.stack(patches)
+        columns = x0.shape[-1] - side + 1
+        here = [top * columns + left for top, left, _ in cells]
+        found: list[_Search] = [_Search(count, at) for at in here]
+        start = 0
+        for batch in self.data.fit_dataloader():
+            known = self.representation.encode(batch["raw"].to(x0.device))
+            own = batch["label"].tolist()
+            for search, label, row in zip(found, labels, distances(queries, known).flatten(2), strict=True):
+                search.add(row.cpu(), [place for place, of in enumerate(own) if label in (None, of)], start)
+            start += len(own)
+        grid = int(x0.shape[2]), int(x0.shape[3])
+        made = []
+        for search in found:
+            anywhere = [self._neighbour(one, columns, side, grid) for one in search.anywhere]
+            same = None if search.here is None else self._neighbour(search.here, columns, side, grid)
+            made.append(Neighbourhood(anywhere, same, search.seen))
+        return made
+
+    def _neighbour(self, found: _Found, columns: int, side: int, grid: Sequence[int]) -> Neighbour:
+        distance, position, place = found
+        batch = self.data.fit_dataloader().dataset.__getitems__([position])  # type: ignore[attr-defined]
+        image, valid = batch["image"][0].permute(1, 2, 0).numpy(), batch["valid"][0].numpy()
+        sample = self.data.sample(*self.data.splits["fit"][position])
+        rows, across = np.flatnonzero(valid.any(1)), np.flatnonzero(valid.any(0))
+        inner = int(rows[0]), int(across[0]), len(rows), len(across)
+        cells = (*divmod(place, columns), side)
+        box = Fitting(inner, *decode.size_of(sample.path)).out(*edges(cells, image.shape[:2], grid))
+        return Neighbour(f"{sample.category}/{sample.name}", distance, box, image, cells)
+
+
+def edges(cells: Cells, canvas: Sequence[int], grid: Sequence[int]) -> tuple[float, float, float, float]:
+    """Top, left, bottom and right of cells, in pixels of the canvas."""
+    top, left, side = cells
+    down, across = canvas[0] / grid[0], canvas[1] / grid[1]
+    return top * down, left * across, (top + side) * down, (left + side) * across
