@@ -1,0 +1,237 @@
+"""An explanation is right: regions and sizes by hand, nearest patches by brute force, shares that add up to the score.
+
+It is the same whatever else is scored with it, and the same bytes every time; what is missing is said.
+"""
+
+import json
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from diffect.__main__ import main
+from diffect.explaining.nearest import cells_at, distances, edges
+from diffect.explaining.regions import Fitting, check_scale, worst_region
+
+# Regions and sizes
+
+
+def blobs() -> np.ndarray:
+    values = np.zeros((20, 30), np.float32)
+    values[3:6, 4:8] = 5
+    values[4, 5] = 9
+    values[6, 8] = 5  # touches diagonally
+    values[12:18, 15:29] = 7  # larger, lower
+    return values
+
+
+def test_the_worst_region_hangs_together_with_the_highest_pixel() -> None:
+    values, valid = blobs(), np.ones((20, 30), dtype=bool)
+    found = worst_region(values, valid, outline=4.0)
+    assert found.outlined and found.peak == (4, 5) and found.mask.sum() == 13
+    higher = worst_region(values, valid, outline=8.0)
+    assert higher.mask.sum() == 1
+    for outline in (9.0, None):  # exactly at the threshold is not above it
+        quiet = worst_region(values, valid, outline)
+        assert not quiet.outlined and quiet.level == 4.5 and quiet.mask.sum() == 13
+
+
+def test_padding_is_in_no_region() -> None:
+    values, valid = blobs(), np.ones((20, 30), dtype=bool)
+    valid[:, :6] = False
+    values[0, 0] = 100
+    found = worst_region(values, valid, outline=4.0)
+    assert found.peak == (12, 15) and found.mask.sum() == 6 * 14
+
+
+def test_sizes_are_in_pixels_of_the_photograph() -> None:
+    # A photograph of 60 x 160 fitted as 15 x 40 into a canvas of 40 x 40, 12 rows of padding above.
+    fitting = Fitting((12, 0, 15, 40), 60, 160)
+    values = np.zeros((40, 40), np.float32)
+    values[14:17, 10:12] = 1
+    valid = np.zeros((40, 40), dtype=bool)
+    valid[fitting.valid] = True
+    found = worst_region(values, valid, outline=0.5)
+    assert found.area(fitting) == 6 * 16 and found.box(fitting) == (40, 8, 8, 12)
+    assert fitting.out(0, 0, 40, 40) == (0, 0, 160, 60)  # padding cut off
+
+
+@pytest.mark.parametrize("scale", [0, -1, float("nan"), float("inf"), True, "wide"])
+def test_a_scale_that_is_not_positive_is_refused(scale: Any) -> None:
+    with pytest.raises(ValueError, match=r"scale is .*; it must be a positive number of millimetres per pixel"):
+        check_scale(scale)
+
+
+# Nearest patches
+
+
+@pytest.mark.parametrize("side", [1, 3])
+def test_distances_equal_brute_force(side: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    x0 = 3 * torch.randn(4, 5, 6, 7, generator=generator)
+    patches = torch.cat([torch.randn(2, 5, side, side, generator=generator), x0[2:3, :, 1 : 1 + side, 2 : 2 + side]])
+    found = distances(patches, x0)
+    for query, image, y, x in product(range(3), range(4), range(7 - side), range(8 - side)):
+        expected = (patches[query] - x0[image, :, y : y + side, x : x + side]).square().mean().sqrt()
+        assert found[query, image, y, x].item() == pytest.approx(expected.item(), abs=3e-3)
+    assert found[2, 2].flatten().argmin().item() == 1 * (8 - side) + 2
+
+
+def test_a_peak_lies_in_its_cells_and_pixels_are_compared_in_squares() -> None:
+    for grid, side in (((8, 16), 1), ((64, 128), 4)):
+        for row, column in product((0, 31, 63), (0, 77, 127)):
+            cells = cells_at((row, column), (64, 128), grid)
+            top, left, bottom, right = edges(cells, (64, 128), grid)
+            assert top <= row < bottom <= 64 and left <= column < right <= 128 and cells[2] == side
+
+
+# The command
+
+SMALL = (
+    *("data=mvtec", "data.root=data", "data.size=64", "data.batch_size=4", "tracking.mode=offline"),
+    *("training.steps=2", "training.validate_every=1", "training.warmup=1", "seed=3"),
+    *("evaluation.replicates=5", "evaluation.latency_repeats=1", "panel=0", "gallery=0"),
+)
+KINDS = {
+    "features": (),
+    "learned": (
+        *("representation=pixels", "denoiser=conv", "denoiser.network.width=8", "denoiser.network.depth=1"),
+        *("scorer=reconstruction", "scorer.steps=2", "data.size=32"),
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two categories of tiles, 90 x 120: 23 normal ones each, three with a dark spot."""
+    root, rng = tmp_path_factory.mktemp("tiles"), np.random.default_rng(0)
+    for category, grey in (("dark", 90), ("light", 180)):
+        for name in (*(f"train/good/{i:02d}" for i in range(23)), "test/good/0", *(f"test/spot/{i}" for i in range(3))):
+            tile = rng.integers(grey - 20, grey + 20, (90, 120, 3), dtype=np.uint8)
+            if "spot" in name:
+                tile[30:50, 60:90] = 5
+            path = root / "data" / category / f"{name}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(tile).save(path)
+    return root
+
+
+def train(folder: Path, kind: str) -> Path:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert main(["train", *SMALL, *KINDS[kind], f"hydra.run.dir={folder / kind}"]) == 0
+    return folder / kind
+
+
+@pytest.fixture(scope="module")
+def trained(folder: Path) -> Path:
+    return train(folder, "features")
+
+
+@pytest.fixture(scope="module")
+def learned(folder: Path) -> Path:
+    return train(folder, "learned")
+
+
+def explain(run: Path, folder: Path, out: Path, *settings: str) -> dict[str, Any]:
+    """What is told of each image, by name."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert main(["score", f"run={run}", f"out={out}", "explain=true", "maps=false", *settings]) == 0
+    found = {path: json.loads(path.read_text()) for path in sorted((out / "explained").rglob("*.json"))}
+    assert all(path.with_suffix(".png").is_file() for path in found)
+    return {told["name"]: told for told in found.values()}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_image_is_explained_and_its_shares_add_up(
+    kind: str, folder: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    trained = request.getfixturevalue("trained" if kind == "features" else kind)
+    spots = folder / "data" / "light" / "test" / "spot"
+    told = explain(trained, folder, tmp_path, f"images={spots}", "category=light", "scale=0.5")
+    assert list(told) == ["0.png", "1.png", "2.png"]
+    for one in told.values():
+        for parts in (one["contributions"]["by_pyramid_level"], one["contributions"]["by_noise_level"]):
+            assert sum(parts.values()) == pytest.approx(one["score"], rel=1e-4)
+        listed = [part["value"] for part in one["contributions"]["by_component"]]
+        assert sum(listed) == pytest.approx(one["score"], rel=1e-4)
+        box, region = one["region"]["box_px"], one["region"]
+        assert region["area_px"] <= box["width"] * box["height"] and region["area_mm2"] == region["area_px"] / 4
+        assert box["left"] + box["width"] <= 120 and box["top"] + box["height"] <= 90
+        names = [near["image"] for near in one["nearest_normal"]]
+        assert len(set(names)) == 3 and all(name.startswith("light/train/good/") for name in names)
+        known = [near["distance"] for near in one["nearest_normal"]]
+        assert known == sorted(known) and known[0] <= one["normal_at_this_place"]["distance"]
+        assert one["reconstruction"] == (trained.name == "learned")
+    if trained.name == "features":  # where the spot is
+        left, top = told["0.png"]["map"]["peak_px"]
+        assert 50 < left < 100 and 20 < top < 60
+        assert len(told["0.png"]["contributions"]["by_pyramid_level"]) > 1
+        assert list(told["0.png"]["contributions"]["by_noise_level"]) == ["log-SNR -1", "log-SNR 3"]
+
+
+def test_an_explanation_depends_on_its_image_alone(trained: Path, folder: Path, tmp_path: Path) -> None:
+    spots = folder / "data" / "light" / "test" / "spot"
+    whole = explain(trained, folder, tmp_path / "all", f"images={spots}", "category=light")
+    alone = explain(trained, folder, tmp_path / "one", f"images={spots / '1.png'}", "category=light")["1.png"]
+    explain(trained, folder, tmp_path / "again", f"images={spots / '1.png'}", "category=light")
+    for path in (tmp_path / "one" / "explained").iterdir():
+        assert path.read_bytes() == (tmp_path / "again" / "explained" / path.name).read_bytes()
+    assert alone["region"]["box_px"] == whole["1.png"]["region"]["box_px"]
+    assert alone["score"] == pytest.approx(whole["1.png"]["score"], rel=1e-5)
+    images = [[near["image"] for near in one["nearest_normal"]] for one in (alone, whole["1.png"])]
+    assert images[0] == images[1]
+
+
+def test_class_blind_knows_no_threshold_and_searches_all_categories(
+    learned: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = explain(learned, folder, tmp_path, "category=none")
+    assert len(told) == 8 and "class-blind" in capsys.readouterr().out
+    for one in told.values():
+        assert one["category"] is None and one["threshold"] is None and one["flagged"] is None
+        assert "class-blind" in one["notes"][0] and one["normal_images_searched"] > 23
+
+
+def test_without_the_training_images_all_else_is_told(
+    trained: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    Image.open(folder / "data" / "dark" / "test" / "spot" / "0.png").save(images / "0.png")
+    (folder / "data").rename(folder / "gone")
+    try:
+        (one,) = explain(trained, folder, tmp_path / "out", f"images={images}", "category=dark").values()
+    finally:
+        (folder / "gone").rename(folder / "data")
+    assert one["nearest_normal"] is None and one["region"]["area_px"] > 0
+    assert any("no nearest normal patches: data.root" in note for note in one["notes"])
+    assert "no nearest normal patches: data.root" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("setting", "sentence"),
+    [
+        ("category=bolt", "category is bolt, which training never saw; it saw dark, light (or category=none"),
+        ("scale=-2", "scale is -2; it must be a positive number of millimetres per pixel"),
+        ("batch_size=0", "batch_size is 0; it must be 1 or more"),
+    ],
+)
+def test_bad_settings_are_refused_with_a_sentence(
+    setting: str, sentence: str, trained: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert main(["score", f"run={trained}", "explain=true", setting]) != 0
+    said = capsys.readouterr().err
+    assert sentence in said and "Traceback" not in said
+
+
+def test_several_categories_ask_which(trained: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["score", f"run={trained}", f"images={folder / 'data' / 'dark' / 'test'}"]) != 0
+    assert "category is not set; this run holds several, say which: dark, light" in capsys.readouterr().err
