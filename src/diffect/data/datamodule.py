@@ -7,16 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-import numpy as np
 import pytorch_lightning as pl
 import torch
-from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Sampler
 
 from diffect.data import audit, decode, splits
-from diffect.data.batches import Batch, Batches, Extract, Items, Part, as_is, images
-from diffect.data.cache import ImageStore, cache_root, logger, npy_writer, open_npy, progress
+from diffect.data.batches import Batch, Batches, Extract, Items, Part, as_is
+from diffect.data.cache import ImageStore, cache_root
 from diffect.data.canvas import choose_canvas
+from diffect.data.describing import describe_category
+from diffect.data.features import open_features
 from diffect.data.imagined import Recipe, open_imagined
 from diffect.data.layout import choose_categories
 from diffect.data.mvtec import Sample
@@ -156,40 +156,12 @@ class DataModule(pl.LightningDataModule):
         if self._attached is None:
             raise ValueError("DataModule.attach must be called before its loaders are asked for")
         identity, extract = self._attached
+        if not identity:
+            return replace(part, raw=extract)
         category = self.categories[part.label]
-        return replace(part, raw=self._features(category, part.store, identity, extract) if identity else extract)
-
-    def _features(self, category: str, store: ImageStore, identity: str, extract: Extract) -> NDArray[np.float32]:
-        key = hashlib.sha256(json.dumps([identity, store.key]).encode()).hexdigest()[:16]
-        path = self.cache / "features" / f"{category}-{key}.npy"
-        count = len(store.images)
-        try:
-            return open_npy(path, np.float32, (count, None, None, None))
-        except FileNotFoundError:
-            pass
-        except (ValueError, OSError) as error:
-            logger.warning("the feature cache %s is broken (%s); it is built again", path, error)
-        first = self._extract(store, 0, extract)
-        starts = range(0, count, self.eval_batch_size)
-        with (
-            npy_writer(path, np.float32, (count, *first.shape[1:])) as write,
-            progress(None, f"features of {category}", count) as bar,
-        ):
-            for start in starts:
-                features = first if start == 0 else self._extract(store, start, extract)
-                write(features)
-                bar.update(len(features))
-        return open_npy(path, np.float32, (count, *first.shape[1:]))
-
-    @torch.no_grad()
-    def _extract(self, store: ImageStore, start: int, extract: Extract) -> NDArray[np.float32]:
-        """Features of one batch, the last filled up: kernels may round otherwise for another batch size."""
-        rows = np.arange(start, min(start + self.eval_batch_size, len(store.images)))
-        filled = np.resize(rows, self.eval_batch_size)
-        features = extract(images(store, filled)).float().cpu().numpy()[: len(rows)]
-        if features.ndim != 4 or len(features) != len(rows):
-            raise ValueError(f"an extractor must give (B, C, h, w) features, it gave {features.shape}")
-        return features
+        return replace(
+            part, raw=open_features(part.store, category, identity, extract, self.eval_batch_size, self.cache)
+        )
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """`batches_per_epoch` batches; which images they hold depends on (seed, epoch, step) alone."""
@@ -309,47 +281,12 @@ class DataModule(pl.LightningDataModule):
             "size": self.size,
             "aspect": self.aspect,
             "canvas": list(self.canvas),  # height, width
-            "categories": {category: self._counts(index) for index, category in enumerate(self.categories)},
+            "categories": {
+                category: describe_category(index, self.parts, self.splits, self.dropped)
+                for index, category in enumerate(self.categories)
+            },
         }
-
-    def _counts(self, index: int) -> dict[str, Any]:
-        samples, store = self.parts[index].samples, self.parts[index].store
-        counts = {name: self._count(index, rows) for name, rows in self.splits.items()}
-        dropped = {name: self._count(index, rows) for name, rows in self.dropped.items()}
-        test: dict[str, int] = {}
-        for sample in samples:
-            if sample.split == "test":
-                test[sample.defect] = test.get(sample.defect, 0) + 1
-        return {
-            "train": sum(sample.split == "train" for sample in samples),
-            **counts,
-            **({"dropped": dropped} if dropped else {}),
-            "defects": test,
-            "masks": sum(sample.mask is not None for sample in samples),
-            "grey_bits": decode.grey_bits([sample.path for sample in samples if sample.split == "train"]),
-            "notes": _notes(samples, store),
-        }
-
-    def _count(self, label: int, rows: Sequence[tuple[int, int]]) -> int:
-        return sum(self.parts[part].label == label for part, _ in rows)
 
 
 def _unattached(_: torch.Tensor) -> torch.Tensor:
     raise ValueError("DataModule.attach must be called before its loaders are asked for")
-
-
-def _notes(samples: list[Sample], store: ImageStore) -> list[str]:
-    """What a reader of the record should know about a category."""
-    notes = []
-    defective = [row for row, sample in enumerate(samples) if sample.anomalous]
-    if not defective:
-        notes.append("no defective test images: no detection metrics")
-    if all(sample.anomalous for sample in samples if sample.split == "test"):
-        notes.append("no normal test images: no detection metrics")
-    unmasked = sum(not store.has_mask[row] for row in defective)
-    if unmasked:
-        notes.append(f"{unmasked} defective images have no mask: image metrics only")
-    empty = sum(bool(store.has_mask[row]) and not store.masks[row].any() for row in defective)
-    if empty:
-        notes.append(f"{empty} defective images have no masked pixel left at this size")
-    return notes

@@ -1,0 +1,53 @@
+"""What the record says about a category: how many images there are, of what kind, and what to know about them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from diffect.data import decode
+from diffect.data.batches import Part
+from diffect.data.cache import ImageStore
+from diffect.data.mvtec import Sample
+
+Rows = Sequence[tuple[int, int]]
+
+
+def describe_category(
+    label: int, parts: Sequence[Part], splits: Mapping[str, Rows], dropped: Mapping[str, Rows]
+) -> dict[str, Any]:
+    """Counts of one category's images: in its folder, in each split, dropped from them, by defect; and notes."""
+    samples, store = parts[label].samples, parts[label].store
+    gone = {name: _count(label, parts, rows) for name, rows in dropped.items()}
+    test: dict[str, int] = {}
+    for sample in samples:
+        if sample.split == "test":
+            test[sample.defect] = test.get(sample.defect, 0) + 1
+    return {
+        "train": sum(sample.split == "train" for sample in samples),
+        **{name: _count(label, parts, rows) for name, rows in splits.items()},
+        **({"dropped": gone} if gone else {}),
+        "defects": test,
+        "masks": sum(sample.mask is not None for sample in samples),
+        "grey_bits": decode.grey_bits([sample.path for sample in samples if sample.split == "train"]),
+        "notes": _notes(samples, store),
+    }
+
+
+def _count(label: int, parts: Sequence[Part], rows: Rows) -> int:
+    return sum(parts[part].label == label for part, _ in rows)
+
+
+def _notes(samples: list[Sample], store: ImageStore) -> list[str]:
+    """What a reader of the record should know about a category."""
+    notes = []
+    defective = [row for row, sample in enumerate(samples) if sample.anomalous]
+    if not defective:
+        notes.append("no defective test images: no detection metrics")
+    if all(sample.anomalous for sample in samples if sample.split == "test"):
+        notes.append("no normal test images: no detection metrics")
+    unmasked = sum(not store.has_mask[row] for row in defective)
+    if unmasked:
+        notes.append(f"{unmasked} defective images have no mask: image metrics only")
+    empty = sum(bool(store.has_mask[row]) and not store.masks[row].any() for row in defective)
+    if empty:
+        notes.append(f"{empty} defective images have no masked pixel left at this size")
+    return notes
