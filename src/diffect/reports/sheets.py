@@ -14,7 +14,7 @@ from diffect.runs.table import Run
 
 # The columns of the summary, and what the field quotes as its reference for three of them.
 COLUMNS = (
-    *("image_auroc", "image_tpr_at_5fpr", "pixel_auroc", "pixel_aupro_30"),
+    *("image_auroc", "image_tpr_at_5fpr", "pixel_auroc", "pixel_aupro_30", "pixel_peak_hit"),
     *("conformal_fpr", "conformal_tpr", "latency_ms"),
 )
 BY_CATEGORY = COLUMNS[:-1]  # an image takes as long whatever it shows
