@@ -24,6 +24,7 @@ _BARS = "#37568c"
 _LEFT, _RIGHT = 0.045, 0.975
 _CONTEXT = 0.28  # side of a shown patch, in short sides of the canvas
 _SIZE = (10.4, 9.2)  # inches
+_LONG = 2.7  # width by height from which images are larger one above the other
 _DPI = 110
 
 
@@ -67,7 +68,7 @@ def _upper(figure: Any, one: Explanation) -> None:
     """Photograph, map and, where there is one, reconstruction, side by side or one above the other."""
     height, width = one.photograph.shape[:2]
     count = 2 + (one.rebuilt is not None)
-    shape = (count, 1) if width > 2 * height else (1, count)
+    shape = (count, 1) if width > _LONG * height else (1, count)
     room = {"left": _LEFT, "right": _RIGHT, "bottom": 0.06, "top": 0.93, "wspace": 0.1, "hspace": 0.35}
     axes = figure.subplots(*shape, squeeze=False, gridspec_kw=room).flat
     extent = (0, width, height, 0)
