@@ -203,7 +203,11 @@ def test_every_data_choice_opens(tmp_path: Path) -> None:
         for number in range(count):
             image = Image.effect_noise((24, 20), 20 + 3 * number).convert("RGB")
             image.save(tmp_path / path / f"{number:03d}.png")
-    given = {"mvtec": [f"data.root={tmp_path}"], "textures": ["data.category=grass", "data.source.size=64"]}
+    given = {
+        "mvtec": [f"data.root={tmp_path}"],
+        "textures": ["data.category=grass", "data.source.size=64"],
+        "joined": [f"data.root={tmp_path}", "data.category=[bottle,grass]", "data.source.sources.textures.size=64"],
+    }
     assert set(given) == {choice for group, choice in CHOICES if group == "data"}
     for choice, overrides in given.items():
         data = instantiate(train(f"data={choice}", *overrides, "data.size=32", "data.batch_size=2").data)

@@ -26,6 +26,8 @@ IRRELEVANT = (
     "data.cache",
     "data.source.root",
     "data.source.cache",
+    "data.source.sources.folder.root",
+    "data.source.sources.textures.cache",
     "trainer.logger",
     "trainer.enable_progress_bar",
     "trainer.enable_model_summary",

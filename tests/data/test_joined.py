@@ -1,0 +1,91 @@
+"""Categories of several sources in one run: each as its source gives it, under a name of its own."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from diffect.__main__ import main
+from diffect.data.joined import Joined
+from diffect.data.mvtec import Folder
+from diffect.data.textures import Textures
+from diffect.runs import signature
+
+Make = Callable[..., Path]
+CONF = Path(__file__).parents[2] / "conf"
+
+
+def composed(root: Path, *overrides: str) -> DictConfig:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose("train", ["data=joined", f"data.root={root}", "data.size=64", *overrides])
+
+
+def test_every_category_is_as_its_source_gives_it(make: Make, tmp_path: Path) -> None:
+    folder, textures = Folder(make("bolt", "nut")), Textures(size=64, train=4, good=1, defective=1, cache=tmp_path)
+    joined = Joined({"textures": textures, "folder": folder})
+    assert joined.categories() == ["bolt", "brick", "grass", "gravel", "nut"]
+    for source in (folder, textures):
+        for category in source.categories():
+            assert joined.samples(category) == source.samples(category)
+            assert joined.fingerprint(category) == source.fingerprint(category)
+
+
+def test_a_name_means_one_category(make: Make, tmp_path: Path) -> None:
+    joined = Joined({"textures": Textures(cache=tmp_path), "folder": Folder(make("bolt", "grass"))})
+    for call in (joined.categories, lambda: joined.samples("bolt"), lambda: joined.fingerprint("bolt")):
+        with pytest.raises(ValueError, match=r"sources textures and folder .* both have a category grass") as caught:
+            call()
+        assert "\n" not in str(caught.value)
+
+
+def test_what_is_not_there_is_said(make: Make) -> None:
+    joined = Joined({"one": Folder(make("bolt", "nut"))})
+    with pytest.raises(ValueError, match=r"data\.category=nuts is not in one: did you mean nut\? It holds bolt, nut"):
+        joined.samples("nuts")
+    with pytest.raises(ValueError, match=r"data\.source\.sources is empty"):
+        Joined({}).categories()
+
+
+def test_one_module_trains_on_all_of_them(make: Make, tmp_path: Path) -> None:
+    cfg = composed(make("bolt"), f"data.cache={tmp_path / 'cache'}", "data.category=[grass,bolt]", "data.batch_size=4")
+    data = instantiate(cfg.data)
+    data.attach("", lambda images: images.float())
+    assert data.categories == ["grass", "bolt"]
+    assert [sorted(b["label"].tolist()) for b in data.train_dataloader()] == [[0, 0, 1, 1]] * 50
+    told = data.describe()["categories"]
+    assert (told["grass"]["train"], told["bolt"]["train"]) == (96, 10) and set(data.audit()) == {"grass", "bolt"}
+
+
+def test_not_where_the_data_lies_names_a_run_but_what_it_is(make: Make, tmp_path: Path) -> None:
+    root = make("bolt")
+    named = signature.of(composed(root))
+    moved = root.rename(tmp_path / "moved")
+    assert signature.of(composed(moved, f"data.cache={tmp_path / 'cache'}")) == named
+    (moved / "bolt/train/good/000.png").unlink()
+    assert signature.of(composed(moved)) != named
+
+
+def test_the_command_describes_them_together(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DIFFECT_CACHE", str(tmp_path / "cache"))
+    root = make("bolt")
+    assert main(["data", "data=joined", f"data.root={root}", "data.size=64"]) == 0
+    first = [line.split()[0] for line in capsys.readouterr().out.splitlines() if line]
+    assert first.index("bolt") < first.index("brick") < first.index("grass") < first.index("gravel")
+    assert main(["data", "data=joined"]) == 1
+    assert "data.root is not set" in capsys.readouterr().err
+    (root / "bolt").rename(root / "brick")
+    assert main(["data", "data=joined", f"data.root={root}"]) == 1
+    said = capsys.readouterr().err
+    assert "textures and folder" in said and "brick" in said and len(said.strip().splitlines()) == 1
+
+
+def test_it_is_free_of_torch() -> None:
+    code = "import sys, diffect.data.joined; print('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
