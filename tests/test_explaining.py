@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from diffect.__main__ import main
-from diffect.explaining.nearest import cells_at, distances, edges
+from diffect.explaining.nearest import cells_at, distances, edges, usual_distance
 from diffect.explaining.regions import Fitting, check_scale, worst_region
 
 # Regions and sizes
@@ -79,6 +79,11 @@ def test_distances_equal_brute_force(side: int) -> None:
         expected = (patches[query] - x0[image, :, y : y + side, x : x + side]).square().mean().sqrt()
         assert found[query, image, y, x].item() == pytest.approx(expected.item(), abs=3e-3)
     assert found[2, 2].flatten().argmin().item() == 1 * (8 - side) + 2
+
+
+def test_the_usual_distance_is_the_median_of_the_nearest_others() -> None:
+    assert usual_distance(torch.tensor([[0.0, 0.0], [1.0, 1.0], [3.0, 3.0]])) == pytest.approx(1)  # of 1, 1 and 2
+    assert usual_distance(torch.zeros(1, 2)) is None
 
 
 def test_a_peak_lies_in_its_cells_and_pixels_are_compared_in_squares() -> None:
@@ -167,6 +172,7 @@ def test_every_image_is_explained_and_its_shares_add_up(
         assert len(set(names)) == 3 and all(name.startswith("light/train/good/") for name in names)
         known = [near["distance"] for near in one["nearest_normal"]]
         assert known == sorted(known) and known[0] <= one["normal_at_this_place"]["distance"]
+        assert 0 < one["usual_distance_at_this_place"] < one["normal_at_this_place"]["distance"] * 2
         assert one["reconstruction"] == (trained.name == "learned")
     if trained.name == "features":  # where the spot is
         left, top = told["0.png"]["map"]["peak_px"]

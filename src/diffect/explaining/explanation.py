@@ -85,13 +85,18 @@ class Explanation:
         place = "The worst region" if self.region.outlined else "No pixel is outlined; the most suspicious region"
         said.append(f"{place if self.outline is not None else 'The worst region'} is {self.size}.")
         said += self._loudest()
-        if self.normal is not None and self.normal.anywhere:
-            one = self.normal.anywhere[0]
-            said.append(
-                f"In {self.normal.searched} normal training images no patch comes nearer to the worst one than "
-                f"{figure(one.distance)} standard deviations ({one.name})."
-            )
+        said += self._apart()
         return [*said, *(f"{note[0].upper()}{note[1:]}." for note in self.notes)]
+
+    def _apart(self) -> list[str]:
+        """How far the worst patch is from normal ones."""
+        if self.normal is None or self.normal.here is None:
+            return []
+        count, here, near = self.normal.searched, self.normal.here, self.normal.anywhere[0]
+        told = f"Of {count} normal images the nearest at the worst place is {figure(here.distance)} away"
+        if self.normal.usual is not None:
+            told += f", where they usually lie {figure(self.normal.usual)} from each other"
+        return [f"{told}; the nearest patch anywhere is {figure(near.distance)} away ({near.name})."]
 
     def _loudest(self) -> list[str]:
         """Which level of each kind adds the most to the score, where there are several."""
@@ -156,6 +161,7 @@ class Explanation:
             "normal_at_this_place": None
             if self.normal is None or self.normal.here is None
             else _patch(self.normal.here),
+            "usual_distance_at_this_place": None if self.normal is None else self.normal.usual,
             "normal_images_searched": 0 if self.normal is None else self.normal.searched,
             "reconstruction": self.rebuilt is not None,
             "notes": self.notes,

@@ -34,12 +34,15 @@ class Neighbour:
 
 @dataclass(frozen=True)
 class Neighbourhood:
-    """The nearest patch in each of the nearest images, nearest first; the nearest at the same place of any image, or
-    None without an image; and how many images were searched.
+    """What normal images hold that is near to a patch.
+
+    `anywhere`: the nearest patch of each of the nearest images, nearest first. `here`: the nearest at the same place,
+    None without an image. `usual`: how far normal images are from each other at this place, see `usual_distance`.
     """
 
     anywhere: list[Neighbour]
     here: Neighbour | None
+    usual: float | None
     searched: int
 
 
@@ -54,16 +57,18 @@ class _Search:
     at: int
     anywhere: list[_Found] = field(default_factory=list)
     here: _Found | None = None
+    own: list[Tensor] = field(default_factory=list)
     seen: int = 0
 
-    def add(self, values: Tensor, rows: list[int], start: int) -> None:
-        """Count in distances (B, P) to all places of images, of which `rows` may be taken."""
+    def add(self, values: Tensor, patches: Tensor, rows: list[int], start: int) -> None:
+        """Count in images, of which `rows` may be taken: distances (B, P) to all places, patches (B, C, k, k) here."""
         nearest, places = (part.tolist() for part in values.min(1))
         same = values[:, self.at].tolist()
         self.anywhere = sorted([*self.anywhere, *((nearest[row], start + row, places[row]) for row in rows)])
         del self.anywhere[self.count :]
         met = [(same[row], start + row, self.at) for row in rows]
         self.here = min([*met, self.here] if self.here else met, default=None)
+        self.own.append(patches[rows].flatten(1))
         self.seen += len(rows)
 
 
@@ -84,6 +89,15 @@ def distances(patches: Tensor, x0: Tensor) -> Tensor:
     energy = F.conv2d(x0.square().sum(1, keepdim=True), torch.ones_like(patches[:1, :1]))[:, 0]  # (B, h', w')
     squares = patches.square().flatten(1).sum(1).view(-1, 1, 1, 1) + energy - 2 * near
     return (squares / patches[0].numel()).clamp(min=0).sqrt()
+
+
+def usual_distance(patches: Tensor) -> float | None:
+    """The median, over patches (N, D), of the root mean square distance to the nearest of the others; None for one."""
+    if len(patches) < 2:
+        return None
+    between = torch.cdist(patches.double(), patches.double())
+    between.fill_diagonal_(torch.inf)
+    return float((between.amin(1).square() / patches.shape[1]).sqrt().median())
 
 
 class NormalImages:
@@ -119,15 +133,17 @@ class NormalImages:
         for batch in self.data.fit_dataloader():
             known = self.representation.encode(batch["raw"].to(x0.device))
             own = batch["label"].tolist()
-            for search, label, row in zip(found, labels, distances(queries, known).flatten(2), strict=True):
-                search.add(row.cpu(), [place for place, of in enumerate(own) if label in (None, of)], start)
+            far = distances(queries, known).flatten(2)
+            for search, label, row, (top, left, _) in zip(found, labels, far, cells, strict=True):
+                rows = [place for place, of in enumerate(own) if label in (None, of)]
+                search.add(row.cpu(), known[:, :, top : top + side, left : left + side], rows, start)
             start += len(own)
         grid = int(x0.shape[2]), int(x0.shape[3])
         made = []
         for search in found:
             anywhere = [self._neighbour(one, columns, side, grid) for one in search.anywhere]
             same = None if search.here is None else self._neighbour(search.here, columns, side, grid)
-            made.append(Neighbourhood(anywhere, same, search.seen))
+            made.append(Neighbourhood(anywhere, same, usual_distance(torch.cat(search.own)), search.seen))
         return made
 
     def _neighbour(self, found: _Found, columns: int, side: int, grid: Sequence[int]) -> Neighbour:

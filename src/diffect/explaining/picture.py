@@ -52,7 +52,7 @@ def _heading(figure: Any, one: Explanation) -> None:
     named = one.name if one.category is None else f"{one.name}  ·  {one.category}"
     figure.text(_LEFT, 0.8, textwrap.shorten(named, 64, placeholder=" …"), size=13, weight="bold", va="center")
     figure.text(_RIGHT, 0.8, one.verdict, size=13, weight="bold", color=colour, ha="right", va="center")
-    said = textwrap.shorten(" ".join(one.sentences), 520, placeholder=" …")
+    said = textwrap.shorten(" ".join(one.sentences), 560, placeholder=" …")
     figure.text(
         _LEFT,
         0.58,
@@ -124,6 +124,9 @@ def _patches(figure: Any, one: Explanation) -> None:
         said = "No normal patch to compare with: the training images are gone." if one.normal is None else "No image."
         axes[1].text(0, 0.5, textwrap.fill(said, 40), transform=axes[1].transAxes, color=_GREY, va="center")
         return
+    if one.normal.usual is not None:
+        said = f"normal images here are usually\n{_figure(one.normal.usual)} from each other"
+        axes[0].text(0, -0.05, said, transform=axes[0].transAxes, size=7, color=_GREY, va="top")
     titles = ["normal at this place", "nearest normal", "second nearest", "third nearest"]
     for axis, title, found in zip(axes[1:], titles, [one.normal.here, *one.normal.anywhere], strict=False):
         _patch(axis, found.image, found.cells, one.grid, "white")
