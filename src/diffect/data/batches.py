@@ -16,6 +16,12 @@ from diffect.data.mvtec import Sample
 
 Extract = Callable[[Tensor], Tensor]
 Batch = dict[str, Tensor]
+Row = tuple[int, int]  # of a split: the part, and the row in it
+
+
+def unattached(_: Tensor) -> Tensor:
+    """What stands for an extractor until there is one."""
+    raise ValueError("DataModule.attach must be called before its loaders are asked for")
 
 
 @dataclass(frozen=True)
@@ -23,19 +29,21 @@ class Part:
     """Images of one category, its own, or others made from them or brought in: what rows of a split point into.
 
     `label` is the category's position. `raw` is what batches hold of the images: features (N, C, h, w), one row per
-    image, or a function that makes them.
+    image, or a function that makes them. `unnoticed`: the images are defective and nobody knows; batches call them
+    normal, and only their samples tell.
     """
 
     label: int
     store: ImageStore
     samples: list[Sample]
-    raw: NDArray[np.float32] | Extract
+    raw: NDArray[np.float32] | Extract = unattached
+    unnoticed: bool = False
 
 
 class Items(Dataset[Batch]):
     """Rows (part, row) of parts, fetched a batch at a time; `lean` leaves only raw, label and key."""
 
-    def __init__(self, rows: Sequence[tuple[int, int]], parts: Sequence[Part], lean: bool) -> None:
+    def __init__(self, rows: Sequence[Row], parts: Sequence[Part], lean: bool) -> None:
         self.rows, self.parts, self.lean = rows, parts, lean
 
     def __len__(self) -> int:
@@ -53,14 +61,14 @@ class Items(Dataset[Batch]):
             return batch
         image = torch.cat([images(part.store, np.array([row])) for part, row in picked])
         canvas = image.shape[-2], image.shape[-1]
-        masks = np.stack([part.store.masks[row] for part, row in picked])
+        masks = np.stack([part.store.masks[row] * (not part.unnoticed) for part, row in picked])
         boxes = [part.store.valid_boxes[row].tolist() for part, row in picked]
         return batch | {
             "image": image,  # (B, 3, H, W)
             "mask": torch.from_numpy(masks).bool(),  # (B, H, W)
             "valid": torch.from_numpy(inside(canvas, boxes)),  # (B, H, W)
-            "anomalous": torch.tensor([part.samples[row].anomalous for part, row in picked]),
-            "has_mask": torch.tensor([bool(part.store.has_mask[row]) for part, row in picked]),
+            "anomalous": torch.tensor([part.samples[row].anomalous and not part.unnoticed for part, row in picked]),
+            "has_mask": torch.tensor([bool(part.store.has_mask[row]) or part.unnoticed for part, row in picked]),
             "index": torch.tensor([row for _, row in picked]),
         }
 

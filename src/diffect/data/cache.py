@@ -53,9 +53,14 @@ class ImageStore:
     rows: NDArray[np.void]
 
     @classmethod
-    def open(cls, samples: list[Sample], canvas: tuple[int, int], aspect: str, cache: Path) -> "ImageStore":
-        """The store of these samples, built under `cache` when it is missing or broken; see `canvas.fit_to_canvas`."""
-        key = _key(samples, canvas, aspect)
+    def open(
+        cls, samples: list[Sample], canvas: tuple[int, int], aspect: str, cache: Path, bits: int | None = None
+    ) -> "ImageStore":
+        """The store of these samples, built under `cache` when it is missing or broken; see `canvas.fit_to_canvas`.
+
+        bits: the sensor's depth behind 16-bit grey files, None for that of the samples' own training images.
+        """
+        key = _key(samples, canvas, aspect, bits)
         folder = cache / "images" / f"{samples[0].category}-{key}"
         try:
             return cls._load(key, folder, len(samples), canvas)
@@ -63,7 +68,7 @@ class ImageStore:
             pass
         except (ValueError, OSError) as error:
             logger.warning("the image cache %s is broken (%s); it is built again", folder, error)
-        _build(samples, canvas, aspect, folder)
+        _build(samples, canvas, aspect, folder, bits)
         return cls._load(key, folder, len(samples), canvas)
 
     @classmethod
@@ -101,7 +106,7 @@ class ImageStore:
         return {name: self.rows["stats"][:, i] for i, name in enumerate(decode.STATISTICS)}
 
 
-def _key(samples: list[Sample], canvas: tuple[int, int], aspect: str) -> str:
+def _key(samples: list[Sample], canvas: tuple[int, int], aspect: str, bits: int | None) -> str:
     entries = []
     for sample in samples:
         entry: list[object] = []
@@ -110,21 +115,21 @@ def _key(samples: list[Sample], canvas: tuple[int, int], aspect: str) -> str:
                 stat = path.stat()
                 entry += [str(path.absolute()), stat.st_size, stat.st_mtime_ns]
         entries.append([*entry, sample.anomalous])
-    content = json.dumps([FORMAT, canvas, aspect, entries])
+    content = json.dumps([FORMAT, canvas, aspect, entries, *([] if bits is None else [bits])])
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
-def _build(samples: list[Sample], canvas: tuple[int, int], aspect: str, folder: Path) -> None:
+def _build(samples: list[Sample], canvas: tuple[int, int], aspect: str, folder: Path, bits: int | None) -> None:
     """Decodes every sample once, in threads; a failed build leaves nothing behind."""
     count = len(samples)
     rows = np.zeros(count, ROW)
-    bits = decode.grey_bits([sample.path for sample in samples if sample.split == "train"])
+    depth = decode.grey_bits([sample.path for sample in samples if sample.split == "train"]) if bits is None else bits
     pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1))
     try:
         with ExitStack() as stack:
             write_image = stack.enter_context(npy_writer(folder / "images.npy", np.uint8, (count, *canvas, 3)))
             write_mask = stack.enter_context(npy_writer(folder / "masks.npy", np.uint8, (count, *canvas)))
-            done = pool.map(lambda sample: _decode(sample, canvas, aspect, bits), samples)
+            done = pool.map(lambda sample: _decode(sample, canvas, aspect, depth), samples)
             bar = progress(done, f"decoding {samples[0].category}", count)
             for row, (image, mask, values) in enumerate(bar):
                 write_image(image)

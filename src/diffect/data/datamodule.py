@@ -12,9 +12,10 @@ import torch
 from torch.utils.data import DataLoader, Sampler
 
 from diffect.data import audit, decode, splits
-from diffect.data.batches import Batch, Batches, Extract, Items, Part, as_is
+from diffect.data.batches import Batch, Batches, Extract, Items, Part, Row, as_is
 from diffect.data.cache import ImageStore, cache_root
 from diffect.data.canvas import choose_canvas
+from diffect.data.contamination import Contamination
 from diffect.data.describing import describe_category
 from diffect.data.features import open_features
 from diffect.data.imagined import Recipe, open_imagined
@@ -41,8 +42,9 @@ class DataModule(pl.LightningDataModule):
     source: what holds the images. root: its folder, for the record. category: "all", one name or a list; the
     class label is the position in it. size, aspect, max_aspect: what all images are fitted into, see
     `canvas.choose_canvas`. shots: keep this many normal training images per category. selection, calibration,
-    calibration_min: see `splits.RULE`. batches_per_epoch: training batches per epoch. cache: folder, None for
-    `cache_root()`.
+    calibration_min: see `splits.RULE`. contamination, contamination_from: the share of these images that are replaced
+    by defective ones, and where those come from; see `Contamination`. batches_per_epoch: training batches per epoch.
+    cache: folder, None for `cache_root()`.
     """
 
     def __init__(
@@ -57,6 +59,8 @@ class DataModule(pl.LightningDataModule):
         selection: float = 0.1,
         calibration: float = 0.1,
         calibration_min: int = 20,
+        contamination: float = 0.0,
+        contamination_from: str | None = None,
         batch_size: int = 16,
         eval_batch_size: int = 16,
         batches_per_epoch: int = 50,
@@ -69,6 +73,7 @@ class DataModule(pl.LightningDataModule):
         self.category = category if isinstance(category, str) else [str(name) for name in category]
         self.size, self.aspect, self.max_aspect, self.shots = size, aspect, max_aspect, shots
         self.selection, self.calibration, self.calibration_min = selection, calibration, calibration_min
+        self.contamination, self.contamination_from = contamination, contamination_from
         self.batch_size, self.eval_batch_size, self.batches_per_epoch = (
             batch_size,
             eval_batch_size,
@@ -77,8 +82,8 @@ class DataModule(pl.LightningDataModule):
         self.seed, self.workers = seed, workers
         self.cache = cache_root() if cache is None else Path(cache).expanduser()
         self.parts: list[Part] = []  # the categories' own images, then others made from them or brought in
-        self.splits: dict[str, list[tuple[int, int]]] = {}  # rows of parts
-        self.dropped: dict[str, list[tuple[int, int]]] = {}  # rows that once were in them
+        self.splits: dict[str, list[Row]] = {}  # rows of parts
+        self.dropped: dict[str, list[Row]] = {}  # rows that once were in them
         self._categories: list[str] | None = None
         self._attached: tuple[str, Extract] | None = None
 
@@ -95,7 +100,7 @@ class DataModule(pl.LightningDataModule):
             return
         self._check()
         samples = [self.source.samples(category) for category in self.categories]
-        parts: dict[str, list[tuple[int, int]]] = {"fit": [], "selection": [], "calibration": [], "test": []}
+        parts: dict[str, list[Row]] = {"fit": [], "selection": [], "calibration": [], "test": []}
         for index, (category, held) in enumerate(zip(self.categories, samples, strict=True)):
             normal = [row for row, sample in enumerate(held) if sample.split == "train"]
             pieces = splits.cut(
@@ -117,11 +122,14 @@ class DataModule(pl.LightningDataModule):
             )
         sizes = (decode.size_of(sample.path) for held in samples for sample in held if sample.split == "train")
         canvas = choose_canvas(sizes, self.size, self.aspect, self.max_aspect)
-        self.parts = [
-            Part(index, ImageStore.open(held, canvas, self.aspect, self.cache), held, _unattached)
+        own = [
+            Part(index, ImageStore.open(held, canvas, self.aspect, self.cache), held)
             for index, held in enumerate(samples)
         ]
-        self.splits = parts
+        self.parts, self.splits = self._dirt().spoil(own, parts, self.aspect, self.cache)
+
+    def _dirt(self) -> Contamination:
+        return Contamination(self.contamination, self.contamination_from, self.seed)
 
     def _check(self) -> None:
         for name, low in (
@@ -132,6 +140,7 @@ class DataModule(pl.LightningDataModule):
         ):
             if getattr(self, name) < low:
                 raise ValueError(f"data.{name}={getattr(self, name)} is not allowed; it must be {low} or more")
+        self._dirt()  # which refuses a share or a folder that cannot be, before anything is decoded
 
     @property
     def canvas(self) -> tuple[int, int]:
@@ -218,7 +227,7 @@ class DataModule(pl.LightningDataModule):
         for place, rows in held.items():
             origin = self.parts[place]
             imagined, defective = open_imagined(origin.store, origin.samples, rows, recipe, self.cache)
-            made.append(self._with_raw(Part(origin.label, imagined, defective, _unattached)))
+            made.append(self._with_raw(Part(origin.label, imagined, defective)))
         where = {place: index for index, place in enumerate(held)}
         first = {(place, row): copies * i for place, rows in held.items() for i, row in enumerate(rows)}
         places = [(where[at[0]], first[at] + copy) for at in self.splits[part] for copy in range(copies)]
@@ -234,7 +243,7 @@ class DataModule(pl.LightningDataModule):
 
     def _loads(
         self,
-        rows: Sequence[tuple[int, int]],
+        rows: Sequence[Row],
         parts: Sequence[Part] | None = None,
         lean: bool = False,
         batch_sampler: Sampler[list[int]] | None = None,
@@ -260,6 +269,8 @@ class DataModule(pl.LightningDataModule):
     def fingerprint(self) -> str:
         """Hex SHA-256 over the categories' names and fingerprints; needs no `setup`, decodes nothing."""
         held = [[category, self.source.fingerprint(category)] for category in self.categories]
+        if self.contamination and self.contamination_from is not None:
+            held += [[category, self._dirt().fingerprint(category)] for category in self.categories]
         return hashlib.sha256(json.dumps(held).encode()).hexdigest()
 
     def audit(self) -> dict[str, dict[str, Any]]:
@@ -281,12 +292,9 @@ class DataModule(pl.LightningDataModule):
             "size": self.size,
             "aspect": self.aspect,
             "canvas": list(self.canvas),  # height, width
+            **({"contamination": self.contamination, "dirty_from": self._dirt().told()} if self.contamination else {}),
             "categories": {
                 category: describe_category(index, self.parts, self.splits, self.dropped)
                 for index, category in enumerate(self.categories)
             },
         }
-
-
-def _unattached(_: torch.Tensor) -> torch.Tensor:
-    raise ValueError("DataModule.attach must be called before its loaders are asked for")

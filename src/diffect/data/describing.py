@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from diffect.data import decode
-from diffect.data.batches import Part
+from diffect.data.batches import Part, Row
 from diffect.data.cache import ImageStore
 from diffect.data.mvtec import Sample
 
-Rows = Sequence[tuple[int, int]]
+Rows = Sequence[Row]
 
 
 def describe_category(
@@ -25,6 +25,7 @@ def describe_category(
         "train": sum(sample.split == "train" for sample in samples),
         **{name: _count(label, parts, rows) for name, rows in splits.items()},
         **({"dropped": gone} if gone else {}),
+        **_dirt(label, parts, splits, dropped),
         "defects": test,
         "masks": sum(sample.mask is not None for sample in samples),
         "grey_bits": decode.grey_bits([sample.path for sample in samples if sample.split == "train"]),
@@ -34,6 +35,21 @@ def describe_category(
 
 def _count(label: int, parts: Sequence[Part], rows: Rows) -> int:
     return sum(parts[part].label == label for part, _ in rows)
+
+
+def _dirt(
+    label: int, parts: Sequence[Part], splits: Mapping[str, Rows], dropped: Mapping[str, Rows]
+) -> dict[str, dict[str, int]]:
+    """How many images of each split of normal images are defective, and how many of those dropped were."""
+    brought = [place for place, part in enumerate(parts) if place != label and part.label == label]
+    if not any(sample.anomalous for place in brought for sample in parts[place].samples):
+        return {}
+
+    def count(rows: Rows) -> int:
+        return sum(part in brought and parts[part].samples[row].anomalous for part, row in rows)
+
+    found = {"dirty": {name: count(rows) for name, rows in splits.items() if name != "test"}}
+    return found | ({"dropped_dirty": {name: count(rows) for name, rows in dropped.items()}} if dropped else {})
 
 
 def _notes(samples: list[Sample], store: ImageStore) -> list[str]:

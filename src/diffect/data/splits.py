@@ -42,8 +42,7 @@ def cut(
             f"category {category} has one normal training image only; at least 2 are needed "
             f"(data.shots=1 says that one-shot is meant)"
         )
-    salt = int.from_bytes(hashlib.sha256(category.encode()).digest()[:8], "little")
-    order = np.random.Generator(np.random.PCG64([seed, salt])).permutation(count)[:shots].tolist()
+    order = generator(seed, category).permutation(count)[:shots].tolist()
     n = len(order)
     held = kept = 0
     if n >= 8:
@@ -55,3 +54,9 @@ def cut(
         "selection": sorted(order[fit : fit + kept]),
         "calibration": sorted(order[fit + kept :]),
     }
+
+
+def generator(seed: int, category: str, *purposes: str) -> np.random.Generator:
+    """Randomness of a category's own, and of its own for every purpose: adding a category moves no other's draws."""
+    salts = [int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "little") for name in (category, *purposes)]
+    return np.random.Generator(np.random.PCG64([seed, *salts]))

@@ -1,0 +1,122 @@
+"""Training images that nobody has looked through: some of those that are taken for normal are defective."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from diffect.data import decode, layout, splits
+from diffect.data.batches import Part, Row
+from diffect.data.cache import ImageStore
+from diffect.data.imagined import Recipe, open_imagined
+from diffect.data.mvtec import Sample
+
+MOST = 0.5  # of the images; beyond it the defects would be what is normal
+
+
+@dataclass(frozen=True)
+class Contamination:
+    """Replaces round(share n) of each category's n normal training images by defective ones, wherever they were cut to.
+
+    folder: None puts a synthetic defect on each of these very images; else images are drawn from FOLDER/<category>, or
+    from FOLDER where there is none. Which images: by (seed, category), so that those replaced at one share are replaced
+    at every larger one, and fit, selection and calibration are dirty alike.
+    """
+
+    share: float
+    folder: str | None
+    seed: int
+
+    def __post_init__(self) -> None:
+        if isinstance(self.share, bool) or not 0 <= self.share <= MOST:
+            raise ValueError(
+                f"data.contamination={self.share} is not allowed; it is the share of the normal training images that "
+                f"are replaced by defective ones, from 0 to {MOST}"
+            )
+        if self.folder is not None and not Path(self.folder).expanduser().is_dir():
+            raise ValueError(
+                f"data.contamination_from={self.folder} is no folder; it must hold defective images, or a folder of "
+                f"them for each category, or be null for synthetic defects"
+            )
+
+    def spoil(
+        self, parts: Sequence[Part], cut: Mapping[str, list[Row]], aspect: str, cache: Path
+    ) -> tuple[list[Part], dict[str, list[Row]]]:
+        """The categories' own parts, after them one of defective images for each, and the splits that hold of both.
+
+        ValueError where the folder holds fewer than are wanted, or images of the test set.
+        """
+        made, swaps = list(parts), dict[Row, Row]()
+        for label, own in enumerate(parts):
+            kept = {row for name, rows in cut.items() if name != "test" for part, row in rows if part == label}
+            order = [row for row in self._order(own) if row in kept]
+            count = round(self.share * len(order))
+            if not count:
+                continue
+            if self.folder is None:
+                # All that any share could want, so that all shares have one store, and its features, in common.
+                part, rows = self._imagined(own, order[: round(MOST * len(order))], cache), list(range(count))
+            else:
+                part, rows = self._brought(own, count, len(order), aspect, cache)
+            swaps |= {(label, row): (len(made), dirty) for row, dirty in zip(order[:count], rows, strict=True)}
+            made.append(part)
+        return made, {name: [swaps.get(row, row) for row in rows] for name, rows in cut.items()}
+
+    def told(self) -> str:
+        """Where the defective images come from, for the record."""
+        return "synthetic defects on the very images" if self.folder is None else self.folder
+
+    def fingerprint(self, category: str) -> str:
+        """Hex SHA-256 over names and sizes of the images that could be drawn; "" where defects are synthetic."""
+        if self.folder is None:
+            return ""
+        held = [f"{sample.name}\t{sample.path.stat().st_size}\n" for sample in self._found(category)]
+        return hashlib.sha256("".join(held).encode()).hexdigest()
+
+    def _order(self, own: Part) -> list[int]:
+        """All normal rows of a category, in the order in which they are replaced."""
+        normal = [row for row, sample in enumerate(own.samples) if sample.split == "train"]
+        shuffled = splits.generator(self.seed, own.samples[0].category, "replaced").permutation(len(normal))
+        return [normal[position] for position in shuffled]
+
+    def _imagined(self, own: Part, rows: list[int], cache: Path) -> Part:
+        """The part of these images with synthetic defects, none of which a head or a search would draw by this seed."""
+        seed = int(splits.generator(self.seed, own.samples[0].category, "defects").integers(2**63))
+        store, samples = open_imagined(own.store, own.samples, rows, Recipe(seed=seed), cache)
+        return Part(own.label, store, samples, unnoticed=True)
+
+    def _brought(self, own: Part, count: int, of: int, aspect: str, cache: Path) -> tuple[Part, list[int]]:
+        """The part of all images that the folder holds for a category, and the rows of those that are taken."""
+        category = own.samples[0].category
+        held = self._found(category)
+        if count > len(held):
+            raise ValueError(
+                f"data.contamination={self.share:g} replaces {count} of the {of} normal images of {category} by "
+                f"defective ones, but data.contamination_from={self.folder} holds {len(held)} for it"
+            )
+        canvas = own.store.images.shape[1], own.store.images.shape[2]
+        bits = decode.grey_bits([sample.path for sample in own.samples if sample.split == "train"])
+        store = ImageStore.open(held, canvas, aspect, cache, bits)
+        tested = {int(own.store.keys[row]) for row, sample in enumerate(own.samples) if sample.split == "test"}
+        shared = [sample.name for sample, key in zip(held, store.keys, strict=True) if int(key) in tested]
+        if shared:
+            raise ValueError(
+                f"data.contamination_from={self.folder} holds {len(shared)} images that are also in the test set of "
+                f"{category}, first {shared[0]}: what is trained on cannot be tested on, so take them out of one"
+            )
+        order = splits.generator(self.seed, category, "brought").permutation(len(held))
+        return Part(own.label, store, held, unnoticed=True), order[:count].tolist()
+
+    def _found(self, category: str) -> list[Sample]:
+        """The folder's defective images for a category: in the folder itself and in its folders, one for each kind."""
+        assert self.folder is not None
+        root = Path(self.folder).expanduser()
+        folder = root / category if (root / category).is_dir() else root
+        if layout.is_category(folder):
+            folder = folder / "test"
+        kinds = [("defective", folder)] + [(at.name, at) for at in layout.folders(folder) if at.name != layout.GOOD]
+        return [
+            Sample(category, "train", kind, path.relative_to(root).as_posix(), path, None)
+            for kind, at in kinds
+            for path in layout.pictures(at)
+        ]

@@ -1,0 +1,249 @@
+"""Dirty training images: as many as asked, the same ones at every larger share, told in the record alone."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from pictures import picture, save
+from torch import Tensor
+
+from diffect.data import features, imagined
+from diffect.data.datamodule import DataModule
+from diffect.data.mvtec import Folder, Sample
+
+Make = Callable[..., Path]
+SPLITS = ("fit", "selection", "calibration")
+
+
+@pytest.fixture
+def module(make: Make, tmp_path: Path) -> Callable[..., DataModule]:
+    """module(share, **settings): a DataModule on two categories of 20 training images, at 32 px."""
+    root = make("a", "b", train=20)
+
+    def build(share: float, **settings: Any) -> DataModule:
+        given: dict[str, Any] = {"size": 32, "batch_size": 2, "cache": str(tmp_path / "cache")} | settings
+        return DataModule(Folder(root), contamination=share, **given)
+
+    return build
+
+
+@pytest.fixture
+def defective(tmp_path: Path) -> Path:
+    """Six defective images for a category named a, in folders by kind, and four for any other."""
+    root = tmp_path / "defective"
+    for number in range(6):
+        save(root / "a" / ("dent", "hole")[number % 2] / f"{number}.png", picture(700 + number))
+    for number in range(4):
+        save(root / "mixed" / f"{number}.png", picture(800 + number))
+    return root
+
+
+def means(image: Tensor) -> Tensor:
+    return torch.nn.functional.avg_pool2d(image.float(), 8)
+
+
+def dirty(data: DataModule) -> dict[str, list[tuple[int, Sample]]]:
+    """Of each split, the positions and samples of what was replaced."""
+    data.setup()
+    held = {name: [data.sample(*row) for row in data.splits[name]] for name in SPLITS}
+    return {name: [(at, one) for at, one in enumerate(samples) if one.anomalous] for name, samples in held.items()}
+
+
+def test_no_share_leaves_everything_as_it_is(module: Callable[..., DataModule]) -> None:
+    data = module(0)
+    assert dirty(data) == {"fit": [], "selection": [], "calibration": []} and len(data.parts) == 2
+    told = data.describe()
+    assert "contamination" not in told and not {"dirty", "dropped_dirty"} & set(told["categories"]["a"])
+
+
+@pytest.mark.parametrize("share", [0.05, 0.1, 0.2, 0.5])
+def test_as_many_as_asked_of_each_category_wherever_they_were_cut_to(
+    module: Callable[..., DataModule], share: float
+) -> None:
+    clean, data = module(0), module(share)
+    found = dirty(data)
+    clean.setup()
+    for label, category in enumerate(data.categories):
+        held = data.describe()["categories"][category]
+        mine = [one for name in SPLITS for _, one in found[name] if one.category == category]
+        assert len(mine) == sum(held["dirty"].values()) == round(share * 20)
+        assert [held[name] for name in SPLITS] == [clean.describe()["categories"][category][name] for name in SPLITS]
+        assert {data.parts[part].label for part, _ in data.splits["fit"]} == {0, 1}
+        assert len({one.name for one in mine}) == len(mine) and label < len(data.parts)
+    assert data.splits["test"] == clean.splits["test"]
+    told = data.describe()
+    assert told["contamination"] == share and told["dirty_from"] == "synthetic defects on the very images"
+
+
+def test_an_image_dirty_at_one_share_is_dirty_at_every_larger_one(module: Callable[..., DataModule]) -> None:
+    shares = [0.05, 0.1, 0.2, 0.35, 0.5]
+    found = [{(name, at, one) for name, some in dirty(module(share)).items() for at, one in some} for share in shares]
+    assert all(few < many for few, many in pairwise(found))
+    assert dirty(module(0.2, seed=1)) != dirty(module(0.2))
+    assert {name for name, some in dirty(module(0.5)).items() if some} == set(SPLITS)
+
+
+@pytest.mark.parametrize("split", ["fit", "selection"])
+def test_a_dirty_image_is_the_clean_one_with_a_defect_that_no_batch_tells_of(
+    module: Callable[..., DataModule], split: Any
+) -> None:
+    clean, data = module(0), module(0.5)
+    found = dirty(data)[split]
+    for one in (clean, data):
+        one.attach("", means)
+    for at, sample in found:
+        was = clean.sample(*clean.splits[split][at])
+        assert (sample.name, sample.path, sample.split) == (was.name, was.path, "train")
+    changed = set()
+    both = zip(clean.normal_dataloader(split), data.normal_dataloader(split), strict=True)
+    for start, (before, after) in enumerate(both):
+        known = ("label", "valid", "mask", "anomalous", "has_mask")
+        assert all(torch.equal(before[name], after[name]) for name in known)
+        differs = (before["image"] != after["image"]).flatten(1).any(1)
+        changed |= {start * data.eval_batch_size + int(place) for place in differs.nonzero()}
+        assert torch.equal(after["raw"], means(after["image"]))
+    assert changed == {at for at, _ in found} and changed
+
+
+def test_the_test_set_is_untouched(module: Callable[..., DataModule]) -> None:
+    clean, data = module(0), module(0.5)
+    for one in (clean, data):
+        one.attach("", means)
+    for a, b in zip(clean.test_dataloader(), data.test_dataloader(), strict=True):
+        assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_all_shares_have_one_store_and_its_features_in_common(
+    module: Callable[..., DataModule], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module(0.05).attach("means", means)
+    monkeypatch.setattr(imagined, "_build", None)  # calling it now fails
+    monkeypatch.setattr(features, "_extract", None)
+    data = module(0.5)
+    data.attach("means", means)
+    assert not callable(data.parts[-1].raw)
+    batch = next(iter(data.fit_dataloader()))
+    assert torch.equal(batch["raw"], means(batch["image"]))
+
+
+def test_which_images_is_the_same_in_another_process(module: Callable[..., DataModule], tmp_path: Path) -> None:
+    here = {name: [(at, one.name, one.defect) for at, one in some] for name, some in dirty(module(0.2)).items()}
+    code = f"""
+import json
+from diffect.data.datamodule import DataModule
+from diffect.data.mvtec import Folder
+root, cache = {str(tmp_path / "set")!r}, {str(tmp_path / "new")!r}
+data = DataModule(Folder(root), size=32, batch_size=2, contamination=0.2, cache=cache)
+data.setup()
+held = {{name: [(at, data.sample(*row)) for at, row in enumerate(data.splits[name])] for name in {SPLITS!r}}}
+dirty = {{name: [(at, one.name, one.defect) for at, one in some if one.anomalous] for name, some in held.items()}}
+print(json.dumps(dirty))
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert json.loads(ran) == json.loads(json.dumps(here))
+
+
+def test_further_defects_can_be_drawn_on_dirty_images(module: Callable[..., DataModule]) -> None:
+    data = module(0.5)
+    data.attach("means", means)
+    originals = [image for batch in data.fit_dataloader() for image in batch["image"]]
+    place = 0
+    for batch in data.synthetic("fit", copies=2):
+        for image, mask in zip(batch["image"], batch["mask"], strict=True):
+            changed = (image != originals[place // 2]).any(0)
+            assert changed.any() and not (changed & ~mask).any()
+            place += 1
+    assert place == 2 * len(originals)
+
+
+def test_dropped_images_are_told_by_whether_they_were_dirty(module: Callable[..., DataModule]) -> None:
+    data = module(0.5, category="a")
+    before = data.describe()["categories"]["a"]["dirty"]["fit"]
+    at = [position for position, _ in dirty(data)["fit"]]
+    clean = next(position for position in range(len(data.splits["fit"])) if position not in at)
+    data.drop("fit", [at[0], clean])
+    told = data.describe()["categories"]["a"]
+    assert told["dirty"]["fit"] == before - 1
+    assert told["dropped"] == {"fit": 2} and told["dropped_dirty"] == {"fit": 1}
+
+
+# From a folder
+
+
+def test_images_of_a_folder_take_the_places_of_the_same_images(
+    module: Callable[..., DataModule], defective: Path
+) -> None:
+    data = module(0.2, category="a", contamination_from=str(defective))
+    found = dirty(data)
+    assert sum(map(len, found.values())) == 4
+    assert {one.defect for some in found.values() for _, one in some} <= {"dent", "hole"}
+    places = {name: [at for at, _ in some] for name, some in found.items()}
+    assert places == {name: [at for at, _ in some] for name, some in dirty(module(0.2, category="a")).items()}
+    assert data.describe()["dirty_from"] == str(defective)
+    more = dirty(module(0.3, category="a", contamination_from=str(defective)))
+    assert all({*found[name]} <= {*more[name]} for name in SPLITS)
+    other = module(0.2, category="b", contamination_from=str(defective / "mixed"))
+    assert {one.defect for some in dirty(other).values() for _, one in some} == {"defective"}
+
+
+def test_what_the_folder_holds_is_part_of_the_fingerprint(module: Callable[..., DataModule], defective: Path) -> None:
+    def named(share: float) -> str:
+        return module(share, category="a", contamination_from=str(defective)).fingerprint()
+
+    before = named(0.1)
+    assert module(0, category="a").fingerprint() == named(0) != before
+    save(defective / "a/hole/9.png", picture(9))
+    assert named(0.1) != before
+
+
+def test_a_data_set_gives_its_test_images_for_it_but_not_those_that_are_tested(
+    module: Callable[..., DataModule], make: Make, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    save(other / "a/test/hole/0.png", picture(901))
+    save(other / "a/test/good/1.png", picture(902))
+    found = dirty(module(0.05, category="a", contamination_from=str(other)))
+    assert [one.name for some in found.values() for _, one in some] == ["a/test/hole/0.png"]
+    with pytest.raises(ValueError, match=r"holds 3 images that are also in the test set of a, first a/test/hole/000"):
+        module(0.05, category="a", contamination_from=str(tmp_path / "set")).setup()
+
+
+@pytest.mark.parametrize("share", [-0.1, 0.51, True, float("nan")])
+def test_a_share_out_of_range_is_refused(module: Callable[..., DataModule], share: float) -> None:
+    with pytest.raises(ValueError, match=rf"data\.contamination={share} is not allowed; .* from 0 to 0\.5"):
+        module(share).setup()
+
+
+def test_what_cannot_be_had_is_said_in_one_sentence(module: Callable[..., DataModule], defective: Path) -> None:
+    with pytest.raises(ValueError, match=r"replaces 10 of the 20 normal images of a .* holds 6 for it"):
+        module(0.5, contamination_from=str(defective)).setup()
+    with pytest.raises(ValueError, match=r"replaces 7 of the 20 normal images of b .* holds 4 for it"):
+        module(0.35, category="b", contamination_from=str(defective)).setup()
+    with pytest.raises(ValueError, match=r"data\.contamination_from=nowhere is no folder"):
+        module(0.1, contamination_from="nowhere").setup()
+
+
+def test_sixteen_bit_images_are_scaled_as_the_training_images_are(
+    module: Callable[..., DataModule], make: Make, tmp_path: Path
+) -> None:
+    from PIL import Image
+
+    root, brought = tmp_path / "deep", tmp_path / "brought"
+    for folder, level in ((root / "c/train/good", 4000), (root / "c/test/good", 4000), (brought, 200)):
+        folder.mkdir(parents=True)
+        for number in range(10):
+            pixels = np.full((40, 40), level - number, np.uint16)
+            Image.fromarray(pixels).save(folder / f"{number}.png")
+    cache = str(tmp_path / "cache")
+    data = DataModule(
+        Folder(root), size=32, batch_size=2, cache=cache, contamination=0.2, contamination_from=str(brought)
+    )
+    data.setup()
+    assert data.parts[1].store.images.max() == round(200 * 255 / 4095)
