@@ -61,6 +61,11 @@ def test_one_module_trains_on_all_of_them(make: Make, tmp_path: Path) -> None:
     assert (told["grass"]["train"], told["bolt"]["train"]) == (96, 10) and set(data.audit()) == {"grass", "bolt"}
 
 
+def test_joining_leaves_no_choice_out(make: Make) -> None:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        assert set(compose("train", ["data=textures"]).data) <= set(composed(make()).data)
+
+
 def test_not_where_the_data_lies_names_a_run_but_what_it_is(make: Make, tmp_path: Path) -> None:
     root = make("bolt")
     named = signature.of(composed(root))
