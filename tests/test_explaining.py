@@ -4,6 +4,7 @@ It is the same whatever else is scored with it, and the same bytes every time; w
 """
 
 import json
+import shutil
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -192,6 +193,26 @@ def test_an_explanation_depends_on_its_image_alone(trained: Path, folder: Path, 
     assert alone["score"] == pytest.approx(whole["1.png"]["score"], rel=1e-5)
     images = [[near["image"] for near in one["nearest_normal"]] for one in (alone, whole["1.png"])]
     assert images[0] == images[1]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_of_the_images_that_were_fitted_the_nearest_is_the_image_itself(
+    kind: str, folder: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    trained = request.getfixturevalue("trained" if kind == "features" else kind)
+    normal = tmp_path / "normal"
+    normal.mkdir()
+    for number in range(4):
+        shutil.copy(folder / "data" / "dark" / "train" / "good" / f"{number:02d}.png", normal)
+    told = explain(trained, folder, tmp_path / "out", f"images={normal}", "category=dark").values()
+    fitted = [one for one in told if one["nearest_normal"][0]["image"].endswith(one["name"])]
+    assert fitted  # of 4, all but those of selection
+    for one in fitted:
+        for near in (one["nearest_normal"][0], one["normal_at_this_place"]):
+            assert near["distance"] == pytest.approx(0, abs=5e-3) and near["image"] == f"dark/train/good/{one['name']}"
+        left, top = one["map"]["peak_px"]
+        box = one["nearest_normal"][0]["box_px"]
+        assert box["left"] <= left <= box["left"] + box["width"] and box["top"] <= top <= box["top"] + box["height"]
 
 
 def test_class_blind_knows_no_threshold_and_searches_all_categories(

@@ -135,7 +135,7 @@ def _explainer(
 
     normal, missing = None, ""
     try:
-        normal = NormalImages.open(trained, splits["fingerprint"])
+        normal = NormalImages.open(trained, splits["fingerprint"], detector.representation)
     except ValueError as error:
         missing = f"no nearest normal patches: {error}"
     return Explainer(detector, thresholds, trained.evaluation.conformal_rate, scale, normal, missing, out)

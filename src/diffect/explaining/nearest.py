@@ -101,18 +101,19 @@ def usual_distance(patches: Tensor) -> float | None:
 
 
 class NormalImages:
-    """The images that a run was fitted on, with their features."""
+    """The images that a run was fitted on, with their features, and its fitted representation."""
 
     def __init__(self, data: DataModule, representation: Representation) -> None:
         self.data, self.representation = data, representation
 
     @classmethod
-    def open(cls, trained: DictConfig, fingerprint: str) -> NormalImages:
+    def open(cls, trained: DictConfig, fingerprint: str, representation: Representation) -> NormalImages:
         """Those of a run by its config; ValueError where they are gone, or are others than it was trained on."""
         data: DataModule = assembly.open_data(trained)
         if data.fingerprint() != fingerprint:
             raise ValueError("the images there are no longer those that the run was trained on")
-        return cls(data, assembly.attach_features(trained, data))
+        assembly.attach_features(trained, data)
+        return cls(data, representation)
 
     @torch.no_grad()
     def nearest(
