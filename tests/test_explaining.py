@@ -262,3 +262,14 @@ def test_bad_settings_are_refused_with_a_sentence(
 def test_several_categories_ask_which(trained: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["score", f"run={trained}", f"images={folder / 'data' / 'dark' / 'test'}"]) != 0
     assert "category is not set; this run holds several, say which: dark, light" in capsys.readouterr().err
+
+
+def test_of_its_own_test_images_a_run_scores_those_of_the_category_named(
+    trained: Path, folder: Path, tmp_path: Path
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert main(["score", f"run={trained}", f"out={tmp_path}", "category=light", "maps=false"]) == 0
+    lines = (tmp_path / "scores.csv").read_text().splitlines()
+    assert len(lines) == 5 and all(line.startswith("light/test/") for line in lines[1:])
+    assert not (tmp_path / "explained").exists()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -149,9 +150,10 @@ class NormalImages:
 
     def _neighbour(self, found: _Found, columns: int, side: int, grid: Sequence[int]) -> Neighbour:
         distance, position, place = found
-        batch = self.data.fit_dataloader().dataset.__getitems__([position])  # type: ignore[attr-defined]
+        items: Any = self.data.fit_dataloader().dataset
+        batch = items.__getitems__([position])
         image, valid = batch["image"][0].permute(1, 2, 0).numpy(), batch["valid"][0].numpy()
-        sample = self.data.sample(*self.data.splits["fit"][position])
+        sample = self.data.sample(*items.rows[position])  # which may be a copy, or one brought in
         rows, across = np.flatnonzero(valid.any(1)), np.flatnonzero(valid.any(0))
         inner = int(rows[0]), int(across[0]), len(rows), len(across)
         cells = (*divmod(place, columns), side)
