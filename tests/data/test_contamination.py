@@ -14,7 +14,7 @@ import torch
 from pictures import picture, save
 from torch import Tensor
 
-from diffect.data import features, imagined
+from diffect.data import derived, features
 from diffect.data.datamodule import DataModule
 from diffect.data.mvtec import Folder, Sample
 
@@ -124,7 +124,7 @@ def test_all_shares_have_one_store_and_its_features_in_common(
     module: Callable[..., DataModule], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     module(0.05).attach("means", means)
-    monkeypatch.setattr(imagined, "_build", None)  # calling it now fails
+    monkeypatch.setattr(derived, "_build", None)  # calling it now fails
     monkeypatch.setattr(features, "_extract", None)
     data = module(0.5)
     data.attach("means", means)

@@ -30,7 +30,7 @@ class Part:
 
     `label` is the category's position. `raw` is what batches hold of the images: features (N, C, h, w), one row per
     image, or a function that makes them. `unnoticed`: the images are defective and nobody knows; batches call them
-    normal, and only their samples tell.
+    normal, and only their samples tell. `origins`: where the images are copies, the row that each is a copy of.
     """
 
     label: int
@@ -38,6 +38,7 @@ class Part:
     samples: list[Sample]
     raw: NDArray[np.float32] | Extract = unattached
     unnoticed: bool = False
+    origins: tuple[Row, ...] = ()
 
 
 class Items(Dataset[Batch]):

@@ -12,10 +12,12 @@ import torch
 from torch.utils.data import DataLoader, Sampler
 
 from diffect.data import audit, decode, splits
+from diffect.data.augmentation import Augmentation, as_kinds
 from diffect.data.batches import Batch, Batches, Extract, Items, Part, Row, as_is
 from diffect.data.cache import ImageStore, cache_root
 from diffect.data.canvas import choose_canvas
 from diffect.data.contamination import Contamination
+from diffect.data.derived import derive
 from diffect.data.describing import describe_category
 from diffect.data.features import open_features
 from diffect.data.imagined import Recipe, open_imagined
@@ -43,8 +45,9 @@ class DataModule(pl.LightningDataModule):
     class label is the position in it. size, aspect, max_aspect: what all images are fitted into, see
     `canvas.choose_canvas`. shots: keep this many normal training images per category. selection, calibration,
     calibration_min: see `splits.RULE`. contamination, contamination_from: the share of these images that are replaced
-    by defective ones, and where those come from; see `Contamination`. batches_per_epoch: training batches per epoch.
-    cache: folder, None for `cache_root()`.
+    by defective ones, and where those come from; see `Contamination`. augment, augment_copies: what copies are made of
+    each fit image, and how many, which join the fit set; see `Augmentation`. batches_per_epoch: training batches per
+    epoch. cache: folder, None for `cache_root()`.
     """
 
     def __init__(
@@ -61,6 +64,8 @@ class DataModule(pl.LightningDataModule):
         calibration_min: int = 20,
         contamination: float = 0.0,
         contamination_from: str | None = None,
+        augment: str | Iterable[str] = (),
+        augment_copies: int = 0,
         batch_size: int = 16,
         eval_batch_size: int = 16,
         batches_per_epoch: int = 50,
@@ -74,6 +79,7 @@ class DataModule(pl.LightningDataModule):
         self.size, self.aspect, self.max_aspect, self.shots = size, aspect, max_aspect, shots
         self.selection, self.calibration, self.calibration_min = selection, calibration, calibration_min
         self.contamination, self.contamination_from = contamination, contamination_from
+        self.augment, self.augment_copies = as_kinds(augment), augment_copies
         self.batch_size, self.eval_batch_size, self.batches_per_epoch = (
             batch_size,
             eval_batch_size,
@@ -115,21 +121,30 @@ class DataModule(pl.LightningDataModule):
             for name, positions in pieces.items():
                 parts[name] += [(index, normal[position]) for position in positions]
             parts["test"] += [(index, row) for row, sample in enumerate(held) if sample.split == "test"]
-        if self.batch_size > len(parts["fit"]):
+        augmentation, there = self._augmentation(), len(parts["fit"]) * (1 + self.augment_copies)
+        if self.batch_size > there:
             raise ValueError(
-                f"data.batch_size={self.batch_size} is larger than the {len(parts['fit'])} images to fit on "
-                f"({', '.join(self.categories[:5])}); it must be from 1 to {len(parts['fit'])}"
+                f"data.batch_size={self.batch_size} is larger than the {there} images to fit on "
+                f"({', '.join(self.categories[:5])}); it must be from 1 to {there}"
             )
         sizes = (decode.size_of(sample.path) for held in samples for sample in held if sample.split == "train")
         canvas = choose_canvas(sizes, self.size, self.aspect, self.max_aspect)
+        augmentation.check(canvas)
         own = [
             Part(index, ImageStore.open(held, canvas, self.aspect, self.cache), held)
             for index, held in enumerate(samples)
         ]
-        self.parts, self.splits = self._dirt().spoil(own, parts, self.aspect, self.cache)
+        whole, cut = self._dirt().spoil(own, parts, self.aspect, self.cache)
+        if augmentation.copies:
+            made, rows = augmentation.of(cut["fit"], whole, len(whole), self.cache)
+            whole, cut["fit"] = whole + made, cut["fit"] + rows
+        self.parts, self.splits = whole, cut
 
     def _dirt(self) -> Contamination:
         return Contamination(self.contamination, self.contamination_from, self.seed)
+
+    def _augmentation(self) -> Augmentation:
+        return Augmentation(self.augment, self.augment_copies, self.seed)
 
     def _check(self) -> None:
         for name, low in (
@@ -191,11 +206,23 @@ class DataModule(pl.LightningDataModule):
         return self._loads(rows if positions is None else [rows[position] for position in positions])
 
     def drop(self, split: Literal["fit", "selection"], positions: Iterable[int]) -> None:
-        """Leave the images at these positions out of a split from now on; `describe` tells how many."""
-        gone = set(positions)
+        """Leave the images at these positions, with all copies, out of a split from now on; `describe` counts them."""
         rows = self.splits[split]
-        self.dropped.setdefault(split, []).extend(rows[position] for position in sorted(gone))
-        self.splits[split] = [row for position, row in enumerate(rows) if position not in gone]
+        stems = [self._stem(row) for row in rows]
+        gone = {stems[position] for position in positions}
+        both = list(zip(rows, stems, strict=True))
+        self.dropped.setdefault(split, []).extend(row for row, stem in both if stem in gone)
+        self.splits[split] = [row for row, stem in both if stem not in gone]
+
+    def origin(self, position: int) -> int:
+        """The position in the fit set of the image that is at this one, or that the copy at this one was made of."""
+        rows = self.splits["fit"]
+        return rows.index(self._stem(rows[position]))
+
+    def _stem(self, row: Row) -> Row:
+        """The row itself, or the one that it is a copy of."""
+        origins = self.parts[row[0]].origins
+        return origins[row[1]] if origins else row
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """The selection set, in order."""
@@ -220,18 +247,25 @@ class DataModule(pl.LightningDataModule):
             raise ValueError(f"synthetic defects were asked for on {part!r}; allowed: fit, selection")
         self.setup()
         recipe = Recipe(copies, tuple(kinds), seed)
-        held: dict[int, list[int]] = {}
-        for place, row in self.splits[part]:
-            held.setdefault(place, []).append(row)
-        made = []
-        for place, rows in held.items():
-            origin = self.parts[place]
-            imagined, defective = open_imagined(origin.store, origin.samples, rows, recipe, self.cache)
-            made.append(self._with_raw(Part(origin.label, imagined, defective)))
-        where = {place: index for index, place in enumerate(held)}
-        first = {(place, row): copies * i for place, rows in held.items() for i, row in enumerate(rows)}
-        places = [(where[at[0]], first[at] + copy) for at in self.splits[part] for copy in range(copies)]
-        return self._loads(places, parts=made)
+
+        def imagined(origin: Part, rows: list[int]) -> Part:
+            store, samples = open_imagined(origin.store, origin.samples, rows, recipe, self.cache)
+            return Part(origin.label, store, samples)
+
+        made, rows = derive(self.splits[part], self.parts, recipe.copies, 0, imagined)
+        return self._loads(rows, [self._with_raw(one) for one in made])
+
+    def augmented(self, kinds: Iterable[str], copies: int, seed: int = 0) -> DataLoader[Batch]:
+        """`copies` of every image of the fit set, image by image; batches as in the test.
+
+        They are made as `data.augment` would make them, and are others than those: no training has seen them.
+        """
+        self.setup()
+        augmentation = Augmentation(as_kinds(kinds), copies, seed, fresh=True)
+        augmentation.check(self.canvas)
+        real = [row for row in self.splits["fit"] if self._stem(row) == row]
+        made, rows = augmentation.of(real, self.parts, 0, self.cache)
+        return self._loads(rows, [self._with_raw(one) for one in made])
 
     def _epoch(self) -> int:
         return 0 if self.trainer is None else self.trainer.current_epoch
@@ -293,6 +327,7 @@ class DataModule(pl.LightningDataModule):
             "aspect": self.aspect,
             "canvas": list(self.canvas),  # height, width
             **({"contamination": self.contamination, "dirty_from": self._dirt().told()} if self.contamination else {}),
+            **({"augment": list(self._augmentation().kinds)} if self.augment_copies else {}),
             "categories": {
                 category: describe_category(index, self.parts, self.splits, self.dropped)
                 for index, category in enumerate(self.categories)

@@ -14,9 +14,13 @@ Rows = Sequence[Row]
 def describe_category(
     label: int, parts: Sequence[Part], splits: Mapping[str, Rows], dropped: Mapping[str, Rows]
 ) -> dict[str, Any]:
-    """Counts of one category's images: in its folder, in each split, dropped from them, by defect; and notes."""
+    """Counts of one category's images: in its folder, in each split, dropped from them, by defect; and notes.
+
+    Copies of fit images are counted by themselves and nowhere else.
+    """
     samples, store = parts[label].samples, parts[label].store
     gone = {name: _count(label, parts, rows) for name, rows in dropped.items()}
+    copies = sum(parts[part].label == label and bool(parts[part].origins) for part, _ in splits["fit"])
     test: dict[str, int] = {}
     for sample in samples:
         if sample.split == "test":
@@ -24,6 +28,7 @@ def describe_category(
     return {
         "train": sum(sample.split == "train" for sample in samples),
         **{name: _count(label, parts, rows) for name, rows in splits.items()},
+        **({"copies": copies} if copies else {}),
         **({"dropped": gone} if gone else {}),
         **_dirt(label, parts, splits, dropped),
         "defects": test,
@@ -34,19 +39,19 @@ def describe_category(
 
 
 def _count(label: int, parts: Sequence[Part], rows: Rows) -> int:
-    return sum(parts[part].label == label for part, _ in rows)
+    return sum(parts[part].label == label and not parts[part].origins for part, _ in rows)
 
 
 def _dirt(
     label: int, parts: Sequence[Part], splits: Mapping[str, Rows], dropped: Mapping[str, Rows]
 ) -> dict[str, dict[str, int]]:
     """How many images of each split of normal images are defective, and how many of those dropped were."""
-    brought = [place for place, part in enumerate(parts) if place != label and part.label == label]
-    if not any(sample.anomalous for place in brought for sample in parts[place].samples):
+    brought = [place for place, part in enumerate(parts) if part.unnoticed and part.label == label and not part.origins]
+    if not brought:
         return {}
 
     def count(rows: Rows) -> int:
-        return sum(part in brought and parts[part].samples[row].anomalous for part, row in rows)
+        return sum(part in brought for part, _ in rows)
 
     found = {"dirty": {name: count(rows) for name, rows in splits.items() if name != "test"}}
     return found | ({"dropped_dirty": {name: count(rows) for name, rows in dropped.items()}} if dropped else {})

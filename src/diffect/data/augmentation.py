@@ -1,0 +1,156 @@
+"""Copies of normal images that are as normal: mirrored, turned, shifted or rescaled a little, for where images are few.
+
+Which of these keep an image normal is knowledge about the part: a turned screw is a screw, a turned cable is a defect.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from diffect.data.batches import Part, Row
+from diffect.data.cache import ImageStore
+from diffect.data.derived import Copy, derive, open_copies
+
+VERSION = 1  # of the recipe; raise it when a pixel changes
+KINDS = ("mirror", "flip", "quarter", "turn", "shift", "zoom")
+DEGREES = 15.0  # a turn is at most so much, either way
+SHARE = 0.04  # of the side: a shift is at most so much, either way, and at least a pixel
+ZOOM = 1.1  # an image grows, or shrinks, at most so much
+TRIES = 8
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """`copies` of an image, each a random composition of `kinds`.
+
+    mirror: left and right exchanged. flip: up and down exchanged. quarter: turned by a multiple of 90 degrees. turn:
+    by up to 15 degrees either way. shift: by up to 4% of height and of width, in whole pixels. zoom: by 1 / 1.1 to 1.1.
+    What comes in from beyond the border is the image's mirror. A copy is a function of the seed, the image's pixels
+    and the copy's number; `fresh` ones are others than those of the same seed that are not.
+    """
+
+    kinds: tuple[str, ...]
+    copies: int
+    seed: int
+    fresh: bool = False
+
+    def __post_init__(self) -> None:
+        unknown = [kind for kind in self.kinds if kind not in KINDS]
+        if unknown:
+            raise ValueError(f"data.augment names {unknown[0]}, which is not known; allowed: {', '.join(KINDS)}")
+        if isinstance(self.copies, bool) or not isinstance(self.copies, int) or self.copies < 0:
+            raise ValueError(f"data.augment_copies={self.copies} is not allowed; it must be 0 (none) or more")
+        if self.copies and not self.kinds:
+            raise ValueError(
+                f"data.augment_copies={self.copies} asks for copies, but data.augment names nothing that makes "
+                f"them; allowed: some of {', '.join(KINDS)}"
+            )
+        object.__setattr__(self, "kinds", tuple(kind for kind in KINDS if kind in self.kinds))
+
+    def check(self, canvas: tuple[int, int]) -> None:
+        """ValueError where images of this height and width cannot be copied so."""
+        if self.copies and "quarter" in self.kinds and canvas[0] != canvas[1]:
+            raise ValueError(
+                f"data.augment names quarter, which needs a square canvas, and it is {canvas[0]} x {canvas[1]}: leave "
+                f"quarter out, or set data.max_aspect=1"
+            )
+
+    def of(self, rows: Sequence[Row], parts: Sequence[Part], first: int, cache: Path) -> tuple[list[Part], list[Row]]:
+        """Parts of the copies of these rows, numbered from `first`, and the rows of all copies in order.
+
+        Built under `cache` when they are missing or broken.
+        """
+        return derive(rows, parts, self.copies, first, lambda part, own: self._part(part, own, cache))
+
+    def _part(self, own: Part, rows: list[int], cache: Path) -> Part:
+        category = own.samples[0].category
+        recipe = json.dumps(["augmented", VERSION, self.kinds, self.copies, self.seed, self.fresh])
+        folder = cache / "augmented" / category
+        store, _ = open_copies(
+            own.store, rows, self.copies, self._draw, recipe, folder, f"augmented copies of {category}"
+        )
+        held = [own.samples[row] for row in rows]
+        samples = [replace(one, name=f"{one.name}#{copy + 1}") for one in held for copy in range(self.copies)]
+        return Part(own.label, store, samples, unnoticed=own.unnoticed)
+
+    def _draw(self, store: ImageStore, row: int, copy: int) -> Copy:
+        """One copy on the canvas, in its middle."""
+        key = int(store.keys[row]) % 2**64  # seeds are not negative
+        rng = np.random.Generator(np.random.PCG64([self.seed, key, copy, self.fresh]))
+        top, left, height, width = store.valid_boxes[row].tolist()
+        held = np.s_[top : top + height, left : left + width]
+        image, mask = _moved(store.images[row][held], store.masks[row][held], self.kinds, rng)
+        above, before = (store.images.shape[1] - image.shape[0]) // 2, (store.images.shape[2] - image.shape[1]) // 2
+        around = (
+            (above, store.images.shape[1] - image.shape[0] - above),
+            (before, store.images.shape[2] - image.shape[1] - before),
+        )
+        return Copy(
+            np.pad(image, (*around, (0, 0)), mode="symmetric"),
+            np.pad(mask, around).astype(bool),
+            (above, before, *image.shape[:2]),
+            bool(store.has_mask[row]),
+            "",
+        )
+
+
+def as_kinds(named: str | Iterable[str]) -> tuple[str, ...]:
+    """What `data.augment` names, one kind or several."""
+    return (named,) if isinstance(named, str) else tuple(str(kind) for kind in named)
+
+
+def _moved(
+    image: NDArray[np.uint8], mask: NDArray[np.uint8], kinds: Sequence[str], rng: np.random.Generator
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """An image (H, W, 3) and its mask (H, W) moved alike, so that it shows wherever it can."""
+    for _ in range(TRIES):
+        matrix, shift, swapped = _draw_move(image.shape[:2], kinds, rng)
+        shape = image.shape[1::-1] if swapped else image.shape[:2]
+        # The pixel at o comes from M (o - middle of what comes out) + middle of what goes in + shift.
+        offset = (np.array(image.shape[:2]) - 1) / 2 + shift - matrix @ ((np.array(shape) - 1) / 2)
+        # Pixels that only change places are taken as they are, all others from a cubic spline.
+        order = 0 if np.array_equal(matrix, np.rint(matrix)) else 3
+        channels = [_resampled(image[..., c], matrix, offset, shape, order) for c in range(3)]
+        moved = np.stack(channels, axis=2)
+        if not np.array_equal(moved, image):
+            break
+    return moved, _resampled(mask, matrix, offset, shape, 0)
+
+
+def _draw_move(
+    shape: tuple[int, ...], kinds: Sequence[str], rng: np.random.Generator
+) -> tuple[NDArray[np.float64], NDArray[np.float64], bool]:
+    """A random move: matrix (2, 2) and shift (2,), from places out to places in, and whether the sides swap."""
+    matrix, shift, quarters = np.eye(2), np.zeros(2), 0
+    if "mirror" in kinds and rng.random() < 0.5:
+        matrix = matrix @ np.diag([1.0, -1.0])
+    if "flip" in kinds and rng.random() < 0.5:
+        matrix = matrix @ np.diag([-1.0, 1.0])
+    if "quarter" in kinds:
+        quarters = int(rng.integers(4))
+        matrix = matrix @ np.linalg.matrix_power(np.array([[0.0, -1.0], [1.0, 0.0]]), quarters)
+    if "turn" in kinds:
+        angle = np.radians(rng.uniform(-DEGREES, DEGREES))
+        matrix = matrix @ np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    if "zoom" in kinds:
+        matrix = matrix / ZOOM ** rng.uniform(-1, 1)
+    if "shift" in kinds:
+        most = [max(1, round(SHARE * side)) for side in shape]
+        shift = np.array([rng.integers(-reach, reach + 1) for reach in most], np.float64)
+    return matrix, shift, quarters % 2 == 1
+
+
+def _resampled(
+    pixels: NDArray[np.uint8],
+    matrix: NDArray[np.float64],
+    offset: NDArray[np.float64],
+    shape: tuple[int, ...],
+    order: int,
+) -> NDArray[np.uint8]:
+    drawn = ndimage.affine_transform(pixels.astype(np.float64), matrix, offset, shape, order=order, mode="mirror")
+    return np.clip(np.rint(drawn), 0, 255).astype(np.uint8)

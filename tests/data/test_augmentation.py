@@ -1,0 +1,298 @@
+"""Augmented copies: what each kind does, where copies stand, of which image they are, and what they depend on."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from pictures import picture, save
+from torch import Tensor
+
+from diffect.data import derived, features
+from diffect.data.augmentation import DEGREES, KINDS, SHARE, ZOOM, _draw_move, _moved
+from diffect.data.datamodule import DataModule
+from diffect.data.mvtec import Folder
+
+Make = Callable[..., Path]
+
+
+@pytest.fixture
+def module(make: Make, tmp_path: Path) -> Callable[..., DataModule]:
+    """module(kinds, copies, **settings): a DataModule on two categories of 20 training images, at 32 px."""
+    root = make("a", "b", train=20)
+
+    def build(kinds: Any = (), copies: int = 0, **settings: Any) -> DataModule:
+        given: dict[str, Any] = {"size": 32, "batch_size": 2, "cache": str(tmp_path / "cache")} | settings
+        return DataModule(Folder(given.pop("root", root)), augment=kinds, augment_copies=copies, **given)
+
+    return build
+
+
+def means(image: Tensor) -> Tensor:
+    return torch.nn.functional.avg_pool2d(image.float(), 8)
+
+
+def fitted(data: DataModule) -> list[dict[str, Tensor]]:
+    """All items of the fit set, one by one."""
+    data.attach("means", means)
+    return [
+        {name: values[i] for name, values in batch.items()}
+        for batch in data.fit_dataloader()
+        for i in range(len(batch["label"]))
+    ]
+
+
+# Kinds
+
+
+def moved(kind: str, seed: int, image: np.ndarray) -> np.ndarray:
+    return _moved(image, np.zeros(image.shape[:2], np.uint8), [kind], np.random.default_rng(seed))[0]
+
+
+@pytest.mark.parametrize("shape", [(40, 40), (31, 40)])
+def test_exact_kinds_move_pixels_and_change_none(shape: tuple[int, int]) -> None:
+    image = picture(3, *shape)
+    for seed in range(8):
+        assert np.array_equal(moved("mirror", seed, image), image[:, ::-1])
+        assert np.array_equal(moved("flip", seed, image), image[::-1])
+        turned = moved("quarter", seed, image)
+        assert [np.array_equal(turned, np.rot90(image, k)) for k in range(4)].count(True) == 1
+        assert not np.array_equal(turned, image)
+
+
+def test_a_shift_is_of_whole_pixels_with_the_mirror_at_the_border() -> None:
+    image, found = picture(4, 50, 100), set()
+    padded = np.pad(image, ((2, 2), (4, 4), (0, 0)), mode="reflect")
+    for seed in range(200):
+        out = moved("shift", seed, image)
+        fits = [
+            (down, across)
+            for down in range(-2, 3)
+            for across in range(-4, 5)
+            if np.array_equal(out, padded[2 + down : 52 + down, 4 + across : 104 + across])
+        ]
+        assert len(fits) == 1
+        found.add(fits[0])
+    assert (0, 0) not in found and {abs(down) for down, _ in found} == {0, 1, 2}
+    assert max(abs(across) for _, across in found) == 4 == SHARE * 100
+
+
+def test_turn_and_zoom_stay_within_their_bounds() -> None:
+    turns, zooms = [], []
+    for seed in range(300):
+        turn, _, _ = _draw_move((40, 40), ["turn"], np.random.default_rng(seed))
+        zoom, _, _ = _draw_move((40, 40), ["zoom"], np.random.default_rng(seed))
+        turns.append(np.degrees(np.arctan2(turn[1, 0], turn[0, 0])))
+        assert np.allclose(turn @ turn.T, np.eye(2)) and zoom[0, 1] == zoom[1, 0] == 0 and zoom[0, 0] == zoom[1, 1]
+        zooms.append(1 / zoom[0, 0])
+    assert -DEGREES <= min(turns) < -14 and 14 < max(turns) <= DEGREES
+    assert 1 / ZOOM <= min(zooms) < 0.92 and 1.09 < max(zooms) <= ZOOM
+
+
+def test_a_zoom_grows_what_is_in_the_middle() -> None:
+    image = np.zeros((81, 81, 3), np.uint8)
+    image[20:61, 20:61] = 200
+    for seed in range(10):
+        matrix, _, _ = _draw_move((81, 81), ["zoom"], np.random.default_rng(seed))
+        width = (moved("zoom", seed, image)[40, :, 0] > 100).sum()
+        assert abs(width - 41 / matrix[0, 0]) <= 1
+
+
+def test_masks_move_as_their_images_do() -> None:
+    image = np.zeros((64, 64, 3), np.uint8)
+    image[10:30, 5:40] = 255
+    for seed in range(20):
+        turned, mask = _moved(image, image[..., 0] // 255, KINDS, np.random.default_rng(seed))
+        assert ((turned[..., 0] > 127) != mask).mean() < 0.01
+
+
+# Copies in the fit set
+
+
+def test_copies_join_the_fit_set_and_no_other(module: Callable[..., DataModule]) -> None:
+    plain, data = module(), module(["mirror", "turn"], 3)
+    plain.setup()
+    items = fitted(data)
+    real = plain.splits["fit"]
+    assert data.splits["fit"][: len(real)] == real and len(items) == 4 * len(real)
+    assert all(data.splits[name] == plain.splits[name] for name in ("selection", "calibration", "test"))
+    told = data.describe()
+    assert told["augment"] == ["mirror", "turn"] and "augment" not in plain.describe()
+    for category, counts in told["categories"].items():
+        assert counts.pop("copies") == 3 * counts["fit"]
+        assert counts == plain.describe()["categories"][category]
+    for at, item in enumerate(items):
+        assert torch.equal(item["raw"], means(item["image"][None])[0]) and not item["anomalous"]
+        origin = data.origin(at)
+        assert origin == (at if at < len(real) else (at - len(real)) // 3)
+        assert item["label"] == items[origin]["label"]
+        assert at == origin or not torch.equal(item["image"], items[origin]["image"])
+
+
+def test_a_copy_bears_the_name_of_its_image_and_its_number(module: Callable[..., DataModule]) -> None:
+    data = module("mirror", 2)
+    data.setup()
+    count = len(data.splits["fit"]) // 3
+    names = [data.sample(*row).name for row in data.splits["fit"]]
+    assert names[count:] == [f"{name}#{copy}" for name in names[:count] for copy in (1, 2)]
+
+
+def test_training_batches_hold_copies_and_stay_balanced(module: Callable[..., DataModule]) -> None:
+    data = module(["shift"], 1, batch_size=4, batches_per_epoch=40)
+    keys = {int(item["key"]) for item in fitted(data)}
+    seen: set[int] = set()
+    for batch in data.train_dataloader():
+        assert batch["label"].sum() == 2
+        seen |= set(batch["key"].tolist())
+    assert seen == keys
+
+
+def test_one_image_becomes_several(module: Callable[..., DataModule]) -> None:
+    data = module(["turn", "shift", "zoom"], 7, category="a", shots=1, batch_size=8)
+    items = fitted(data)
+    assert len({int(item["key"]) for item in items}) == 8 and {data.origin(at) for at in range(8)} == {0}
+    counts = data.describe()["categories"]["a"]
+    assert (counts["fit"], counts["copies"]) == (1, 7)
+    with pytest.raises(ValueError, match=r"data\.batch_size=9 is larger than the 8 images to fit on"):
+        module(["turn"], 7, category="a", shots=1, batch_size=9).setup()
+
+
+def test_a_copy_depends_on_seed_image_and_number_alone(module: Callable[..., DataModule]) -> None:
+    def copies(count: int, **settings: Any) -> dict[tuple[int, int], Tensor]:
+        """By the key of the image, and the copy's number."""
+        data = module(["turn", "mirror"], count, **settings)
+        items = fitted(data)
+        real = len(items) // (1 + count)
+        number = {at: (at - real) % count for at in range(real, len(items))}
+        return {(int(items[data.origin(at)]["key"]), n): items[at]["image"] for at, n in number.items()}
+
+    many = copies(3)
+    for few in (copies(1), copies(3, shots=10), copies(2, category="b")):
+        assert few and all(torch.equal(image, many[at]) for at, image in few.items() if at in many)
+        assert set(few) & set(many)
+    assert not torch.equal(*(next(iter(copies(1, category="a", seed=seed, shots=20).values())) for seed in (0, 1)))
+    ordered = [fitted(module(kinds, 1, category="a")) for kinds in (["turn", "mirror"], ["mirror", "turn", "turn"])]
+    assert all(torch.equal(a["image"], b["image"]) for a, b in zip(*ordered, strict=True))
+
+
+def test_copies_are_the_same_in_another_process(module: Callable[..., DataModule], tmp_path: Path) -> None:
+    here = [int(item["key"]) for item in fitted(module(list(KINDS), 2))]
+    code = f"""
+import json
+from diffect.data.datamodule import DataModule
+from diffect.data.mvtec import Folder
+root, cache, kinds = {str(tmp_path / "set")!r}, {str(tmp_path / "new")!r}, {list(KINDS)!r}
+data = DataModule(Folder(root), size=32, batch_size=2, cache=cache, augment=kinds, augment_copies=2)
+data.setup()
+print(json.dumps([int(data.parts[part].store.keys[row]) for part, row in data.splits["fit"]]))
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert json.loads(ran) == here
+
+
+def test_copies_and_their_features_are_kept(module: Callable[..., DataModule], monkeypatch: pytest.MonkeyPatch) -> None:
+    before = fitted(module(["zoom"], 2))
+    monkeypatch.setattr(derived, "_build", None)  # calling it now fails
+    monkeypatch.setattr(features, "_extract", None)
+    after = fitted(module(["zoom"], 2))
+    assert all(torch.equal(a[name], b[name]) for a, b in zip(before, after, strict=True) for name in a)
+
+
+def test_padding_is_the_mirror_of_the_copy_and_a_quarter_turns_the_box(
+    module: Callable[..., DataModule], make: Make
+) -> None:
+    root = make("a", train=8)
+    for number in range(2):  # upright images among the squares
+        save(root / f"a/train/good/9{number}.png", picture(number, 40, 20))
+    items = fitted(module(["quarter"], 6, root=root, selection=0, category="a"))
+    boxes = [(int(one["valid"].any(1).sum()), int(one["valid"].any(0).sum())) for one in items]
+    assert {(32, 32), (32, 16), (16, 32)} == set(boxes)
+    for item, box in zip(items, boxes, strict=True):
+        if box == (16, 32):
+            assert item["valid"][8:24].all()
+            assert torch.equal(item["image"][:, :8], item["image"][:, 8:16].flip(1))
+
+
+def test_dropping_an_image_drops_its_copies(module: Callable[..., DataModule]) -> None:
+    data = module(["mirror"], 2, category="a")
+    before = fitted(data)
+    real = len(before) // 3
+    data.drop("fit", [1, real])  # image 1, and by its first copy image 0
+    after = fitted(data)
+    assert len(after) == 3 * (real - 2)
+    assert [data.origin(at) for at in range(real - 2)] == list(range(real - 2))
+    assert torch.equal(after[0]["image"], before[2]["image"])
+    counts = data.describe()["categories"]["a"]
+    assert (counts["fit"], counts["copies"], counts["dropped"]) == (real - 2, 2 * (real - 2), {"fit": 2})
+
+
+def test_copies_of_dirty_images_are_dirty_and_no_batch_tells(module: Callable[..., DataModule]) -> None:
+    data = module(["mirror"], 1, contamination=0.5, category="a")
+    plain = module(contamination=0.5, category="a")
+    items = fitted(data)
+    real = len(items) // 2
+    for at in range(real, len(items)):
+        assert torch.equal(items[at]["image"], items[data.origin(at)]["image"].flip(-1))
+        assert not items[at]["mask"].any() and not items[at]["anomalous"]
+    dirty = [data.sample(*row).anomalous for row in data.splits["fit"]]
+    assert dirty[:real] == dirty[real:] and any(dirty)
+    assert data.describe()["categories"]["a"]["dirty"] == plain.describe()["categories"]["a"]["dirty"]
+
+
+# Fresh copies
+
+
+def test_fresh_copies_are_of_the_real_images_and_others_than_those_trained_on(
+    module: Callable[..., DataModule],
+) -> None:
+    data = module(["turn"], 2)
+    items = fitted(data)
+    real = len(items) // 3
+    for copies in (1, 2):
+        fresh = [image for batch in data.augmented(["turn"], copies, seed=0) for image in batch["image"]]
+        assert len(fresh) == copies * real
+        trained = {int(item["key"]) for item in items}
+        keys = [int(key) for batch in data.augmented(["turn"], copies, seed=0) for key in batch["key"]]
+        assert not trained & set(keys)
+    plain = module()
+    fitted(plain)
+    for a, b in zip(plain.augmented("turn", 2, seed=0), data.augmented(["turn"], 2, seed=0), strict=True):
+        assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+# What cannot be had
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"kinds": ["twist"], "copies": 1}, r"data\.augment names twist, which is not known; allowed: mirror, flip"),
+        ({"kinds": ["turn"], "copies": -1}, r"data\.augment_copies=-1 is not allowed; it must be 0 \(none\) or more"),
+        ({"kinds": ["turn"], "copies": 1.5}, r"data\.augment_copies=1\.5 is not allowed"),
+        ({"kinds": [], "copies": 2}, r"data\.augment_copies=2 asks for copies, but data\.augment names nothing"),
+    ],
+)
+def test_what_cannot_be_made_is_said_in_one_sentence(
+    module: Callable[..., DataModule], settings: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(ValueError, match=said):
+        module(**settings).setup()
+
+
+def test_a_quarter_needs_a_square_canvas(module: Callable[..., DataModule], make: Make) -> None:
+    root = make("long")
+    for number in range(10):
+        save(root / f"long/train/good/{number:03d}.png", picture(number, 40, 110))
+    said = r"data\.augment names quarter, which needs a square canvas, and it is 32 x 96: leave quarter out, or set"
+    with pytest.raises(ValueError, match=said):
+        module(["quarter", "turn"], 1, category="long").setup()
+    data = module(category="long")
+    data.attach("", means)
+    with pytest.raises(ValueError, match=said):
+        data.augmented(["quarter"], 1, seed=0)
+    module(["quarter"], 1, category="long", max_aspect=1).setup()
