@@ -11,10 +11,12 @@ from diffect.anomaly_map import AnomalyMap
 from diffect.reports.paper.judging import pooling
 
 
-def protocol(images: int = 4, **settings: Any) -> dict[str, str]:
+def protocol(images: int = 4, reference: str = "the selection normals", **settings: Any) -> dict[str, str]:
     detector: Any = SimpleNamespace(learner=None, head=None, anomaly_map=AnomalyMap(1, **settings))
     data: Any = SimpleNamespace(splits={"selection": list(range(images))})
-    return account.protocol(OmegaConf.create({"evaluation": {"conformal_rate": 0.05}}), detector, data, [1.0])
+    return account.protocol(
+        OmegaConf.create({"evaluation": {"conformal_rate": 0.05}}), detector, data, [1.0], reference
+    )
 
 
 @pytest.mark.parametrize("width", [0, 6])
@@ -32,4 +34,4 @@ def test_the_scale_is_that_of_the_calibration_on_the_images_it_was_found_on() ->
         protocol(calibration="standard")["component_scale"]
         == "the mean and standard deviation on the selection normals"
     )
-    assert protocol(images=0)["component_scale"] == "the mean on the fit normals"
+    assert protocol(reference="the fit normals")["component_scale"] == "the mean on the fit normals"

@@ -69,8 +69,10 @@ def _steps(detector: Detector) -> dict[str, Any]:
     }
 
 
-def protocol(cfg: DictConfig, detector: Detector, data: DataModule, thresholds: list[float | None]) -> dict[str, str]:
-    """How each setting was chosen, in words."""
+def protocol(
+    cfg: DictConfig, detector: Detector, data: DataModule, thresholds: list[float | None], reference: str
+) -> dict[str, str]:
+    """How each setting was chosen, in words; `reference` are the images that components were scaled on."""
     selection = "the lowest loss on the selection normals at fixed noise"
     if detector.learner is None:
         selection = "none to choose from: the denoiser was solved on the fit images"
@@ -79,19 +81,17 @@ def protocol(cfg: DictConfig, detector: Detector, data: DataModule, thresholds: 
     promised = f"held-out calibration normals for a promised false-positive rate of {cfg.evaluation.conformal_rate:g}"
     if any(value is None for value in thresholds):
         promised += "; null where a category has too few of them (19 for 5%)"
-    reference = "selection" if data.splits["selection"] else "fit"
     told = {
         "checkpoint": selection,
-        "component_scale": _scale(detector.anomaly_map, f"the {reference} normals"),
+        "component_scale": _scale(detector.anomaly_map, reference),
         "threshold": promised,
         "outline": "of maps: the same of the highest pixels of the same images",
         "settings": "as the config gives them, fixed before the test set was read, the same for all categories",
         "test_set": "read once, after all of it",
     }
     if detector.head is not None:
-        told["head"] = (
-            f"trained on synthetic defects on the fit images, components standardised on the {reference} normals"
-        )
+        held = "selection" if data.splits["selection"] else "fit"
+        told["head"] = f"trained on synthetic defects on the fit images, components standardised on the {held} normals"
     return told
 
 

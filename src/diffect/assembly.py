@@ -32,8 +32,8 @@ def open_data(cfg: DictConfig) -> DataModule:
 def attach_features(cfg: DictConfig, data: DataModule) -> Representation:
     """The representation, its frozen stage computed for all images (or found in the cache) and attached to the data."""
     representation: Representation = instantiate(cfg.representation)
-    device = _device(cfg)
-    data.attach(representation.identity, lambda images: representation.extract(images.to(device)).cpu())
+    here = device(cfg)
+    data.attach(representation.identity, lambda images: representation.extract(images.to(here)).cpu())
     return representation
 
 
@@ -45,7 +45,7 @@ def build(
     signature: str,
 ) -> Detector:
     """The detector for images of the canvas, height and width; the shape of x0 is found by a blank one."""
-    blank = torch.zeros(1, 3, *canvas, dtype=torch.uint8, device=_device(cfg))
+    blank = torch.zeros(1, 3, *canvas, dtype=torch.uint8, device=device(cfg))
     shape = tuple(representation.extract(blank).shape[1:])
     schedule = instantiate(cfg.schedule)
     denoiser = instantiate(cfg.denoiser, shape=shape, classes=len(categories))
@@ -114,11 +114,11 @@ def restore(folder: Path) -> tuple[DictConfig, Detector, list[float | None]]:
         raise ValueError(f"{path} does not fit the config in {records.RECORD}: it lacks or adds some tensors")
     # A run of an earlier version has none, and says so where an outline is asked for.
     detector.outlines = kept.get("outlines", detector.outlines)
-    detector.to(_device(cfg)).eval()
+    detector.to(device(cfg)).eval()
     return cfg, detector, thresholds
 
 
-def _device(cfg: DictConfig) -> torch.device:
+def device(cfg: DictConfig) -> torch.device:
     """Where the frozen stage runs: the device that the trainer will take."""
     cuda = torch.cuda.is_available() and cfg.trainer.accelerator in ("auto", "gpu", "cuda")
     return torch.device("cuda" if cuda else "cpu")

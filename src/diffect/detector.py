@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -87,6 +88,11 @@ class Detector(pl.LightningModule):
         """What learns by steps; None where all is solved at once."""
         parts: tuple[Any, Any] = (self.denoiser, self.scorer)
         return next((part for part in parts if isinstance(part, nn.Module) and isinstance(part, Learner)), None)
+
+    @property
+    def solves(self) -> bool:
+        """Whether the denoiser is a closed form, solved at once."""
+        return hasattr(self.denoiser, "fit")
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
         x0 = self.representation.encode(batch["raw"])
@@ -225,9 +231,10 @@ class Detector(pl.LightningModule):
 
     def judge(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Maps (B, S, S) and scores (B,)."""
-        return self._judged(self.components(batch), batch["valid"])
+        return self.judged(self.components(batch), batch["valid"])
 
-    def _judged(self, components: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+    def judged(self, components: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+        """The same of components (B, K, h, w)."""
         maps = self.anomaly_map.map(components, valid.shape[-2:])
         return maps, self.anomaly_map.score(maps, valid)
 
@@ -243,6 +250,24 @@ class Detector(pl.LightningModule):
         """Fix the components' scale on normal images that training did not see."""
         self.eval()
         self.anomaly_map.calibrate(self.components(self._here(batch)) for batch in batches)
+
+    @torch.no_grad()
+    def calibrate_without(self, folds: Iterable[tuple[Iterable[Batch], Iterable[Batch]]]) -> None:
+        """The same on images that a closed form has seen: of each fold (rest, left), left by what is fitted to rest."""
+        self.eval()
+        self.anomaly_map.calibrate(part for rest, left in folds for part in self.components_without(rest, left))
+
+    @torch.no_grad()
+    def components_without(self, rest: Iterable[Batch], left: Iterable[Batch]) -> list[Tensor]:
+        """Components of the batches of `left`, the denoiser being a closed form fitted to those of `rest` alone."""
+        seen, own = self.denoiser, copy.deepcopy(self.denoiser)
+        closed: Any = own
+        self.denoiser = own
+        try:
+            closed.fit(Passes(rest, lambda batch: self._encoded(batch)[:2]))
+            return [self.components(self._here(batch)) for batch in left]
+        finally:
+            self.denoiser = seen
 
     @torch.no_grad()
     def set_thresholds(self, batches: Iterable[Batch], rate: float) -> list[float | None]:
@@ -269,7 +294,7 @@ class Detector(pl.LightningModule):
 
     def test_step(self, batch: Batch, _: int) -> None:
         components = self.components(batch)
-        maps, scores = self._judged(components, batch["valid"])
+        maps, scores = self.judged(components, batch["valid"])
         self.by_level.update(components, self.anomaly_map, batch)
         for label in batch["label"].unique().tolist():
             rows = batch["label"] == label

@@ -19,7 +19,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import WandbLogger
 
-from diffect import account, assembly, checkpoints, fitting, gallery, panel
+from diffect import account, adaptation, assembly, checkpoints, crossfit, fitting, gallery, panel
 from diffect.data.datamodule import DataModule
 from diffect.detector import Detector
 from diffect.runs import record as records
@@ -75,7 +75,14 @@ class Run:
         with self._phase("features"):
             representation = assembly.attach_features(self.cfg, data)
             representation.fit(batch["raw"] for batch in data.fit_dataloader())
+        cleaning = instantiate(self.cfg.cleaning)
+        if cleaning is not None:
+            with self._phase("cleaning"):
+                self.record["cleaning"] = cleaning.clean(self.cfg, data, representation)
+                self.record["splits"] |= data.describe()
         detector = assembly.build(self.cfg, data.categories, data.canvas, representation, self.signature)
+        if self.cfg.start is not None:
+            self.record["start"] = adaptation.start_from(Path(str(self.cfg.start)).expanduser(), detector)
         records.write(self.folder, self.record)
         tracker = instantiate(self.cfg.tracking).start(
             self.folder,
@@ -114,9 +121,8 @@ class Run:
         resumable = self.folder / RESUME
         with self._phase("fit"):
             fitting.fit(self.cfg, detector, data, logger, resumable)
-        has_selection = bool(data.splits["selection"])
         with self._phase("test"):
-            detector.calibrate(data.val_dataloader() if has_selection else data.fit_dataloader())
+            reference = crossfit.calibrate(detector, data)
             thresholds = detector.set_thresholds(data.calibration_dataloader(), self.cfg.evaluation.conformal_rate)
             fitting.test(self.cfg, detector, data, self.folder)
             found = dict(zip(data.categories, detector.evaluations(), strict=True))
@@ -133,7 +139,7 @@ class Run:
             "scores": account.scores(detector, data),
             "training": account.training(detector),
             "schedule": schedule_curves(type(schedule).__name__, schedule, weight),
-            "protocol": account.protocol(self.cfg, detector, data, thresholds) | self.chosen,
+            "protocol": account.protocol(self.cfg, detector, data, thresholds, reference) | self.chosen,
             "test_reads": 1 + records.test_reads(self.folder, self.record["splits"]["fingerprint"]),
             "device": account.device_name(detector.device),
             "wandb": {"id": tracker.id, "mode": "offline" if tracker.offline else "online"},

@@ -49,6 +49,17 @@ def test_defects_without_masks_are_told(diffect: Run, make: Make) -> None:
     assert status == 0 and "part: 3 defective images have no mask: image metrics only" in out
 
 
+def test_dirty_images_and_copies_are_counted(diffect: Run, make: Make) -> None:
+    chosen = ["data.contamination=0.5", "data.augment=[mirror,turn]", "data.augment_copies=3"]
+    status, out, _ = diffect("data=mvtec", f"data.root={make('bolt', 'nut')}", "data.size=32", *chosen)
+    assert status == 0
+    header, *rows = out.split("splits (data.seed=0):\n")[1].splitlines()[:3]
+    assert header.split() == "category fit selection calibration test copies of fit dirty".split()
+    assert [row.split()[:6] for row in rows] == [[name, "6", "2", "2", "6", "18"] for name in ("bolt", "nut")]
+    assert all(sum(int(word.strip(",")) for word in row.split()[7::2]) == 5 for row in rows)
+    assert "dirty: synthetic defects on the very images" in out
+
+
 def test_the_textures_pass(diffect: Run) -> None:
     status, out, _ = diffect("data.size=64")
     assert status == 0 and "scratch 6" in out and "warning" not in out

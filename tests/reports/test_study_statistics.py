@@ -186,12 +186,15 @@ def test_a_metric_that_only_some_runs_have_is_named_and_the_rest_is_made() -> No
     records[0]["metrics"]["brick"]["image_auroc"] = float("nan")  # cosine brick seed 0
     del records[1]["metrics"]["brick"]["pixel_auroc"]
     for record in records:
-        record["metrics"][record["categories"][0]].pop("conformal_tpr")
+        record["metrics"][record["categories"][0]]["conformal_tpr"] = None
+        record["metrics"][record["categories"][0]].pop("pixel_peak_hit", None)
     found = built(records)
     said = text(found)
     assert "image AUROC: no finite figure in 1 of 36 cells (cosine brick seed 0); what is said of it is made" in said
     assert "pixel AUROC: no finite figure in 1 of 36 cells (cosine brick seed 1)" in said
     assert "conformal TPR: no run has a finite figure." in said
+    assert "pixel_peak_hit" not in found.estimates  # never recorded: no column, no note
+    assert all("peak hit" not in sheet.header for sheet in found.sheets) and "peak hit" not in said
     assert all(estimate.value is not None for estimate in found.estimates["image_auroc"])
     assert found.ranking.blocks == 2
     records[0]["undefined"] = {"brick": {"image_auroc": "one class only"}}

@@ -23,11 +23,13 @@ def run(cfg: DictConfig) -> None:
     module = instantiate(cfg.data, batch_size=1)
     module.setup()
     held = module.describe()["categories"]
-    stores = dict(zip(module.categories, (part.store for part in module.parts), strict=True))
+    stores = {category: module.parts[label].store for label, category in enumerate(module.categories)}
     audited = module.audit()
     print(_table([_contents(category, counts, stores[category]) for category, counts in held.items()]))
     print(f"\nsplits (data.seed={module.seed}):")
     print(_table([_splits(category, counts) for category, counts in held.items()]))
+    if module.contamination:
+        print(f"dirty: {module.describe()['dirty_from']}")
     print("\naudit: AUROC of one trivial statistic alone, + higher or - lower on defective images")
     print(_table([_audit(category, found) for category, found in audited.items()]))
     for category, found in audited.items():
@@ -51,7 +53,12 @@ def _contents(category: str, counts: dict[str, Any], store: Any) -> dict[str, st
 
 
 def _splits(category: str, counts: dict[str, Any]) -> dict[str, str]:
-    return {"category": category} | {name: str(counts[name]) for name in ("fit", "selection", "calibration", "test")}
+    cells = {"category": category} | {name: str(counts[name]) for name in ("fit", "selection", "calibration", "test")}
+    if "copies" in counts:
+        cells["copies of fit"] = str(counts["copies"])
+    if "dirty" in counts:
+        cells["dirty"] = ", ".join(f"{name} {number}" for name, number in counts["dirty"].items() if number) or "none"
+    return cells
 
 
 def _audit(category: str, found: dict[str, Any]) -> dict[str, str]:

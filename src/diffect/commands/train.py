@@ -20,6 +20,7 @@ GROUPS = (
     "weight",
     "representation",
     "backbone",
+    "cleaning",
     "denoiser",
     "scorer",
     "head",

@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
@@ -23,19 +23,7 @@ from diffect.data.features import open_features
 from diffect.data.imagined import Recipe, open_imagined
 from diffect.data.layout import choose_categories
 from diffect.data.mvtec import Sample
-
-
-class Source(Protocol):
-    """Where samples come from; see `mvtec.Folder` and `textures.Textures`."""
-
-    def categories(self) -> list[str]:
-        """All categories, sorted."""
-
-    def samples(self, category: str) -> list[Sample]:
-        """All samples of one category: train, then test."""
-
-    def fingerprint(self, category: str) -> str:
-        """A hash of what the category holds, found without decoding."""
+from diffect.data.source import Source
 
 
 class DataModule(pl.LightningDataModule):
@@ -106,22 +94,8 @@ class DataModule(pl.LightningDataModule):
             return
         self._check()
         samples = [self.source.samples(category) for category in self.categories]
-        parts: dict[str, list[Row]] = {"fit": [], "selection": [], "calibration": [], "test": []}
-        for index, (category, held) in enumerate(zip(self.categories, samples, strict=True)):
-            normal = [row for row, sample in enumerate(held) if sample.split == "train"]
-            pieces = splits.cut(
-                len(normal),
-                category,
-                self.seed,
-                self.shots,
-                self.selection,
-                self.calibration,
-                self.calibration_min,
-            )
-            for name, positions in pieces.items():
-                parts[name] += [(index, normal[position]) for position in positions]
-            parts["test"] += [(index, row) for row, sample in enumerate(held) if sample.split == "test"]
-        augmentation, there = self._augmentation(), len(parts["fit"]) * (1 + self.augment_copies)
+        cut = self._cut(samples)
+        augmentation, there = self._augmentation(), len(cut["fit"]) * (1 + self.augment_copies)
         if self.batch_size > there:
             raise ValueError(
                 f"data.batch_size={self.batch_size} is larger than the {there} images to fit on "
@@ -134,11 +108,30 @@ class DataModule(pl.LightningDataModule):
             Part(index, ImageStore.open(held, canvas, self.aspect, self.cache), held)
             for index, held in enumerate(samples)
         ]
-        whole, cut = self._dirt().spoil(own, parts, self.aspect, self.cache)
+        parts, cut = self._dirt().spoil(own, cut, self.aspect, self.cache)
         if augmentation.copies:
-            made, rows = augmentation.of(cut["fit"], whole, len(whole), self.cache)
-            whole, cut["fit"] = whole + made, cut["fit"] + rows
-        self.parts, self.splits = whole, cut
+            copies, rows = augmentation.of(cut["fit"], parts, len(parts), self.cache)
+            parts, cut["fit"] = parts + copies, cut["fit"] + rows
+        self.parts, self.splits = parts, cut
+
+    def _cut(self, samples: list[list[Sample]]) -> dict[str, list[Row]]:
+        """The rows of each split, of the categories' own images."""
+        found: dict[str, list[Row]] = {"fit": [], "selection": [], "calibration": [], "test": []}
+        for index, (category, held) in enumerate(zip(self.categories, samples, strict=True)):
+            normal = [row for row, sample in enumerate(held) if sample.split == "train"]
+            pieces = splits.cut(
+                len(normal),
+                category,
+                self.seed,
+                self.shots,
+                self.selection,
+                self.calibration,
+                self.calibration_min,
+            )
+            for name, positions in pieces.items():
+                found[name] += [(index, normal[position]) for position in positions]
+            found["test"] += [(index, row) for row, sample in enumerate(held) if sample.split == "test"]
+        return found
 
     def _dirt(self) -> Contamination:
         return Contamination(self.contamination, self.contamination_from, self.seed)
@@ -329,7 +322,7 @@ class DataModule(pl.LightningDataModule):
             **({"contamination": self.contamination, "dirty_from": self._dirt().told()} if self.contamination else {}),
             **({"augment": list(self._augmentation().kinds)} if self.augment_copies else {}),
             "categories": {
-                category: describe_category(index, self.parts, self.splits, self.dropped)
+                category: describe_category(index, self.parts, self.splits, self.dropped, bool(self.contamination))
                 for index, category in enumerate(self.categories)
             },
         }

@@ -12,7 +12,11 @@ Rows = Sequence[Row]
 
 
 def describe_category(
-    label: int, parts: Sequence[Part], splits: Mapping[str, Rows], dropped: Mapping[str, Rows]
+    label: int,
+    parts: Sequence[Part],
+    splits: Mapping[str, Rows],
+    dropped: Mapping[str, Rows],
+    contaminated: bool = False,
 ) -> dict[str, Any]:
     """Counts of one category's images: in its folder, in each split, dropped from them, by defect; and notes.
 
@@ -30,7 +34,7 @@ def describe_category(
         **{name: _count(label, parts, rows) for name, rows in splits.items()},
         **({"copies": copies} if copies else {}),
         **({"dropped": gone} if gone else {}),
-        **_dirt(label, parts, splits, dropped),
+        **(_dirt(label, parts, splits, dropped) if contaminated else {}),
         "defects": test,
         "masks": sum(sample.mask is not None for sample in samples),
         "grey_bits": decode.grey_bits([sample.path for sample in samples if sample.split == "train"]),
@@ -47,8 +51,6 @@ def _dirt(
 ) -> dict[str, dict[str, int]]:
     """How many images of each split of normal images are defective, and how many of those dropped were."""
     brought = [place for place, part in enumerate(parts) if part.unnoticed and part.label == label and not part.origins]
-    if not brought:
-        return {}
 
     def count(rows: Rows) -> int:
         return sum(part in brought for part, _ in rows)

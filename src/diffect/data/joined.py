@@ -1,16 +1,11 @@
 """Several sources as one: categories of different origin in one run."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from itertools import combinations
-from typing import TYPE_CHECKING
 
 from diffect.data import layout
 from diffect.data.mvtec import Sample
-
-if TYPE_CHECKING:
-    from diffect.data.datamodule import Source
+from diffect.data.source import Source
 
 
 class Joined:

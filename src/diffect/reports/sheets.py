@@ -114,7 +114,8 @@ def by_category(
         shown = category + (WARNED if category in warned else "")
         rows = zip(groups, _figures(found, tied[category], several), strict=True)
         parts.append([(shown, *(group.values or (name,)), *figures) for group, figures in rows])
-    header = ("category", *short(axes or ("study",)), *(METRIC[metric].title for metric in BY_CATEGORY))
+    metrics = next(iter(estimates.values()))  # the same in every category
+    header = ("category", *short(axes or ("study",)), *(METRIC[metric].title for metric in metrics))
     rows_of_all = (estimate for found in estimates.values() for row in found.values() for estimate in row)
     caption = f"Mean of each group over its seeds in each category{intervals.plus_minus(rows_of_all)}"
     sheets = _pages("by category, mean over seeds", caption, header, 1 + (len(axes) or 1), parts)

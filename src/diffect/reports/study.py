@@ -60,9 +60,13 @@ def build(
     estimands.check(estimand, grid.categories(runs))
     axes = grid.axes(runs)
     groups = _ranked(runs, grid.groups(runs, axes), estimand)
-    estimates = {metric: _estimates(runs, groups, metric, estimand) for metric in COLUMNS}
+    recorded = {RANKED} | {name for run in runs for values in run.record["metrics"].values() for name in values}
+    columns = [metric for metric in COLUMNS if metric in recorded]  # earlier runs know fewer metrics
+    estimates = {metric: _estimates(runs, groups, metric, estimand) for metric in columns}
     by_category = {
-        category: {metric: _estimates(runs, groups, metric, FIXED, category) for metric in BY_CATEGORY}
+        category: {
+            metric: _estimates(runs, groups, metric, FIXED, category) for metric in columns if metric in BY_CATEGORY
+        }
         for category in grid.categories(runs)
     }
     comparison = _comparison(runs, axes, groups, estimates, baseline, estimand)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 import diffect
+from diffect.runs import record as records
 
 IRRELEVANT = (
     "study",
@@ -59,7 +61,17 @@ def of(cfg: DictConfig) -> str:
         OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"]), resolve=True
     )
     assert isinstance(config, dict)
+    if config.get("start") is not None:
+        config["start"] = _name(Path(str(config["start"])).expanduser())
     return signature({str(key): value for key, value in config.items()}, fingerprint(cfg))
+
+
+def _name(folder: Path) -> str:
+    """The signature of the run in a folder: wherever it lies, it is the same run. A run that is none fails later."""
+    try:
+        return str(records.read(folder / records.RECORD)["signature"])
+    except ValueError:
+        return str(folder)
 
 
 def fingerprint(cfg: DictConfig) -> str:

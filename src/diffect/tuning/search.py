@@ -105,6 +105,8 @@ class Tuning:
         built: set[str] = set()
         for candidate in self.candidates:
             config = candidate.of(data.categories[0])
+            if config.get("cleaning") is not None:
+                raise ValueError("tune takes all normal images as they are: set cleaning=none, and give it to train")
             name = training_name(config) + repr([config.scorer, config.get("head")])
             try:
                 instantiate(config.pooling, components=1)

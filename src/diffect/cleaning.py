@@ -1,0 +1,91 @@
+"""Dirt among the images that were said to be normal: found by what the others cannot explain, and left out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from omegaconf import DictConfig
+
+from diffect import assembly, crossfit
+from diffect.data.datamodule import DataModule
+from diffect.detector import Detector
+from diffect.representations import Representation
+
+SPLITS: tuple[crossfit.Split, ...] = ("fit", "selection")
+_NORMAL = 1.4826  # standard deviations of a Gaussian in its median absolute deviation
+
+
+class Dropping:
+    """Leaves out the images of fit and selection whose score stands out, category by category.
+
+    Each image gets the score s that a closed form gives it that was fitted to the other folds of these images. With m
+    the median of log s and d its median absolute deviation an image goes if
+
+        log s - m > threshold 1.4826 d,
+
+    the modified z-score (Iglewicz & Hoaglin 1993), which dirt on less than half of the images hardly moves. Ratios of
+    errors are near log-normal, which is why logarithms are taken. Calibration images stay: they promise a rate of false
+    positives for whatever comes like them, and dropping the odd ones would break that promise.
+
+    Args:
+        denoiser, scorer: configs of the closed form that judges, and of how; whatever is trained afterwards.
+        threshold: see above; the higher, the fewer images go.
+        folds: at most; each fits to all but one of them.
+    """
+
+    def __init__(self, denoiser: DictConfig, scorer: DictConfig, threshold: float = 3.0, folds: int = 4) -> None:
+        if threshold <= 0:
+            raise ValueError(f"cleaning.threshold is {threshold}; it must be above 0")
+        if isinstance(folds, bool) or not isinstance(folds, int) or folds < 2:
+            raise ValueError(f"cleaning.folds is {folds}; it must be 2 or more")
+        self.denoiser, self.scorer, self.threshold, self.folds = denoiser, scorer, threshold, folds
+
+    def clean(self, cfg: DictConfig, data: DataModule, representation: Representation) -> dict[str, Any]:
+        """Drop the images from their splits and fit the representation anew; tells the rule and what was dropped."""
+        judge = self._judge(cfg, data, representation)
+        held = crossfit.folds(data, SPLITS, self.folds)
+        components = [judge.components_without(fold.rest, fold.left) for fold in held]
+        judge.anomaly_map.calibrate(part for parts in components for part in parts)
+        found: dict[tuple[crossfit.Split, int], float] = {}
+        for fold, parts in zip(held, components, strict=True):
+            scores = [judge.judged(part, batch["valid"])[1] for part, batch in zip(parts, fold.left, strict=True)]
+            found.update(zip(fold.places, torch.cat(scores).tolist(), strict=True))
+        told = self._drop(data, found)
+        representation.fit(batch["raw"] for batch in data.fit_dataloader())
+        return told
+
+    def _judge(self, cfg: DictConfig, data: DataModule, representation: Representation) -> Detector:
+        own = cfg.copy()
+        own.denoiser, own.scorer, own.head = self.denoiser, self.scorer, None
+        judge = assembly.build(own, data.categories, data.canvas, representation, "cleaning").to(assembly.device(cfg))
+        if not judge.solves:
+            raise ValueError("cleaning.denoiser learns by steps; it must be a closed form, such as empirical_by_level")
+        return judge.eval()
+
+    def _drop(self, data: DataModule, found: dict[tuple[crossfit.Split, int], float]) -> dict[str, Any]:
+        """From the score of every image, by split and position."""
+        dropped: dict[str, list[dict[str, Any]]] = {category: [] for category in data.categories}
+        gone: dict[crossfit.Split, list[int]] = {split: [] for split in SPLITS}
+        for index, category in enumerate(data.categories):
+            places = [place for place in found if data.parts[data.splits[place[0]][place[1]][0]].label == index]
+            deviations = modified_z(np.array([found[place] for place in places]))
+            for (split, position), z in zip(places, deviations.tolist(), strict=True):
+                if z > self.threshold:
+                    sample = data.sample(*data.splits[split][position])
+                    dropped[category].append({"name": sample.name, "defect": sample.defect, "split": split, "z": z})
+                    gone[split].append(position)
+        for split, positions in gone.items():
+            data.drop(split, positions)
+        rule = f"modified z-score of log score above {self.threshold:g}, by a closed form fitted to the other images"
+        return {"rule": rule, "judged": len(found), "dropped": dropped}
+
+
+def modified_z(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(log s - median) / (1.4826 MAD) of positive scores (N,); 0 where more than half of them are equal."""
+    logs = np.log(np.maximum(scores, 1e-12))
+    off = logs - np.median(logs)
+    spread = _NORMAL * np.median(np.abs(off))
+    return off / spread if spread > 0 else np.zeros_like(off)

@@ -1,0 +1,98 @@
+"""Normal images judged by what was fitted without them, where none can be held out for good."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Literal
+
+from diffect.data.batches import Batch
+from diffect.data.datamodule import DataModule
+from diffect.detector import Detector
+
+Split = Literal["fit", "selection"]
+
+FOLDS = 8  # at most: more fits, each nearer to that of all images
+KINDS, COPIES = ("turn", "shift", "zoom"), 8  # of the copies that stand in for a second image
+
+
+@dataclass(frozen=True)
+class Together:
+    """Several loaders as one, as often as it is gone through."""
+
+    loaders: Sequence[Iterable[Batch]]
+
+    def __iter__(self) -> Iterator[Batch]:
+        return chain.from_iterable(self.loaders)
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Images to judge, `left`, and those to fit to, `rest`; `places` are (split, position) of `left`, in order."""
+
+    rest: Together
+    left: Together
+    places: list[tuple[Split, int]]
+
+
+def folds(data: DataModule, splits: Sequence[Split], most: int = FOLDS) -> list[Fold]:
+    """Every image of these splits is left out once, with all its copies, `most` folds or fewer.
+
+    Each fold holds images of every category, so there are no more folds than a category has images; ValueError where
+    one has a single image only.
+    """
+    turns: dict[tuple[Split, int], int] = {}
+    counts = [0] * len(data.categories)
+    for split in splits:
+        for position, (part, _) in enumerate(data.splits[split]):
+            if _origin(data, split, position) == position:
+                label = data.parts[part].label
+                turns[split, position] = counts[label]
+                counts[label] += 1
+    number = min(most, *counts)
+    if number < 2:
+        lonely = data.categories[counts.index(min(counts))]
+        raise ValueError(f"category {lonely} has one normal image, which cannot be judged by the others")
+    found = []
+    for turn in range(number):
+        left: dict[Split, list[int]] = {split: [] for split in splits}
+        rest: dict[Split, list[int]] = {split: [] for split in splits}
+        for split in splits:
+            for position in range(len(data.splits[split])):
+                mine = turns[split, _origin(data, split, position)] % number == turn
+                (left if mine else rest)[split].append(position)
+        places = [(split, position) for split in splits for position in left[split]]
+        found.append(Fold(_loaders(data, rest), _loaders(data, left), places))
+    return found
+
+
+def calibrate(detector: Detector, data: DataModule) -> str:
+    """Fix the components' scale on normal images that the denoiser was not fitted to; says on which.
+
+    Where none were held out, an image that a closed form has seen would be no measure: it finds its own patches again.
+    It is then judged by what was fitted to the other fit images, and a single image by its copies, slightly turned,
+    shifted and zoomed. What has learned by steps has seen the fit images under noise, and is calibrated on them.
+    """
+    if data.splits["selection"]:
+        detector.calibrate(data.val_dataloader())
+        return "the selection normals"
+    if not detector.solves:
+        detector.calibrate(data.fit_dataloader())
+        return "the fit normals"
+    real = [position for position in range(len(data.splits["fit"])) if data.origin(position) == position]
+    labels = [data.parts[data.splits["fit"][position][0]].label for position in real]
+    if min(map(labels.count, range(len(data.categories)))) > 1:
+        detector.calibrate_without((fold.rest, fold.left) for fold in folds(data, ["fit"]))
+        return "the fit normals, each judged by what was fitted without it"
+    copies = data.augmented(KINDS, COPIES, data.seed)
+    detector.calibrate_without([(data.normal_dataloader("fit", real), copies)])
+    return f"copies of the fit normals ({', '.join(KINDS)}), judged by what was fitted to the images themselves"
+
+
+def _origin(data: DataModule, split: Split, position: int) -> int:
+    return data.origin(position) if split == "fit" else position
+
+
+def _loaders(data: DataModule, positions: dict[Split, list[int]]) -> Together:
+    return Together([data.normal_dataloader(split, held) for split, held in positions.items() if held])

@@ -1,0 +1,137 @@
+"""Images are judged by what was fitted without them: folds part them, and scales are found where nothing is held out.
+
+What stands out among the others is dropped, dirt above all, and the record says what.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from diffect import assembly, crossfit
+from diffect.cleaning import modified_z
+from diffect.data.datamodule import DataModule
+from diffect.detector import Detector
+from diffect.launching import config_folder
+from diffect.representations import Representation
+
+
+def config(*overrides: str) -> DictConfig:
+    small = ["data.category=brick", "data.batch_size=1", "backbone.blocks=[4]", "denoiser.denoiser.memory=200"]
+    with initialize_config_dir(str(Path(config_folder("train"))), version_base="1.3"):
+        return compose("train", [*small, *overrides])
+
+
+def opened(cfg: DictConfig) -> tuple[DataModule, Representation]:
+    data = assembly.open_data(cfg)
+    representation = assembly.attach_features(cfg, data)
+    representation.fit(batch["raw"] for batch in data.fit_dataloader())
+    return data, representation
+
+
+def solved(cfg: DictConfig) -> tuple[DataModule, Detector]:
+    data, representation = opened(cfg)
+    detector = assembly.build(cfg, data.categories, data.canvas, representation, "test")
+    detector.solve(data.fit_dataloader(), None)
+    return data, detector
+
+
+def keys(batches: Any) -> list[int]:
+    return [key for batch in batches for key in batch["key"].tolist()]
+
+
+def test_every_image_is_left_out_once_and_never_judged_by_itself() -> None:
+    data, _ = opened(config("data.shots=12", "data.category=[brick,grass]"))
+    assert data.splits["selection"]
+    folds = crossfit.folds(data, ["fit", "selection"], most=4)
+    everything = keys(data.fit_dataloader()) + keys(data.val_dataloader())
+    assert len(folds) == 4 and sorted(key for fold in folds for key in keys(fold.left)) == sorted(everything)
+    for fold in folds:
+        assert sorted(keys(fold.left) + keys(fold.rest)) == sorted(everything)
+        assert set(keys(fold.left)).isdisjoint(keys(fold.rest))
+        assert {label for batch in fold.left for label in batch["label"].tolist()} == {0, 1}
+        told = [data.sample(*data.splits[split][position]).name for split, position in fold.places]
+        assert len(told) == len(keys(fold.left))
+        left = {data.parts[p].store.keys[row] for p, row in (data.splits[s][i] for s, i in fold.places)}
+        assert left == set(keys(fold.left))
+
+
+def test_copies_are_left_out_with_their_image() -> None:
+    data, _ = opened(config("data.shots=3", "data.augment=[mirror]", "data.augment_copies=2"))
+    folds = crossfit.folds(data, ["fit"])
+    assert [len(keys(fold.left)) for fold in folds] == [3, 3, 3] and [len(fold.places) for fold in folds] == [3] * 3
+    for fold in folds:
+        assert len({data.origin(position) for _, position in fold.places}) == 1
+
+
+def test_components_without_an_image_are_those_of_what_is_fitted_to_the_others() -> None:
+    data, detector = solved(config("data.shots=3"))
+    others, own = data.normal_dataloader("fit", [0, 2]), data.normal_dataloader("fit", [1])
+    (found,) = detector.components_without(others, own)
+    alone = assembly.build(config("data.shots=3"), data.categories, data.canvas, detector.representation, "other")
+    alone.solve(others, None)
+    with torch.no_grad():
+        assert torch.equal(found, alone.components(next(iter(own))))
+        assert not torch.allclose(found, detector.components(next(iter(own))))
+
+
+def test_without_selection_images_the_scale_is_not_that_of_images_that_were_seen() -> None:
+    data, detector = solved(config("data.shots=4", "denoiser.denoiser.memory=null"))
+    said = crossfit.calibrate(detector, data)
+    assert said == "the fit normals, each judged by what was fitted without it"
+    scale = detector.anomaly_map.scale.clone()
+    detector.calibrate(data.fit_dataloader())
+    assert (scale > 5 * detector.anomaly_map.scale).any()  # a stored patch explains itself
+    assert data.splits["selection"] == []
+
+
+def test_one_image_is_calibrated_on_its_copies() -> None:
+    data, detector = solved(config("data.shots=1"))
+    said = crossfit.calibrate(detector, data)
+    assert said.startswith("copies of the fit normals (turn, shift, zoom)")
+    assert (detector.anomaly_map.scale > 1e-3).all() and detector.anomaly_map.frame.rows.numel()
+    with pytest.raises(ValueError, match="category brick has one normal image, which cannot be judged by the others"):
+        crossfit.folds(data, ["fit"])
+
+
+def test_the_modified_z_score_by_hand_and_unmoved_by_outliers() -> None:
+    scores = np.exp(np.array([0.0, 1.0, 2.0, 3.0, 4.0]))
+    assert modified_z(scores) == pytest.approx(np.array([-2, -1, 0, 1, 2]) / 1.4826)
+    moved = np.append(scores[:4], np.exp(400.0))
+    assert modified_z(moved)[:4] == pytest.approx(modified_z(scores)[:4])
+    assert (modified_z(np.array([1.0, 1.0, 1.0, 9.0])) == 0).all()
+
+
+def test_dirt_is_dropped_from_fit_and_selection_and_told() -> None:
+    cfg = config("data.contamination=0.2", "cleaning=dropping", "backbone.blocks=[4,7,10]")
+    data, representation = opened(cfg)
+    before = {split: len(rows) for split, rows in data.splits.items()}
+    told = instantiate(cfg.cleaning).clean(cfg, data, representation)
+    gone = told["dropped"]["brick"]
+    dirty = [one for one in gone if one["defect"] != "good"]
+    assert len(dirty) >= 5 and len(gone) - len(dirty) <= 2 and all(one["z"] > 3 for one in gone)
+    assert told["judged"] == before["fit"] + before["selection"]
+    left = {split: len(rows) for split, rows in data.splits.items()}
+    assert (
+        left["fit"] + left["selection"] == told["judged"] - len(gone) and left["calibration"] == before["calibration"]
+    )
+    counted = data.describe()["categories"]["brick"]["dropped"]
+    assert sum(counted.values()) == len(gone)
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("cleaning.threshold=0", r"cleaning\.threshold is 0; it must be above 0"),
+        ("cleaning.folds=1", r"cleaning\.folds is 1; it must be 2 or more"),
+    ],
+)
+def test_wrong_settings_are_refused(setting: str, message: str) -> None:
+    with pytest.raises(InstantiationException, match=message):
+        instantiate(config("cleaning=dropping", setting).cleaning)
