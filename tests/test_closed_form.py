@@ -416,7 +416,7 @@ def test_a_run_is_recorded_and_scores_again_as_it_did(choice: tuple[str, ...], t
 
 
 def test_a_memory_larger_than_the_data_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    given = ["data.size=64", "data.category=brick", "data.shots=1", "data.batch_size=1", "denoiser=empirical"]
+    given = ["data.size=64", "data.category=brick", "data.shots=1", "denoiser=empirical"]
     given.append("denoiser.memory=10000")
     assert main(["train", *given, f"hydra.run.dir={tmp_path}/run"]) == 1
     assert "memory of denoiser=empirical is 10000, but there are only 64 patches to fit on" in capsys.readouterr().err

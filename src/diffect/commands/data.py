@@ -19,8 +19,7 @@ def run(cfg: DictConfig) -> None:
         where = download.fetch(str(cfg.download), cfg.root, cfg.accept_license, cfg.url, cfg.sha256)
         print(f"{cfg.download} is in {where}: diffect data data=mvtec data.root={where}")
         return
-    # A folder that holds less than one training batch is still a sound folder.
-    module = instantiate(cfg.data, batch_size=1)
+    module = instantiate(cfg.data)
     module.setup()
     held = module.describe()["categories"]
     stores = {category: module.parts[label].store for label, category in enumerate(module.categories)}

@@ -86,7 +86,8 @@ class Batches(Sampler[list[int]]):
     """Batches of positions as a pure function of (seed, epoch, step), balanced over the groups.
 
     Slot g of an epoch (g = step * batch_size + place) takes group g mod G, and there the next position of an
-    endless series of permutations seeded by (seed, epoch, group, turn).
+    endless series of permutations seeded by (seed, epoch, group, turn). Of fewer images than a batch has places each
+    comes about as often as any other, at noise of its own every time.
     """
 
     def __init__(

@@ -95,12 +95,7 @@ class DataModule(pl.LightningDataModule):
         self._check()
         samples = [self.source.samples(category) for category in self.categories]
         cut = self._cut(samples)
-        augmentation, there = self._augmentation(), len(cut["fit"]) * (1 + self.augment_copies)
-        if self.batch_size > there:
-            raise ValueError(
-                f"data.batch_size={self.batch_size} is larger than the {there} images to fit on "
-                f"({', '.join(self.categories[:5])}); it must be from 1 to {there}"
-            )
+        augmentation = self._augmentation()
         sizes = (decode.size_of(sample.path) for held in samples for sample in held if sample.split == "train")
         canvas = choose_canvas(sizes, self.size, self.aspect, self.max_aspect)
         augmentation.check(canvas)
