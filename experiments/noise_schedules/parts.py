@@ -10,8 +10,9 @@ Writes parts.csv, and parts.md, beside this file. Each row takes the same seven 
 - scoring at one t: the runs of the row before, each judged at its own log-SNR of that time step, as papers do that keep
   "t = 300 of 1000" when they change the schedule. Between the recorded levels figures are interpolated.
 
-Spread is the standard deviation of schedules beyond what seeds explain, sqrt((MS_schedule - MS_rest) / seeds) of a
-two-way table schedule x seed of means over categories; p is of its F test. A p that is not small shows nothing.
+Means are over the categories that all arms were run on. Spread is the standard deviation of schedules beyond what seeds
+explain, sqrt((MS_schedule - MS_rest) / seeds) of a two-way table schedule x seed of those means; p is of its F test. A p
+that is not small shows nothing.
 """
 
 import csv
@@ -66,11 +67,11 @@ def _interpolated(run: Run, category: str, metric: str, log_snr: float) -> float
     return float(np.interp(log_snr, known, [row[metric] for row in levels]))
 
 
-def table(runs: Iterable[Run], figure: Figure, metric: str) -> tuple[list[str], Any]:
-    """The schedules, and the means over categories (schedules, seeds)."""
+def table(runs: Iterable[Run], categories: set[str], figure: Figure, metric: str) -> tuple[list[str], Any]:
+    """The schedules, and the means over these categories (schedules, seeds)."""
     cells: dict[tuple[str, int], list[float]] = {}
     for run in runs:
-        for category in run.record["categories"]:
+        for category in categories & set(run.record["categories"]):
             cell = cells.setdefault((run.choice("schedule"), run.record["seed"]), [])
             cell.append(figure(run, category, metric))
     schedules, seeds = sorted({name for name, _ in cells}), sorted({seed for _, seed in cells})
@@ -97,13 +98,14 @@ def lines(runs: Iterable[Run]) -> list[dict[str, Any]]:
         wanted = ARMS[name].items()
         return [run for run in held if all(run.choice(key) == value for key, value in wanted)]
 
+    shared = set.intersection(*({name for run in arm(part) for name in run.record["categories"]} for part in ARMS))
     parts: list[tuple[str, list[Run], Figure]] = [(name, arm(name), fused) for name in ARMS]
     parts += [(f"log-SNR {level:g} alone", arm("end points"), at_level(level)) for level in (0.0, 2.0)]
     parts += [(f"t = {t:g} alone", arm("end points"), at_time(t)) for t in TIMES]
     found = []
     for part, mine, figure in parts:
         for metric in METRICS:
-            schedules, figures = table(mine, figure, metric)
+            schedules, figures = table(mine, shared, figure, metric)
             means = figures.mean(1)
             deviation, p = spread(figures)
             low, high = int(means.argmin()), int(means.argmax())
@@ -116,7 +118,7 @@ def lines(runs: Iterable[Run]) -> list[dict[str, Any]]:
                     "p": p,
                     "lowest": f"{schedules[low]} {means[low]:.3f}",
                     "highest": f"{schedules[high]} {means[high]:.3f}",
-                    "runs": len(mine),
+                    "categories": " ".join(sorted(shared)),
                 }
             )
     return found
