@@ -11,8 +11,8 @@ Writes parts.csv, and parts.md, beside this file. Each row takes the same seven 
   "t = 300 of 1000" when they change the schedule. Between the recorded levels figures are interpolated.
 
 Means are over the categories that all arms were run on. Spread is the standard deviation of schedules beyond what seeds
-explain, sqrt((MS_schedule - MS_rest) / seeds) of a two-way table schedule x seed of those means; p is of its F test. A p
-that is not small shows nothing.
+explain, sqrt((MS_schedule - MS_rest) / seeds) of a two-way table schedule x seed of those means; p is of its F test. A
+p that is not small shows nothing.
 """
 
 import csv
