@@ -5,7 +5,7 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from diffect.reports import markdown, study, tidy, trace
 from diffect.reports.page import document as page
@@ -70,6 +70,8 @@ def _select(cfg: DictConfig) -> Selection:
 
 def _text(cfg: DictConfig, key: str) -> str | None:
     value: Any = None if OmegaConf.is_missing(cfg, key) else cfg.get(key)
+    if isinstance(value, ListConfig):  # a name with a comma, in Hydra's brackets
+        value = ", ".join(map(str, value))
     return None if value in (None, "") else str(value)
 
 

@@ -189,7 +189,7 @@ def tied(
 
 def named(groups: Sequence[Group], axes: Sequence[str], text: str) -> Group:
     """The one group that `text` names: by its label, or by choices as KEY=VALUE,...; else ValueError."""
-    found = [group for group in groups if group.label == text]
+    found = [group for group in groups if group.label == re.sub(r",\s*", ", ", text)]
     if not found and "=" in text:
         keys = dict(zip(short(axes), axes, strict=True))
         choices = [part.partition("=") for part in re.split(r",\s*(?=[\w.]+=)", text)]
