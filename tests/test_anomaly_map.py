@@ -23,7 +23,7 @@ def components(count: int = 7) -> Tensor:
 
 def calibrated(found: Tensor, **settings: Any) -> AnomalyMap:
     made = AnomalyMap(found.shape[1], blur=0.0, **settings)
-    made.calibrate([found[:4], found[4:6], found[6:]])
+    made.calibrate((part, None) for part in (found[:4], found[4:6], found[6:]))
     return made
 
 
@@ -33,7 +33,7 @@ def calibrated(found: Tensor, **settings: Any) -> AnomalyMap:
 def test_calibration_takes_the_mean_of_each_component_over_images_and_cells() -> None:
     found = components()
     head = calibrated(found)
-    assert torch.allclose(head.scale, found.mean((0, 2, 3))) and (head.location == 0).all()
+    assert torch.allclose(head.scale[0], found.mean((0, 2, 3))) and (head.location == 0).all()
     # Each component then weighs alike, and a normal image's map is about 1.
     assert head.map(found, (5, 4)).mean().item() == pytest.approx(1, abs=1e-6)
     expected = (found / found.mean((0, 2, 3)).view(1, 3, 1, 1)).mean(1)
@@ -45,7 +45,7 @@ def test_standard_calibration_gives_each_component_mean_0_and_variance_1() -> No
     found = components() - 3  # some of either sign
     head = calibrated(found, calibration="standard")
     wide = found.movedim(1, 0).flatten(1)
-    assert torch.allclose(head.location, wide.mean(1)) and torch.allclose(head.scale, wide.std(1, correction=0))
+    assert torch.allclose(head.location[0], wide.mean(1)) and torch.allclose(head.scale[0], wide.std(1, correction=0))
     mean, std = (value.view(1, 3, 1, 1) for value in (wide.mean(1), wide.std(1, correction=0)))
     assert torch.allclose(head.map(found, (5, 4)), ((found - mean) / std).mean(1), atol=1e-5)
 
@@ -62,8 +62,8 @@ def test_calibration_does_not_depend_on_how_batches_are_cut() -> None:
     found = components()
     for calibration in ("mean", "standard"):
         one, other = AnomalyMap(3, calibration=calibration), AnomalyMap(3, calibration=calibration)
-        one.calibrate([found])
-        other.calibrate(found.flip(0).split(2))
+        one.calibrate([(found, None)])
+        other.calibrate((part, None) for part in found.flip(0).split(2))
         assert torch.allclose(one.scale, other.scale, rtol=1e-6)
         assert torch.allclose(one.location, other.location, rtol=1e-6)
 
@@ -71,7 +71,7 @@ def test_calibration_does_not_depend_on_how_batches_are_cut() -> None:
 def test_a_component_that_is_always_zero_does_not_divide_by_zero() -> None:
     for calibration in ("mean", "standard"):
         head = AnomalyMap(2, blur=0.0, calibration=calibration)
-        head.calibrate([torch.stack([torch.zeros(3, 4, 4), torch.ones(3, 4, 4)], 1)])
+        head.calibrate([(torch.stack([torch.zeros(3, 4, 4), torch.ones(3, 4, 4)], 1), None)])
         normal = torch.stack([torch.zeros(1, 4, 4), torch.ones(1, 4, 4)], 1)
         assert torch.isfinite(head.map(normal, (4, 4))).all()
 

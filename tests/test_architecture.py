@@ -16,7 +16,8 @@ import diffect
 
 PACKAGE = Path(diffect.__file__).parent
 FLOORS = (  # from the ground up; what stands on one floor does not import each other
-    {"schedules", "backbones", "metrics", "tracking", "runs", "sentences", "helping", "checkpoints", "moments"},
+    {"schedules", "backbones", "metrics", "tracking", "runs", "sentences", "helping", "checkpoints"}
+    | {"moments", "categories"},
     {"weights", "interop", "affine", "optimisation", "frame", "reports"},
     {"representations", "denoising", "data"},
     {"denoisers", "scorers", "anomaly_map", "head"},

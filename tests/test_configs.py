@@ -156,7 +156,7 @@ def test_every_head_is_one_more_component_of_the_map(head: str) -> None:
     detector = assembly.build(cfg, ["brick"], (64, 64), instantiate(cfg.representation), "0123456789ab")
     total = detector.scorer.components + (head != "none")
     assert (detector.head is None) == (head == "none")
-    assert detector.anomaly_map.scale.shape == (total,)
+    assert detector.anomaly_map.scale.shape == (1, total)
     x0 = torch.randn(2, sum(detector.representation.channels), 8, 8, generator=torch.Generator().manual_seed(0))
     batch = {"raw": x0, "label": torch.zeros(2, dtype=torch.int64), "key": torch.tensor([3, 4])}
     with torch.no_grad():
@@ -168,7 +168,7 @@ def test_every_representation_encodes(representation: str) -> None:
     made = instantiate(train(f"representation={representation}", "data.size=32").representation)
     assert isinstance(made, Representation)
     raw = made.extract(torch.randint(0, 256, (3, 3, 32, 32)).to(torch.uint8))
-    made.fit([raw])
+    made.fit([(raw, None)])
     assert made.encode(raw).shape == raw.shape
 
 

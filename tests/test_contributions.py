@@ -30,7 +30,7 @@ def scene(count: int = 5) -> tuple[Tensor, Tensor]:
 
 def made(way: str, blur: float = 0.03) -> AnomalyMap:
     found = AnomalyMap(4, blur=blur, **WAYS[way])
-    found.calibrate([scene(9)[0]])
+    found.calibrate([(scene(9)[0], None)])
     return found
 
 

@@ -31,7 +31,7 @@ def config(*overrides: str) -> DictConfig:
 def opened(cfg: DictConfig) -> tuple[DataModule, Representation]:
     data = assembly.open_data(cfg)
     representation = assembly.attach_features(cfg, data)
-    representation.fit(batch["raw"] for batch in data.fit_dataloader())
+    representation.fit((batch["raw"], batch["label"]) for batch in data.fit_dataloader())
     return data, representation
 
 
@@ -73,7 +73,8 @@ def test_copies_are_left_out_with_their_image() -> None:
 def test_components_without_an_image_are_those_of_what_is_fitted_to_the_others() -> None:
     data, detector = solved(config("data.shots=3"))
     others, own = data.normal_dataloader("fit", [0, 2]), data.normal_dataloader("fit", [1])
-    (found,) = detector.components_without(others, own)
+    ((found, label),) = detector.components_without(others, own)
+    assert label.tolist() == [0]
     alone = assembly.build(config("data.shots=3"), data.categories, data.canvas, detector.representation, "other")
     alone.solve(others, None)
     with torch.no_grad():

@@ -194,7 +194,7 @@ def test_a_loss_that_is_no_number_stops_with_step_and_log_snr(tmp_path: Path, va
 
 def grey(detector: Detector) -> Detector:
     """The detector for pictures whose three channels are one and the same: there is something to learn."""
-    detector.representation.encode = lambda raw: (raw[:, :1].expand_as(raw) - 0.5) * 3.46  # type: ignore[method-assign]
+    detector.representation.encode = lambda raw, _: (raw[:, :1].expand_as(raw) - 0.5) * 3.46  # type: ignore[method-assign]
     return detector
 
 
@@ -413,7 +413,7 @@ def test_what_scoring_needs_and_nothing_else_is_kept() -> None:
     with torch.no_grad():
         for parameter in detector.averaged.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
-    detector.representation.fit([batch()["raw"]])
+    detector.representation.fit([(batch()["raw"], None)])
     detector.calibrate([batch(seed=4)])
     state = detector.scoring_state()
     assert {name.split(".")[0] for name in state} == {"representation", "averaged", "anomaly_map"}
@@ -432,7 +432,7 @@ def judged() -> Detector:
     with torch.no_grad():
         for parameter in detector.averaged.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
-    detector.representation.fit([batch(16)["raw"]])
+    detector.representation.fit([(batch(16)["raw"], None)])
     detector.calibrate([batch(12, seed=4)])
     return detector
 
@@ -464,7 +464,7 @@ def test_calibration_makes_normal_maps_average_one() -> None:
     detector = judged()
     with torch.no_grad():
         components = detector.components(batch(12, seed=4)).double()
-    assert torch.allclose(detector.anomaly_map.scale.double(), components.mean((0, 2, 3)), rtol=1e-5)
+    assert torch.allclose(detector.anomaly_map.scale[0].double(), components.mean((0, 2, 3)), rtol=1e-5)
 
 
 def test_thresholds_are_conformal_for_each_category_or_none() -> None:
@@ -521,7 +521,7 @@ def test_the_test_set_is_counted_by_category() -> None:
 @torch.no_grad()
 def test_images_are_rebuilt_where_scorer_and_representation_can() -> None:
     rebuilding = make(scorer=Reconstruction(steps=2)).eval()
-    rebuilding.representation.fit([batch()["raw"]])
+    rebuilding.representation.fit([(batch()["raw"], None)])
     found = rebuilding.reconstruct(batch())
     assert found is not None and found.shape == (6, 3, SIZE, SIZE)
     assert found.min() >= 0 and found.max() <= 1

@@ -215,14 +215,14 @@ def test_of_the_images_that_were_fitted_the_nearest_is_the_image_itself(
         assert box["left"] <= left <= box["left"] + box["width"] and box["top"] <= top <= box["top"] + box["height"]
 
 
-def test_class_blind_knows_no_threshold_and_searches_all_categories(
+def test_class_blind_knows_no_threshold_and_tells_which_category_explains_an_image_best(
     learned: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     told = explain(learned, folder, tmp_path, "category=none")
     assert len(told) == 8 and "class-blind" in capsys.readouterr().out
     for one in told.values():
-        assert one["category"] is None and one["threshold"] is None and one["flagged"] is None
-        assert "class-blind" in one["notes"][0] and one["normal_images_searched"] > 23
+        assert one["category"] in ("dark", "light") and one["threshold"] is None and one["flagged"] is None
+        assert f"class-blind, as {one['category']}, which" in one["notes"][0] and one["normal_images_searched"] < 23
 
 
 def test_without_the_training_images_all_else_is_told(

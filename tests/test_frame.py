@@ -22,16 +22,16 @@ def errors(count: int = 400, columns: int = 9) -> Tensor:
 
 def fitted(found: Tensor, width: int = 2) -> Frame:
     frame = Frame(found.shape[1], width)
-    frame.fit(found)
+    frame.fit([found])
     return frame
 
 
 def test_loud_rows_are_damped_by_their_gain_and_quiet_ones_left_alone() -> None:
     frame = fitted(errors())
     expected = GAINS.clamp(min=1).expand(2, -1)
-    assert torch.allclose(frame.rows, expected, rtol=0.05)
+    assert torch.allclose(frame.rows[0], expected, rtol=0.05)
     exactly = [2, 3, 4, 5, 7]  # inside, and where it is quiet
-    assert torch.equal(frame.rows[:, exactly], torch.ones(2, 5))
+    assert torch.equal(frame.rows[0, :, exactly], torch.ones(2, 5))
     assert (frame.columns - 1).abs().max() < 0.05
 
 
@@ -45,8 +45,8 @@ def test_rows_and_columns_multiply_in_the_corners() -> None:
 
 def test_width_is_less_on_a_grid_without_two_rows_inside() -> None:
     frame = fitted(errors(columns=3), width=6)
-    assert torch.equal(frame.rows[:, 3:5], torch.ones(2, 2))  # of eight rows three on each side at most
-    assert frame.columns.shape == (2, 3) and torch.equal(frame.columns, torch.ones(2, 3))
+    assert torch.equal(frame.rows[0, :, 3:5], torch.ones(2, 2))  # of eight rows three on each side at most
+    assert torch.equal(frame.columns, torch.ones(1, 2, 3))
 
 
 @pytest.mark.parametrize("width", [0, 2])

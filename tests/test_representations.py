@@ -44,7 +44,7 @@ def images(count: int = 24, size: int = 16) -> Tensor:
 
 def fitted(representation: Representation) -> tuple[Representation, Tensor]:
     raw = representation.extract(images())
-    representation.fit(raw.split(5))
+    representation.fit((part, None) for part in raw.split(5))
     return representation, representation.encode(raw)
 
 
@@ -83,7 +83,7 @@ def test_x0_has_mean_zero_and_unit_variance(name: str) -> None:
 
 def test_scaled_multiplies_each_level_by_one_number() -> None:
     representation, _ = fitted(MAKERS["scaled"]())
-    (scalars,) = representation.affine.matrix
+    ((scalars,),) = representation.affine.matrix
     assert scalars[:4].unique().numel() == scalars[4:].unique().numel() == 1
     assert scalars[0] > 5 * scalars[6]
 
@@ -92,7 +92,7 @@ def test_scaled_multiplies_each_level_by_one_number() -> None:
 def test_whitened_x0_has_the_identity_as_covariance_up_to_the_shrinkage(shrinkage: float) -> None:
     representation = Features(Pyramid(), scaling="whitened", shrinkage=shrinkage)
     raw = representation.extract(images())
-    representation.fit([raw])
+    representation.fit([(raw, None)])
     # The smallest of the correlations' eigenvalues says how much a shrinkage of its size may show.
     smallest = torch.linalg.eigvalsh(torch.corrcoef(raw.double().movedim(1, 0).flatten(1))).min().item()
     found = covariance(representation.encode(raw))
@@ -104,7 +104,7 @@ def test_whitening_is_the_symmetric_root_on_correlations() -> None:
     representation, _ = fitted(MAKERS["whitened"]())
     raw = representation.extract(images())
     std = raw.double().std((0, 2, 3), correction=0)
-    on_standardised = representation.affine.matrix[0].double() * std[:, None]
+    on_standardised = representation.affine.matrix[0, 0].double() * std[:, None]
     assert torch.allclose(on_standardised, on_standardised.T, atol=1e-3)
     assert (torch.linalg.eigvalsh(on_standardised) > 0).all()
 
@@ -117,12 +117,12 @@ def test_a_cell_has_statistics_of_its_own_with_those_of_all_cells_as_so_many_ima
         Affine([4, 3], "standard", "cell", prior=24, floor=0),
     )
     for affine in (few, many):
-        affine.fit(raw.split(7))
+        affine.fit((part, None) for part in raw.split(7))
     x0 = few(raw)
     assert x0.mean(0).abs().max() < 1e-4 and (x0.var(0, correction=0) - 1).abs().max() < 1e-3
     own = raw.double().var(0, correction=0).flatten(1).T  # (64, 7)
     expected = (24 * own + 24 * own.mean(0)) / 48
-    assert torch.allclose(many.matrix.double(), expected.rsqrt(), rtol=1e-3)
+    assert torch.allclose(many.matrix[0].double(), expected.rsqrt(), rtol=1e-3)
     assert torch.allclose(many.inverse(many(raw)), raw, atol=1e-4)
 
 
@@ -131,7 +131,7 @@ def test_whitening_by_cell_takes_out_each_cells_own_covariance() -> None:
     mixing = torch.randn(6, 5, 5, generator=generator)  # of 2 x 3 cells
     raw = torch.einsum("pcd,bpd->bcp", mixing, torch.randn(400, 6, 5, generator=generator)).unflatten(2, (2, 3))
     affine = Affine([5], "whitened", "cell", prior=1e-9, correlation_prior=1e-9, floor=0, shrinkage=1e-6)
-    affine.fit(raw.split(64))
+    affine.fit((part, None) for part in raw.split(64))
     patches = affine(raw).flatten(2).permute(2, 0, 1).double()  # (6, 400, 5)
     assert (patches.mT @ patches / 400 - torch.eye(5)).abs().max() < 1e-2
     shared = Affine([5], "whitened", "shared", shrinkage=1e-6)
@@ -145,7 +145,7 @@ def test_a_dead_channel_neither_breaks_whitening_nor_makes_infinities() -> None:
         representation = Features(Pyramid(), scaling=scaling)
         raw = representation.extract(images())
         raw[:, 2] = 0.25
-        representation.fit([raw])
+        representation.fit([(raw, None)])
         x0 = representation.encode(raw)
         assert torch.isfinite(x0).all() and x0[:, 2].abs().max() < 0.1
 
@@ -156,7 +156,7 @@ def test_the_fit_does_not_depend_on_the_batches(name: str) -> None:
     found = []
     for split in ([24], [1] * 24, [7, 16, 1]):
         representation = MAKERS[name]()
-        representation.fit(raw.split(split))
+        representation.fit((part, None) for part in raw.split(split))
         found.append((representation.affine.mean, representation.affine.matrix))
     for mean, matrix in found[1:]:
         assert torch.allclose(mean, found[0][0], rtol=1e-5, atol=1e-6 * found[0][0].abs().max().item())

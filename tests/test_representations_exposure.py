@@ -83,7 +83,7 @@ def detector(train: Tensor, exposure: str) -> Callable[[Tensor], Tensor]:
     """Images to scores (N,), by the Gaussian on features: no noise is drawn, so that the image alone counts."""
     representation = Features(EfficientNetLite((4, 10)), exposure=exposure)
     raw = torch.cat([representation.extract(part) for part in train.split(16)])
-    representation.fit([raw])
+    representation.fit([(raw, None)])
     x0 = representation.encode(raw)
     denoiser, scorer, pooling = Gaussian(tuple(x0.shape[1:])), Density(), AnomalyMap(1)
     denoiser.fit([(x0, torch.zeros(len(x0), dtype=torch.int64))])

@@ -21,7 +21,7 @@ def built(*overrides: str) -> Detector:
 def test_each_level_of_the_pyramid_has_components_of_its_own() -> None:
     detector = built("denoiser=conv", "scorer.pyramid=separate", "scorer.metric=own", "scorer.levels=[0,2]")
     assert detector.scorer.components == 6  # 2 log-SNRs, 3 levels of the backbone
-    assert detector.anomaly_map.scale.shape == (6,)
+    assert detector.anomaly_map.scale.shape == (1, 6)
     state = detector.scoring_state()
     assert state["scorer.whitening"].shape == (2, 232, 232) and state["scorer.mean"].shape == (2, 232)
     x0 = torch.randn(2, 232, 8, 12, generator=torch.Generator().manual_seed(0))
@@ -39,7 +39,7 @@ def test_pixels_are_a_pyramid_of_one_level() -> None:
 @pytest.mark.parametrize("scorer", ["denoising", "density", "likelihood", "inversion", "reconstruction"])
 def test_every_scorer_is_built_with_a_closed_form_at_any_range(scorer: str) -> None:
     detector = built(f"scorer={scorer}", "denoiser=gaussian", "representation=pixels", "schedule.log_snr_range=[-1,1]")
-    assert detector.anomaly_map.scale.shape == (detector.scorer.components,)
+    assert detector.anomaly_map.scale.shape == (1, detector.scorer.components)
 
 
 def test_levels_where_the_denoiser_is_never_trained_are_refused() -> None:

@@ -38,7 +38,7 @@ def start_from(folder: Path, detector: Detector) -> dict[str, Any]:
     except RuntimeError as error:
         raise ValueError(
             f"start is {folder}, whose network is another one ({str(error).splitlines()[1].strip()}): give the same "
-            "denoiser, backbone and size; one that was told several categories (denoiser.conditional=true) does not "
+            "denoiser, backbone and size; one that was told several categories (conditional=true) does not "
             "fit a run of one"
         ) from error
     return {"signature": record["signature"], "study": record["study"], "categories": record["categories"]}

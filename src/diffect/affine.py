@@ -1,13 +1,17 @@
-"""The affine stage of a representation: raw features to x0 of unit variance, by statistics of all cells or of each."""
+"""The affine stage of a representation: raw features to x0 of unit variance.
+
+Statistics are those of all cells or of each, of all images or of each category.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from diffect.categories import by_group
 from diffect.moments import Moments
 
 Scaling = Literal["scaled", "standard", "whitened"]
@@ -36,10 +40,11 @@ class Affine(nn.Module):
         statistics: `shared` by all cells, or of each `cell`.
         prior, correlation_prior, floor: see above; for `cell`.
         shrinkage: added to the diagonal of the correlations before whitening.
+        groups: G, how many categories have all this of their own; 1 for one of all images, which asks for no label.
     """
 
-    mean: Tensor  # (G, C), G = 1 or P
-    matrix: Tensor  # of row vectors: (G, C, C) for whitened, else the diagonals (G, C)
+    mean: Tensor  # (G, Q, C), Q = 1 or P
+    matrix: Tensor  # of row vectors: (G, Q, C, C) for whitened, else the diagonals (G, Q, C)
 
     def __init__(
         self,
@@ -50,6 +55,7 @@ class Affine(nn.Module):
         correlation_prior: float = 200.0,
         floor: float = 0.5,
         shrinkage: float = 1e-3,
+        groups: int = 1,
     ) -> None:
         super().__init__()
         if scaling not in ("scaled", "standard", "whitened"):
@@ -63,47 +69,71 @@ class Affine(nn.Module):
             raise ValueError(f"representation.floor is {floor}; it must be 0 or more")
         self.levels, self.scaling, self.statistics = list(levels), scaling, statistics
         self.prior, self.correlation_prior, self.floor, self.shrinkage = prior, correlation_prior, floor, shrinkage
+        self.groups = groups
         # Before the fit the identity; where cells have their own it is sized by the fit, which knows how many.
-        groups, channels = int(statistics == "shared"), sum(levels)
-        identity = torch.eye(channels).repeat(groups, 1, 1) if scaling == "whitened" else torch.ones(groups, channels)
-        self.register_buffer("mean", torch.zeros(groups, channels))
-        self.register_buffer("matrix", identity)
+        sets, channels = int(statistics == "shared"), sum(levels)
+        identity = torch.eye(channels) if scaling == "whitened" else torch.ones(channels)
+        self.register_buffer("mean", torch.zeros(groups, sets, channels))
+        self.register_buffer("matrix", identity.repeat(groups, sets, *[1] * identity.ndim))
 
-    def forward(self, raw: Tensor) -> Tensor:
-        """x0 (B, C, h, w) from raw (B, C, h, w)."""
-        patches = raw.flatten(2).permute(2, 0, 1) - self.mean[:, None]  # (P, B, C)
-        if self.matrix.ndim == 2:
-            patches = patches * self.matrix[:, None]
-        elif len(self.matrix) == 1:
-            patches = patches @ self.matrix[0]
+    def forward(self, raw: Tensor, label: Tensor | None = None) -> Tensor:
+        """x0 (B, C, h, w) from raw (B, C, h, w) and labels (B,)."""
+        return self._by_group(self._forward, raw, label)
+
+    def inverse(self, x0: Tensor, label: Tensor | None = None) -> Tensor:
+        """raw (B, C, h, w) from x0 (B, C, h, w) and labels (B,), where channels are scaled one by one."""
+        return self._by_group(self._inverse, x0, label)
+
+    def _by_group(self, way: Callable[[Tensor, int], Tensor], images: Tensor, label: Tensor | None) -> Tensor:
+        if self.groups == 1:
+            return way(images, 0)
+        made = torch.empty_like(images)
+        for group, rows in by_group(label, self.groups, len(images)):
+            made[rows] = way(images[rows], group)
+        return made
+
+    def _forward(self, raw: Tensor, group: int) -> Tensor:
+        mean, matrix = self.mean[group], self.matrix[group]
+        patches = raw.flatten(2).permute(2, 0, 1) - mean[:, None]  # (P, B, C)
+        if matrix.ndim == 2:
+            patches = patches * matrix[:, None]
+        elif len(matrix) == 1:
+            patches = patches @ matrix[0]
         else:
-            patches = torch.bmm(patches, self.matrix)
+            patches = torch.bmm(patches, matrix)
         return patches.permute(1, 2, 0).unflatten(2, raw.shape[2:])
 
-    def inverse(self, x0: Tensor) -> Tensor:
-        """raw (B, C, h, w) from x0 (B, C, h, w), where channels are scaled one by one."""
-        patches = x0.flatten(2).permute(2, 0, 1) / self.matrix[:, None] + self.mean[:, None]
+    def _inverse(self, x0: Tensor, group: int) -> Tensor:
+        mean, matrix = self.mean[group], self.matrix[group]
+        patches = x0.flatten(2).permute(2, 0, 1) / matrix[:, None] + mean[:, None]
         return patches.permute(1, 2, 0).unflatten(2, x0.shape[2:])
 
     @torch.no_grad()
-    def fit(self, batches: Iterable[Tensor]) -> None:
-        """Mean and matrix from raw batches (B, C, h, w) of normal training images, in one pass over them.
+    def fit(self, batches: Iterable[tuple[Tensor, Tensor | None]]) -> None:
+        """Means and matrices from batches of raw (B, C, h, w) and labels of normal training images, in one pass.
 
-        Products are taken about the first batch's mean, which keeps float32 sums exact enough.
+        Products are taken about the mean of a group's images in the first batch that holds any, which keeps float32
+        sums exact enough.
         """
-        moments, shift = None, torch.empty(0)
-        for raw in batches:
-            patches = raw.flatten(2).permute(2, 0, 1)  # (P, B, C)
-            if moments is None:
-                own = self.statistics == "cell"
-                shift = patches.mean(1) if own else patches.mean((0, 1))[None]
-                moments = Moments.none(len(patches), len(patches) if own else 1, shift)
-            moments.add(patches - shift[:, None])
-        if moments is None:
-            raise ValueError("the representation was given no image to fit on")
+        own, sums = self.statistics == "cell", dict[int, tuple[Moments, Tensor]]()
+        for raw, label in batches:
+            for group, rows in by_group(label, self.groups, len(raw)):
+                patches = raw[rows].flatten(2).permute(2, 0, 1)  # (P, B, C)
+                if group not in sums:
+                    shift = patches.mean(1) if own else patches.mean((0, 1))[None]
+                    sums[group] = Moments.none(len(patches), len(patches) if own else 1, shift), shift
+                moments, shift = sums[group]
+                moments.add(patches - shift[:, None])
+        if len(sums) < self.groups:
+            raise ValueError("the representation was given no image to fit on" + (", of some category" if sums else ""))
+        means, matrices = zip(*(self._solved(*sums[group]) for group in range(self.groups)), strict=True)
+        self.mean, self.matrix = torch.stack(means), torch.stack(matrices)
+
+    def _solved(self, moments: Moments, shift: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and matrix of a group from its moments about `shift`."""
         centre = moments.average if self.statistics == "cell" else moments.average.mean(0, keepdim=True)
-        self.mean = shift + centre
-        self.matrix = self._matrices(moments, centre).to(self.mean)
+        mean = shift + centre
+        return mean, self._matrices(moments, centre).to(mean)
 
     def _matrices(self, moments: Moments, centre: Tensor) -> Tensor:
         groups = len(moments.second)

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from diffect.categories import by_group, group_count, own
 from diffect.frame import Frame
 
 Pool = Literal["max", "top_mean"]
@@ -22,8 +23,9 @@ class AnomalyMap(nn.Module):
 
     map = blur(upsample(combine over k of (frame(component_k) - location_k) / scale_k)). The frame damps what errs
     towards the border, see `Frame`. Location and scale make components comparable: levels of different difficulty,
-    scales of a pyramid; of a single component they change no order. All are found on held-out normal images. The score
-    is the map's maximum, or the mean of its top share, over the true image, padding excluded.
+    scales of a pyramid; of a single component they change no order. All are found on held-out normal images, of each
+    category by itself where it has its own, which makes scores of categories comparable too. The score is the map's
+    maximum, or the mean of its top share, over the true image, padding excluded.
 
     Args:
         components: K, the number of components of the scorer.
@@ -36,9 +38,12 @@ class AnomalyMap(nn.Module):
         calibration: `mean`, location 0 and scale E |component|, which keeps ratios of errors; or `standard`, mean and
             standard deviation over images and cells, which weighs a component the more, the steadier it is.
         frame: its width in cells; 0 for none.
+        classes: how many categories there are.
+        conditional: each category has a frame, location and scale of its own; else all have the same, and no label
+            is asked for.
     """
 
-    location: Tensor
+    location: Tensor  # (G, K), G categories, or 1
     scale: Tensor
 
     def __init__(
@@ -51,6 +56,8 @@ class AnomalyMap(nn.Module):
         calibration: Calibration = "mean",
         weights: Sequence[float] | None = None,
         frame: int = 0,
+        classes: int = 1,
+        conditional: bool = True,
     ) -> None:
         super().__init__()
         if pool not in ("max", "top_mean"):
@@ -73,36 +80,48 @@ class AnomalyMap(nn.Module):
         self.combine: Combine = combine
         self.calibration: Calibration = calibration
         self.weights = None if weights is None else list(weights)
-        self.frame = Frame(components, frame)
-        self.register_buffer("location", torch.zeros(components))
-        self.register_buffer("scale", torch.ones(components))
+        self.groups = group_count(classes, conditional)
+        self.frame = Frame(components, frame, self.groups)
+        self.register_buffer("location", torch.zeros(self.groups, components))
+        self.register_buffer("scale", torch.ones(self.groups, components))
 
-    def calibrate(self, batches: Iterable[Tensor]) -> None:
-        """Fix frame, location and scale from batches of components (B, K, h, w) of normal images."""
-        held = torch.cat(list(batches))
-        self.frame.fit(held)
-        exact = self.frame(held.double())
-        mean, size, square = (part.mean((0, 2, 3)) for part in (exact, exact.abs(), exact.square()))
-        if self.calibration == "mean":
-            location, scale = torch.zeros_like(mean), size
-        else:
-            location, scale = mean, (square - mean.square()).clamp(min=0).sqrt()
-        self.location.copy_(location)
-        self.scale.copy_(scale.clamp(min=1e-12))
+    def calibrate(self, batches: Iterable[tuple[Tensor, Tensor | None]]) -> None:
+        """Fix frame, location and scale from batches of components (B, K, h, w) and labels (B,) of normal images.
+
+        ValueError where a category that has its own is without an image.
+        """
+        held: list[list[Tensor]] = [[] for _ in range(self.groups)]
+        for components, label in batches:
+            for group, rows in by_group(label, self.groups, len(components)):
+                held[group].append(components[rows])
+        lacking = [group for group, parts in enumerate(held) if not parts]
+        if lacking:
+            raise ValueError(f"there is no normal image to calibrate the map on, of category number {lacking[0] + 1}")
+        groups = [torch.cat(parts) for parts in held]
+        self.frame.fit(groups)
+        for group, normal in enumerate(groups):
+            label = torch.full((len(normal),), group, device=normal.device)
+            exact = self.frame(normal.double(), label)
+            mean, size, square = (part.mean((0, 2, 3)) for part in (exact, exact.abs(), exact.square()))
+            if self.calibration == "mean":
+                location, scale = torch.zeros_like(mean), size
+            else:
+                location, scale = mean, (square - mean.square()).clamp(min=0).sqrt()
+            self.location[group].copy_(location)
+            self.scale[group].copy_(scale.clamp(min=1e-12))
 
     def alone(self, places: Sequence[int]) -> AnomalyMap:
         """The map of some components without the others, calibrated as here, all of one weight."""
         rows = torch.tensor(places, device=self.scale.device)
-        made = AnomalyMap(
-            len(places), self.blur, self.pool, self.share, self.combine, self.calibration, None, self.frame.width
-        ).to(self.scale.device)
-        made.location, made.scale = self.location[rows], self.scale[rows]
-        made.frame.rows, made.frame.columns = self.frame.rows[rows], self.frame.columns[rows]
+        settings = (self.blur, self.pool, self.share, self.combine, self.calibration, None, self.frame.width)
+        made = AnomalyMap(len(places), *settings, classes=self.groups).to(self.scale.device)
+        made.location, made.scale = self.location[:, rows], self.scale[:, rows]
+        made.frame.rows, made.frame.columns = self.frame.rows[:, rows], self.frame.columns[:, rows]
         return made
 
-    def map(self, components: Tensor, size: Sequence[int]) -> Tensor:
-        """(B, H, W) from components (B, K, h, w); size is (H, W)."""
-        level = self._standardised(components)
+    def map(self, components: Tensor, size: Sequence[int], label: Tensor | None = None) -> Tensor:
+        """(B, H, W) from components (B, K, h, w) and labels (B,); size is (H, W)."""
+        level = self._standardised(components, label)
         if self.weights is not None:
             combined = (level * level.new_tensor(self.weights).view(1, -1, 1, 1)).sum(1, keepdim=True)
         else:
@@ -113,14 +132,13 @@ class AnomalyMap(nn.Module):
         """(B,) from maps (B, H, W) and valid (B, H, W), true where the image is and false on padding."""
         return torch.stack([self._top(values[inside])[0].mean() for values, inside in zip(maps, valid, strict=True)])
 
-    def contributions(self, components: Tensor, maps: Tensor, valid: Tensor) -> Tensor:
-        """What each component adds to the score, (B, K), adding up to it: components (B, K, h, w), maps and valid as
-        there.
+    def contributions(self, components: Tensor, maps: Tensor, valid: Tensor, label: Tensor | None = None) -> Tensor:
+        """What each component adds to the score, (B, K), adding up to it; all else as there and in `map`.
 
         All that follows the combination is linear. In a mean a component's part is its weighted share of each cell; in
         a maximum it is the whole cell where the component is the highest, and nothing elsewhere.
         """
-        level = self._standardised(components)
+        level = self._standardised(components, label)
         if self.combine == "max":
             highest = F.one_hot(level.argmax(1), level.shape[1]).movedim(-1, 1)
             parts = level * highest
@@ -134,8 +152,9 @@ class AnomalyMap(nn.Module):
             added.append(wide[:, inside][:, self._top(values[inside])[1]].mean(1))
         return torch.stack(added)
 
-    def _standardised(self, components: Tensor) -> Tensor:
-        return (self.frame(components) - self.location.view(1, -1, 1, 1)) / self.scale.view(1, -1, 1, 1)
+    def _standardised(self, components: Tensor, label: Tensor | None) -> Tensor:
+        location, scale = (own(part, label)[:, :, None, None] for part in (self.location, self.scale))
+        return (self.frame(components, label) - location) / scale
 
     def _smoothed(self, cells: Tensor, size: Sequence[int]) -> Tensor:
         """(B, 1, H, W) from cells (B, 1, h, w)."""

@@ -29,9 +29,15 @@ def open_data(cfg: DictConfig) -> DataModule:
     return data
 
 
+def represent(cfg: DictConfig, categories: Sequence[str]) -> Representation:
+    """The representation of a run of these categories, not yet fitted."""
+    made: Representation = instantiate(cfg.representation, classes=len(categories))
+    return made
+
+
 def attach_features(cfg: DictConfig, data: DataModule) -> Representation:
     """The representation, its frozen stage computed for all images (or found in the cache) and attached to the data."""
-    representation: Representation = instantiate(cfg.representation)
+    representation = represent(cfg, data.categories)
     here = device(cfg)
     data.attach(representation.identity, lambda images: representation.extract(images.to(here)).cpu())
     return representation
@@ -59,7 +65,7 @@ def build(
         representation=representation,
         denoiser=denoiser,
         scorer=scorer,
-        anomaly_map=_anomaly_map(cfg, scorer.components, head),
+        anomaly_map=_anomaly_map(cfg, scorer.components, head, len(categories)),
         objective=Objective(schedule, instantiate(cfg.weight)),
         optimisation=Optimisation(
             steps=cfg.training.steps,
@@ -73,16 +79,17 @@ def build(
         signature=signature,
         replicates=cfg.evaluation.replicates,
         head=head,
+        conditional=cfg.conditional,
     )
 
 
-def _anomaly_map(cfg: DictConfig, components: int, head: SyntheticHead | None) -> AnomalyMap:
+def _anomaly_map(cfg: DictConfig, components: int, head: SyntheticHead | None, classes: int) -> AnomalyMap:
     """The map of the scorer's components, and of the head's where there is one, with its weight."""
     if head is None:
-        made: AnomalyMap = instantiate(cfg.pooling, components=components)
+        made: AnomalyMap = instantiate(cfg.pooling, components=components, classes=classes)
     else:
         weights = [(1 - head.weight) / components] * components + [head.weight]
-        made = instantiate(cfg.pooling, components=components + 1, weights=weights)
+        made = instantiate(cfg.pooling, components=components + 1, weights=weights, classes=classes)
     return made
 
 
@@ -102,7 +109,9 @@ def restore(folder: Path) -> tuple[DictConfig, Detector, list[float | None]]:
     if mine != record["signature"]:
         raise ValueError(f"{path} belongs to run {mine}, the record beside it to run {record['signature']}")
     height, width = record["splits"]["canvas"]
-    detector = build(cfg, record["categories"], (height, width), instantiate(cfg.representation), record["signature"])
+    detector = build(
+        cfg, record["categories"], (height, width), represent(cfg, record["categories"]), record["signature"]
+    )
     try:
         missing, unknown = detector.load_scoring_state(state)
     except RuntimeError as error:

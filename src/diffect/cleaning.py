@@ -51,10 +51,11 @@ class Dropping:
         judge.anomaly_map.calibrate(part for parts in components for part in parts)
         found: dict[tuple[crossfit.Split, int], float] = {}
         for fold, parts in zip(held, components, strict=True):
-            scores = [judge.judged(part, batch["valid"])[1] for part, batch in zip(parts, fold.left, strict=True)]
+            pairs = zip(parts, fold.left, strict=True)
+            scores = [judge.judged(part, batch["valid"], label)[1] for (part, label), batch in pairs]
             found.update(zip(fold.places, torch.cat(scores).tolist(), strict=True))
         told = self._drop(data, found)
-        representation.fit(batch["raw"] for batch in data.fit_dataloader())
+        representation.fit((batch["raw"], batch["label"]) for batch in data.fit_dataloader())
         return told
 
     def _judge(self, cfg: DictConfig, data: DataModule, representation: Representation) -> Detector:

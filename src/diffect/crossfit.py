@@ -74,7 +74,8 @@ def calibrate(detector: Detector, data: DataModule) -> str:
     It is then judged by what was fitted to the other fit images, and a single image by its copies, slightly turned,
     shifted and zoomed. What has learned by steps has seen the fit images under noise, and is calibrated on them.
     """
-    if data.splits["selection"]:
+    held = {data.parts[part].label for part, _ in data.splits["selection"]}
+    if len(held) >= detector.anomaly_map.groups:  # a few of each category whose scale is its own
         detector.calibrate(data.val_dataloader())
         return "the selection normals"
     if not detector.solves:

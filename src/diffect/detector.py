@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -40,6 +41,31 @@ class Passes:
         return map(self.make, self.batches)
 
 
+@dataclass(frozen=True)
+class Judgement:
+    """What is said about a batch, and as which categories (B,) its images were judged.
+
+    `label` is None where none was told and categories are not told apart.
+    """
+
+    components: Tensor  # (B, K, h, w)
+    maps: Tensor  # (B, S, S)
+    scores: Tensor  # (B,)
+    label: Tensor | None
+
+    def or_lower(self, other: Judgement) -> Judgement:
+        """Image by image the one of the lower score, this one where they are equal."""
+        assert self.label is not None and other.label is not None
+        less = other.scores < self.scores
+        wide = less[:, None, None]
+        return Judgement(
+            torch.where(wide[..., None], other.components, self.components),
+            torch.where(wide, other.maps, self.maps),
+            torch.where(less, other.scores, self.scores),
+            torch.where(less, other.label, self.label),
+        )
+
+
 class Detector(pl.LightningModule):
     """Fits a denoiser or a scorer on normal images and turns any image into an anomaly map and a score.
 
@@ -50,6 +76,10 @@ class Detector(pl.LightningModule):
     Batches are the data module's: raw (B, C, h, w), label, key, and in the test set image, mask, valid, anomalous,
     has_mask, index; one that is to be judged class-blind has no label. All randomness is a function of `seed` and the
     step, or of `seed` and the image.
+
+    Where categories are told apart (`conditional`), x0, denoiser and calibration are those of an image's category, and
+    an image without label is judged as each of them in turn: the lowest score counts, being that of the category
+    which explains it best, and its map.
     """
 
     def __init__(
@@ -66,6 +96,7 @@ class Detector(pl.LightningModule):
         replicates: int = 1000,
         selection_draws: int = 4,
         head: SyntheticHead | None = None,
+        conditional: bool = False,
     ) -> None:
         super().__init__()
         _check_one_learns(denoiser, scorer)
@@ -74,6 +105,7 @@ class Detector(pl.LightningModule):
         self.averaged = optimisation.averaged(self.learner) if self.learner is not None else None
         self.categories, self.seed, self.signature = list(categories), seed, signature
         self.selection_draws = selection_draws
+        self.conditional = conditional and len(self.categories) > 1
         self.losses: list[tuple[int, float]] = []  # (step, selection loss), the first before any step
         self._selection: list[Tensor] = []
         self._metrics = [DetectionMetrics(name, replicates) for name in self.categories]
@@ -95,7 +127,7 @@ class Detector(pl.LightningModule):
         return hasattr(self.denoiser, "fit")
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
-        x0 = self.representation.encode(batch["raw"])
+        x0 = self.representation.encode(batch["raw"], batch["label"])
         # Seeded by the step, so that a resumed run draws what the straight run would have drawn.
         generator = torch.Generator(x0.device).manual_seed(seed_of(self.seed, "train", self.global_step))
         noise = self.objective.sample(x0, generator)
@@ -173,7 +205,7 @@ class Detector(pl.LightningModule):
 
     def _selection_losses(self, batch: Batch) -> Tensor:
         """The losses of a batch's images at fixed noise, each at several draws."""
-        x0 = self.representation.encode(batch["raw"])
+        x0 = self.representation.encode(batch["raw"], batch["label"])
         keyed, draws = ImageNoise(self.seed, batch["key"]), self.selection_draws
         noises = [self.objective.fixed(x0, keyed, draw, draws) for draw in range(draws)]
         judged = None if self.averaged is None else self.averaged.module
@@ -188,7 +220,8 @@ class Detector(pl.LightningModule):
     def _encoded(self, batch: Batch) -> tuple[Tensor, Tensor | None, ImageNoise]:
         """x0, label and noise of a batch, where the detector is."""
         batch = self._here(batch)
-        return self.representation.encode(batch["raw"]), batch.get("label"), ImageNoise(self.seed, batch["key"])
+        label = batch.get("label")
+        return self.representation.encode(batch["raw"], label), label, ImageNoise(self.seed, batch["key"])
 
     # Checkpoints
 
@@ -231,11 +264,21 @@ class Detector(pl.LightningModule):
 
     def judge(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Maps (B, S, S) and scores (B,)."""
-        return self.judged(self.components(batch), batch["valid"])
+        found = self.judgement(batch)
+        return found.maps, found.scores
 
-    def judged(self, components: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
-        """The same of components (B, K, h, w)."""
-        maps = self.anomaly_map.map(components, valid.shape[-2:])
+    def judgement(self, batch: Batch) -> Judgement:
+        """The same with what it rests on."""
+        if "label" in batch or not self.conditional:
+            label, components = batch.get("label"), self.components(batch)
+            return Judgement(components, *self.judged(components, batch["valid"], label), label)
+        batch = self._here(batch)
+        labels = [torch.full_like(batch["key"], category) for category in range(len(self.categories))]
+        return functools.reduce(Judgement.or_lower, (self.judgement({**batch, "label": label}) for label in labels))
+
+    def judged(self, components: Tensor, valid: Tensor, label: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Maps and scores of components (B, K, h, w) and labels (B,)."""
+        maps = self.anomaly_map.map(components, valid.shape[-2:], label)
         return maps, self.anomaly_map.score(maps, valid)
 
     def reconstruct(self, batch: Batch) -> Tensor | None:
@@ -243,13 +286,14 @@ class Detector(pl.LightningModule):
         if not isinstance(self.scorer, Reconstruction):
             return None
         rebuilt = self.scorer.reconstruct(self._final(self.denoiser), *self._encoded(batch))
-        return self.representation.decode(rebuilt)
+        return self.representation.decode(rebuilt, batch.get("label"))
 
     @torch.no_grad()
     def calibrate(self, batches: Iterable[Batch]) -> None:
         """Fix the components' scale on normal images that training did not see."""
         self.eval()
-        self.anomaly_map.calibrate(self.components(self._here(batch)) for batch in batches)
+        here = map(self._here, batches)
+        self.anomaly_map.calibrate((self.components(batch), batch["label"]) for batch in here)
 
     @torch.no_grad()
     def calibrate_without(self, folds: Iterable[tuple[Iterable[Batch], Iterable[Batch]]]) -> None:
@@ -258,14 +302,14 @@ class Detector(pl.LightningModule):
         self.anomaly_map.calibrate(part for rest, left in folds for part in self.components_without(rest, left))
 
     @torch.no_grad()
-    def components_without(self, rest: Iterable[Batch], left: Iterable[Batch]) -> list[Tensor]:
-        """Components of the batches of `left`, the denoiser being a closed form fitted to those of `rest` alone."""
+    def components_without(self, rest: Iterable[Batch], left: Iterable[Batch]) -> list[tuple[Tensor, Tensor]]:
+        """Components and labels of the batches of `left`, by a closed form that is fitted to those of `rest` alone."""
         seen, own = self.denoiser, copy.deepcopy(self.denoiser)
         closed: Any = own
         self.denoiser = own
         try:
             closed.fit(Passes(rest, lambda batch: self._encoded(batch)[:2]))
-            return [self.components(self._here(batch)) for batch in left]
+            return [(self.components(batch), batch["label"]) for batch in map(self._here, left)]
         finally:
             self.denoiser = seen
 
@@ -294,7 +338,7 @@ class Detector(pl.LightningModule):
 
     def test_step(self, batch: Batch, _: int) -> None:
         components = self.components(batch)
-        maps, scores = self.judged(components, batch["valid"])
+        maps, scores = self.judged(components, batch["valid"], batch["label"])
         self.by_level.update(components, self.anomaly_map, batch)
         for label in batch["label"].unique().tolist():
             rows = batch["label"] == label

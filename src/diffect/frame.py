@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
+
+from diffect.categories import own
 
 
 class Frame(nn.Module):
@@ -24,27 +28,34 @@ class Frame(nn.Module):
     Args:
         components: K.
         width: in cells; less on a grid that would have fewer than two rows or columns inside. 0 for none.
+        groups: G, how many categories have a frame of their own; 1 for one of all images, which asks for no label.
     """
 
-    rows: Tensor  # (K, h) once fitted
-    columns: Tensor  # (K, w)
+    rows: Tensor  # (G, K, h) once fitted
+    columns: Tensor  # (G, K, w)
 
-    def __init__(self, components: int, width: int) -> None:
+    def __init__(self, components: int, width: int, groups: int = 1) -> None:
         super().__init__()
         if width < 0:
             raise ValueError(f"pooling.frame is {width}; it must be 0 cells or more")
         self.width = width
-        self.register_buffer("rows", torch.ones(components, 0))
-        self.register_buffer("columns", torch.ones(components, 0))
+        self.register_buffer("rows", torch.ones(groups, components, 0))
+        self.register_buffer("columns", torch.ones(groups, components, 0))
 
-    def forward(self, components: Tensor) -> Tensor:
-        """(B, K, h, w), damped; before the fit as they are."""
+    def forward(self, components: Tensor, label: Tensor | None = None) -> Tensor:
+        """(B, K, h, w), damped, of labels (B,); before the fit as they are."""
         if not self.rows.numel():
             return components
-        return components / (self.rows[:, :, None] * self.columns[:, None, :]).to(components)
+        rows, columns = own(self.rows, label), own(self.columns, label)
+        return components / (rows[..., None] * columns[..., None, :]).to(components)
 
-    def fit(self, components: Tensor) -> None:
-        """From components (N, K, h, w) of normal images; float64 sums, so that the order of images has no say."""
+    def fit(self, groups: Sequence[Tensor]) -> None:
+        """From components (N, K, h, w) of normal images of each group."""
+        rows, columns = zip(*map(self._fitted, groups), strict=True)
+        self.rows, self.columns = torch.stack(rows), torch.stack(columns)
+
+    def _fitted(self, components: Tensor) -> tuple[Tensor, Tensor]:
+        """Rows (K, h) and columns (K, w) of a group; float64 sums, so that the order of images has no say."""
         mean = components.double().mean(0)  # (K, h, w)
         signed = components.amin((0, 2, 3)) < 0
         height, width = mean.shape[1:]
@@ -53,7 +64,7 @@ class Frame(nn.Module):
         rows, columns = (mean[:, :, x].mean(2) / usual).clamp(min=1), (mean[:, y].mean(1) / usual).clamp(min=1)
         rows[:, y] = columns[:, x] = 1.0
         rows[signed] = columns[signed] = 1.0
-        self.rows, self.columns = rows.float(), columns.float()
+        return rows.float(), columns.float()
 
 
 def _inside(size: int, width: int) -> slice:

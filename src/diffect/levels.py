@@ -72,7 +72,7 @@ class LevelMetrics:
         """Count in a test batch with its components (B, K, h, w); `anomaly_map` is calibrated for all of them."""
         for level, places in self._places.items():
             alone = anomaly_map.alone(places)
-            maps = alone.map(components[:, places], batch["valid"].shape[-2:])
+            maps = alone.map(components[:, places], batch["valid"].shape[-2:], batch["label"])
             scores = alone.score(maps, batch["valid"])
             told = (scores, batch["anomalous"], maps, batch["mask"], batch["valid"], batch["has_mask"])
             for label in batch["label"].unique().tolist():

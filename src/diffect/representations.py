@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from diffect.affine import Affine, Scaling, Statistics
 from diffect.backbones import Backbone
+from diffect.categories import group_count
 
 Exposure = Literal["level", "none"]
 
@@ -46,25 +47,30 @@ class Representation(nn.Module, ABC):
     def extract(self, images: Tensor) -> Tensor:
         """The frozen stage: uint8 images (B, 3, H, W) to raw (B, C, h, w) float32."""
 
-    def fit(self, batches: Iterable[Tensor]) -> None:
-        """Fit the affine stage to raw batches (B, C, h, w) of normal training images."""
+    def fit(self, batches: Iterable[tuple[Tensor, Tensor | None]]) -> None:
+        """Fit the affine stage to batches of raw (B, C, h, w) and labels (B,) of normal training images."""
         self.affine.fit(batches)
 
-    def encode(self, raw: Tensor) -> Tensor:
-        """x0 (B, C, h, w) from raw (B, C, h, w)."""
-        x0: Tensor = self.affine(raw)
+    def encode(self, raw: Tensor, label: Tensor | None = None) -> Tensor:
+        """x0 (B, C, h, w) from raw (B, C, h, w) and labels (B,), which are asked for where categories differ."""
+        x0: Tensor = self.affine(raw, label)
         return x0
 
-    def decode(self, x0: Tensor) -> Tensor | None:
-        """Images (B, 3, H, W) in [0, 1] from x0, or None where there is no way back."""
+    def decode(self, x0: Tensor, label: Tensor | None = None) -> Tensor | None:
+        """Images (B, 3, H, W) in [0, 1] from x0 and labels, or None where there is no way back."""
         return None
 
 
 class Pixels(Representation):
-    """The image itself, each colour channel centred and scaled to unit variance."""
+    """The image itself, each colour channel centred and scaled to unit variance.
 
-    def __init__(self) -> None:
-        super().__init__(Affine([3]))
+    Args:
+        classes: how many categories there are.
+        conditional: each category has statistics of its own; else all have the same.
+    """
+
+    def __init__(self, classes: int = 1, conditional: bool = True) -> None:
+        super().__init__(Affine([3], groups=group_count(classes, conditional)))
 
     @property
     def identity(self) -> str:
@@ -73,8 +79,8 @@ class Pixels(Representation):
     def extract(self, images: Tensor) -> Tensor:
         return images.float() / 255
 
-    def decode(self, x0: Tensor) -> Tensor:
-        return self.affine.inverse(x0).clamp(0, 1)
+    def decode(self, x0: Tensor, label: Tensor | None = None) -> Tensor:
+        return self.affine.inverse(x0, label).clamp(0, 1)
 
 
 class Features(Representation):
@@ -85,6 +91,8 @@ class Features(Representation):
         grid: cells of the grid along the short side, the long side in proportion; None takes the finest level's own.
         scaling, statistics, prior, correlation_prior, floor, shrinkage: of the affine stage, see `Affine`.
         exposure: `level` multiplies every image to one brightness, see `level_exposure`; `none` takes it as it is.
+        classes: how many categories there are.
+        conditional: each category has statistics of its own; else all have the same.
     """
 
     def __init__(
@@ -98,12 +106,17 @@ class Features(Representation):
         floor: float = 0.5,
         shrinkage: float = 1e-3,
         exposure: Exposure = "level",
+        classes: int = 1,
+        conditional: bool = True,
     ) -> None:
         if exposure not in ("level", "none"):
             raise ValueError(f"representation.exposure is {exposure!r}; allowed: level, none")
         if grid is not None and grid < 1:
             raise ValueError(f"representation.grid is {grid}; it must be 1 or more, or null for the finest level's own")
-        super().__init__(Affine(backbone.channels, scaling, statistics, prior, correlation_prior, floor, shrinkage))
+        groups = group_count(classes, conditional)
+        super().__init__(
+            Affine(backbone.channels, scaling, statistics, prior, correlation_prior, floor, shrinkage, groups)
+        )
         self._frozen = (backbone,)  # in a tuple: torch then neither moves it nor puts it in a checkpoint
         self.grid, self.exposure = grid, exposure
 

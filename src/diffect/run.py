@@ -74,7 +74,7 @@ class Run:
             }
         with self._phase("features"):
             representation = assembly.attach_features(self.cfg, data)
-            representation.fit(batch["raw"] for batch in data.fit_dataloader())
+            representation.fit((batch["raw"], batch["label"]) for batch in data.fit_dataloader())
         cleaning = instantiate(self.cfg.cleaning)
         if cleaning is not None:
             with self._phase("cleaning"):

@@ -29,8 +29,10 @@ Images = list[tuple[str, int | None, Path]]  # name, label (None: class-blind), 
 def run(cfg: DictConfig) -> None:
     """Write `out`/scores.csv (name, category, score, threshold, flagged), `out`/maps/*.png and `out`/explained/.
 
-    `flagged` says whether the score exceeds the run's conformal threshold; it is empty where the run has none, and
-    where images are scored class-blind, for thresholds hold for a category. What is explained: see `explaining`.
+    `category` is that which the image was judged as: the one that was told, or class-blind that which explains it
+    best; empty where the run does not tell its categories apart. `flagged` says whether the score exceeds the run's
+    conformal threshold; it is empty where the run has none, and where images are scored class-blind, for thresholds
+    hold for a category. What is explained: see `explaining`.
     """
     from diffect import assembly
     from diffect.explaining.regions import check_scale
@@ -53,14 +55,15 @@ def run(cfg: DictConfig) -> None:
     low = high = 0.0
     for batch in _batches(images, cfg.batch_size):
         found = _judge(batch, detector, canvas, trained.data.aspect, bits)
-        maps = found.maps.cpu().numpy()
+        maps = found.judgement.maps.cpu().numpy()
         if not rows:  # one colour scale for all maps: the first batch's lowest value to twice its median peak
             low, high = float(maps.min()), 2 * float(np.median(maps.max((1, 2))))
-        for (name, label, _), score in zip(batch, found.scores.tolist(), strict=True):
+        scores = found.judgement.scores.tolist()
+        for (name, label, _), category, score in zip(batch, found.categories, scores, strict=True):
             threshold = None if label is None else thresholds[label]
             flagged = "" if threshold is None else str(score > threshold).lower()
-            category = "" if label is None else detector.categories[label]
-            rows.append((name, category, repr(score), _text(threshold), flagged))
+            whose = "" if category is None else detector.categories[category]
+            rows.append((name, whose, repr(score), _text(threshold), flagged))
         if cfg.maps:
             _draw(found.names, maps, found.images, out / "maps", low, high)
         if explainer is not None:
@@ -170,12 +173,12 @@ def _judge(batch: Images, detector: Any, canvas: tuple[int, int], aspect: str, b
         }
         if None not in labels:
             given["label"] = torch.tensor(labels, device=detector.device)
-        components = detector.components(given)
-        maps = detector.anomaly_map.map(components, canvas)
-        scores = detector.anomaly_map.score(maps, valid)
+        found = detector.judgement(given)
+    if found.label is not None:  # also where it is the category that explains an image best
+        given["label"] = found.label
     fittings = [Fitting(box, *one.shape[:2]) for (_, _, box), one in zip(fitted, photographs, strict=True)]
     names = [name for name, _, _ in batch]
-    return Judged(names, labels, photographs, fittings, pixels, given, components, maps, scores)
+    return Judged(names, labels, photographs, fittings, pixels, given, found)
 
 
 def _draw(

@@ -133,7 +133,7 @@ class NormalImages:
         found: list[_Search] = [_Search(count, at) for at in here]
         start = 0
         for batch in self.data.fit_dataloader():
-            known = self.representation.encode(batch["raw"].to(x0.device))
+            known = self.representation.encode(batch["raw"].to(x0.device), batch["label"].to(x0.device))
             own = batch["label"].tolist()
             far = distances(queries, known).flatten(2)
             for search, label, row, (top, left, _) in zip(found, labels, far, cells, strict=True):

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from diffect.detector import Detector
+from diffect.detector import Detector, Judgement
 from diffect.explaining import picture
 from diffect.explaining.explanation import Explanation
 from diffect.explaining.nearest import NormalImages, cells_at
@@ -28,8 +28,8 @@ NEIGHBOURS = 3
 class Judged:
     """Images as they were judged: names, labels (None: class-blind), the originals, how each lies in the canvas.
 
-    `batch` is what the detector was given, on its device; `components` (B, K, h, w), `maps` (B, H, W) and `scores`
-    (B,) what it said; `images` (B, H, W, 3) are on the canvas.
+    `batch` is what the detector was given, on its device, with the labels that images were judged as; `judgement` what
+    it said; `images` (B, H, W, 3) are on the canvas.
     """
 
     names: Sequence[str]
@@ -38,9 +38,13 @@ class Judged:
     fittings: Sequence[Fitting]
     images: NDArray[np.uint8]
     batch: dict[str, Tensor]
-    components: Tensor
-    maps: Tensor
-    scores: Tensor
+    judgement: Judgement
+
+    @property
+    def categories(self) -> list[int | None]:
+        """As which category each image was judged; None where the run does not tell them apart and none was told."""
+        label = self.judgement.label
+        return [None] * len(self.names) if label is None else list(label.tolist())
 
 
 class Explainer:
@@ -76,22 +80,24 @@ class Explainer:
     @torch.no_grad()
     def explain(self, judged: Judged) -> list[Explanation]:
         """The explanations of a batch; none depends on its company."""
-        valid, maps = judged.batch["valid"], judged.maps.cpu().numpy()
+        valid, found, judged_as = judged.batch["valid"], judged.judgement, judged.categories
+        maps = found.maps.cpu().numpy()
         outlines = [None if label is None else self.detector.outlines[label] for label in judged.labels]
         inside = valid.cpu().numpy()
         regions = [worst_region(*one) for one in zip(maps, inside, outlines, strict=True)]
-        x0 = self.detector.representation.encode(judged.batch["raw"])
+        x0 = self.detector.representation.encode(judged.batch["raw"], judged.batch.get("label"))
         grid = int(x0.shape[2]), int(x0.shape[3])
         canvas = int(maps.shape[1]), int(maps.shape[2])
         cells = [cells_at(region.peak, canvas, grid) for region in regions]
-        normal = None if self.normal is None else self.normal.nearest(x0, cells, judged.labels, NEIGHBOURS)
+        normal = None if self.normal is None else self.normal.nearest(x0, cells, judged_as, NEIGHBOURS)
         rebuilt = self.detector.reconstruct(judged.batch)
-        parts = self.detector.anomaly_map.contributions(judged.components, judged.maps, valid).cpu().tolist()
+        added = self.detector.anomaly_map.contributions(found.components, found.maps, valid, found.label)
+        parts, scores = added.cpu().tolist(), found.scores.tolist()
         return [
             Explanation(
                 name=name,
-                category=None if label is None else self.detector.categories[label],
-                score=float(judged.scores[place]),
+                category=None if category is None else self.detector.categories[category],
+                score=scores[place],
                 threshold=None if label is None else self.thresholds[label],
                 rate=self.rate,
                 outline=outlines[place],
@@ -107,16 +113,17 @@ class Explainer:
                 rebuilt=None if rebuilt is None else _bytes(rebuilt[place]),
                 normal=None if normal is None else normal[place],
                 scale=self.scale,
-                notes=self._notes(label, outlines[place]),
+                notes=self._notes(label, category, outlines[place]),
             )
-            for place, (name, label) in enumerate(zip(judged.names, judged.labels, strict=True))
+            for place, (name, label, category) in enumerate(zip(judged.names, judged.labels, judged_as, strict=True))
         ]
 
-    def _notes(self, label: int | None, outline: float | None) -> list[str]:
+    def _notes(self, label: int | None, category: int | None, outline: float | None) -> list[str]:
         """What is missing, and why."""
         notes = []
         if label is None:
-            notes.append("scored class-blind: thresholds hold for a category and are not applied")
+            best = "" if category is None else f", as {self.detector.categories[category]}, which explains it best"
+            notes.append(f"scored class-blind{best}: thresholds hold for a category and are not applied")
         elif outline is None:
             notes.append(
                 "no outline: the run holds no threshold of the map, for it had too few calibration images for the "

@@ -61,12 +61,12 @@ class Judge:
         """A map of the detector's components, pooled otherwise."""
         own = self.detector.anomaly_map
         head = {} if self.head is None else {"weights": own.weights}
-        return instantiate(pooling, components=len(own.location), **head)
+        return instantiate(pooling, components=own.scale.shape[1], **head)
 
     def _inputs(self, batch: Batch) -> tuple[Tensor, Tensor, ImageNoise]:
         """x0, label and noise of a batch, as the detector makes them."""
         here = {name: batch[name].to(self.detector.device) for name in ("raw", "label", "key")}
-        x0 = self.detector.representation.encode(here["raw"])
+        x0 = self.detector.representation.encode(here["raw"], here["label"])
         return x0, here["label"], ImageNoise(self.detector.seed, here["key"])
 
 
@@ -74,7 +74,7 @@ def train(config: DictConfig, data: DataModule, name: str, work: Path) -> Detect
     """Train as a run does, from the same seed; goes on from `work`, where an earlier call left off or ended."""
     pl.seed_everything(config.seed, verbose=False)
     representation = assembly.attach_features(config, data)
-    representation.fit(batch["raw"] for batch in data.fit_dataloader())
+    representation.fit((batch["raw"], batch["label"]) for batch in data.fit_dataloader())
     if config.get("head") is not None:  # it learns last, see `Judge.settle`
         config = config.copy()
         config.head = None
@@ -164,7 +164,7 @@ def _by_map(
         maps = torch.zeros(valid.shape)
         for places, scale, components in folds:
             anomaly_map = judge.anomaly_map(same[0][1].pooling)
-            anomaly_map.calibrate([scale])
+            anomaly_map.calibrate([(scale, None)])
             anomaly_map.to(device)
             made = [anomaly_map.map(part.to(device), valid.shape[1:]).cpu() for part in components.split(BATCH)]
             maps[places] = torch.cat(made)

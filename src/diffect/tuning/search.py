@@ -111,7 +111,7 @@ class Tuning:
             try:
                 instantiate(config.pooling, components=1)
                 if name not in built:
-                    representation = instantiate(config.representation)
+                    representation = assembly.represent(config, data.categories)
                     assembly.build(config, data.categories, data.canvas, representation, "tuning")
             except Exception as error:
                 raise ValueError(f"the candidate {candidate.label} cannot be built: {sentence(error)}") from error
