@@ -2,6 +2,7 @@
 
 import hashlib
 import zlib
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,28 @@ def study_records(
 ) -> list[dict[str, Any]]:
     """A crossed study: names x categories x seeds."""
     return [make(n, c, s, **changes) for n in names for c in categories for s in seeds]
+
+
+def sweep_records(
+    sweep: dict[str, tuple[str, ...]],
+    names: tuple[str, ...] = ("cosine",),
+    categories: tuple[str, ...] = ("brick", "grass", "gravel"),
+    seeds: tuple[int, ...] = (0, 1),
+) -> list[dict[str, Any]]:
+    """A crossed study with keys that were swept too, as {"data.shots": ("1", "2", "null")}; figures depend on all."""
+    records = []
+    for values in product(*sweep.values()):
+        for record in study_records(names, categories, seeds):
+            rng = np.random.default_rng(zlib.crc32(f"{record['signature']} {values}".encode()))
+            shift = 0.02 * float(rng.standard_normal())
+            (category,) = record["categories"]
+            for metric in ("image_auroc", "pixel_aupro_30"):
+                record["metrics"][category][metric] += shift
+                record["replicates"][category][metric] = [one + shift for one in record["replicates"][category][metric]]
+            record["choices"] |= dict(zip(sweep, values, strict=True))
+            record["signature"] = f"{len(records):012x}"
+            records.append(record)
+    return records
 
 
 def lay(folder: Path, records: list[dict[str, Any]]) -> Path:

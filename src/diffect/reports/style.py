@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import matplotlib
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -25,6 +26,7 @@ MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*")
 GREY = "#555555"
 WIDTH = 7.0  # inches: of a page's text, or of both its columns
 NAMED = 16  # lines or points that a legend can tell apart
+_SPAN = 0.05  # least height of a panel of shares, so that what is next to nothing looks like it
 
 _STYLE: dict[str, Any] = {
     "font.size": 8,
@@ -75,6 +77,14 @@ def marker(place: int) -> str:
 def reach(value: float, half: float | None) -> tuple[float, float]:
     """How far below and above `value` its interval is drawn: a share lies between 0 and 1."""
     return min(half or 0.0, max(value, 0.0)), min(half or 0.0, max(1.0 - value, 0.0))
+
+
+def widen(axis: Axes) -> None:
+    """Make a panel of shares at least _SPAN high, and no higher above 1 than it is."""
+    low, high = axis.get_ylim()
+    if high - low < _SPAN:
+        top = min((low + high + _SPAN) / 2, max(high, 1.0))
+        axis.set_ylim(top - _SPAN, top)
 
 
 def legend_columns(names: Sequence[str]) -> int:

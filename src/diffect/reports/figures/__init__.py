@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from diffect.reports.figures.comparison import comparison_figure
+from diffect.reports.figures.curves import curves_figure
 from diffect.reports.figures.levels import levels_figure
 from diffect.reports.figures.pareto import pareto_figure
 from diffect.reports.figures.ranks import ranks_figure
@@ -12,9 +13,11 @@ from diffect.reports.study import Study
 
 __all__ = ["FIGURES", "comparison_figure", "schedule_figure", "schedules_of", "write"]
 
+# Each draws its figure and returns None, or the reason why not: an empty one where none is to be expected.
 FIGURES: dict[str, Callable[[Study, Path], str | None]] = {
     "schedules": study_schedules_figure,
     "comparison": comparison_figure,
+    "curves": curves_figure,
     "levels": levels_figure,
     "pareto": pareto_figure,
     "ranks": ranks_figure,
@@ -27,7 +30,7 @@ def write(study: Study, out: Path) -> list[str]:
     for name, draw in FIGURES.items():
         reason = draw(study, out / name)
         if reason is not None:
-            reasons.append(reason)
+            reasons += [reason] if reason else []
             for suffix in (".pdf", ".png"):
                 (out / f"{name}{suffix}").unlink(missing_ok=True)
     return reasons

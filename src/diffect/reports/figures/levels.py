@@ -11,11 +11,10 @@ from matplotlib.axes import Axes
 from diffect.reports.cells import METRIC, short
 from diffect.reports.drawn.levels import LEFT_OUT, METRICS, Curve, curve, left_out, partial
 from diffect.reports.study import Study
-from diffect.reports.style import GREY, WIDTH, legend_columns, look, marker, new, reach, save, shorten, style
+from diffect.reports.style import GREY, WIDTH, legend_columns, look, marker, new, reach, save, shorten, style, widen
 from diffect.runs.grid import Group
 
 _NAMED = 8  # lines with intervals that can be told apart; more groups are grey
-_SPAN = 0.05  # least height of a panel, so that what is next to nothing looks like it
 
 
 def levels_figure(study: Study, path: Path) -> str | None:
@@ -72,9 +71,6 @@ def _panel(axis: Axes, curves: Sequence[Curve], names: Sequence[str]) -> None:
         halves = np.transpose([reach(estimate.value or 0.0, estimate.half) for _, estimate in line])
         bars: dict[str, Any] = {"capsize": 1.5, "elinewidth": 0.8, "markersize": 3.5}
         axis.errorbar(moved, means, halves, marker=marker(place), label=names[place], **bars, **look(place))
-    low, high = axis.get_ylim()
-    if high - low < _SPAN:
-        top = min((low + high + _SPAN) / 2, max(high, 1.0))
-        axis.set_ylim(top - _SPAN, top)
+    widen(axis)
     if not every:
         axis.text(0.5, 0.5, "no values", transform=axis.transAxes, ha="center", va="center", color=GREY)

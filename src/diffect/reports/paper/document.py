@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 
+from diffect.reports.cells import METRIC, short
 from diffect.reports.differences import COMPARED
+from diffect.reports.drawn import curves
 from diffect.reports.drawn.left_out import left_out
 from diffect.reports.escaping import breakable, escape
 from diffect.reports.figures import comparison, levels
@@ -68,6 +70,7 @@ def _captions(study: Study) -> dict[str, str]:
             f"Mean and 95\\% interval of each group. {dots} dotted line is a figure that the field quotes, a hollow"
             " marker is a mean that lacks a category."
         ),
+        "curves.pdf": _along(study),
         "levels.pdf": f"What each scoring level alone would give: mean over categories and seeds{over_seeds}."
         + absent.get("levels", ""),
         "pareto.pdf": (
@@ -79,6 +82,31 @@ def _captions(study: Study) -> dict[str, str]:
         ),
         "maps.png": "Images, true masks and anomaly maps of one run of each of up to six groups.",
     }
+
+
+def _along(study: Study) -> str:
+    """The caption of the curves; empty where the study has none."""
+    found = curves.curves(study)
+    if found is None:
+        return ""
+    titles = " and ".join(METRIC[metric].title for metric in found.metrics)
+    names = short(study.axes)
+    others = names[: found.axis] + names[found.axis + 1 :]
+    drawn = [one for line in found.lines for metric in found.metrics for one in curves.estimates(study, line, metric)]
+    shown = [one for one in drawn if one is not None and one.value is not None]
+    half = ", with 95\\% intervals" if any(one.half is not None for one in shown) else ""
+    lines = f", a line for each {' and '.join(map(breakable, others))}" if len(found.lines) > 1 else ""
+    sentences = [
+        f"{titles[:1].upper()}{escape(titles[1:])} along {breakable(study.axes[found.axis])}: mean over categories and"
+        f" seeds{half}{lines}."
+    ]
+    if found.apart:
+        sentences.append("The last place, apart from the scale, is that of all there are.")
+    if not all(one.comparable for one in shown):
+        sentences.append("A hollow marker is a mean that lacks a category.")
+    if found.categories:
+        sentences.append("Below, each category by itself.")
+    return " ".join(sentences)
 
 
 def _figure(name: str, caption: str, study: str) -> str:
