@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from records import lay_galleries, make, study_records
+from records import lay_galleries, make, study_records, sweep_records
 
 from diffect.reports import figures, latex, study
 from diffect.reports.page import document, pictures
@@ -201,6 +201,18 @@ def test_what_plots_leave_out_is_told_with_the_reason(tmp_path: Path) -> None:
     kept[0]["device"] = "another"
     data = data_of(write(built(tmp_path, kept), tmp_path)[0])
     assert data["tradeoffs"]["unlike"] == "latency was measured on 2 different devices"
+
+
+def test_lines_along_numbers_join_the_groups_in_order_with_all_in_the_end(tmp_path: Path) -> None:
+    sweep = {"data.shots": ("null", "16", "1", "4"), "cleaning": ("none", "dropping")}
+    data = data_of(write(built(tmp_path, sweep_records(sweep)), tmp_path)[0])
+    along = data["along"]
+    assert data["axes"][along["axis"]] == "shots" and along["log"] and along["apart"]
+    assert along["ticks"] == [[0, "1", True], [0.5, "4", True], [1, "16", True], [1.3, "all", True]]
+    for line in along["lines"]:
+        values = [data["groups"][place]["values"] for place in line["groups"]]
+        assert values == [[line["name"], text] for text in ("1", "4", "16", "null")]
+    assert data_of(write(built(tmp_path, study_records()), tmp_path)[0])["along"] is None
 
 
 def titles(folder: Path, names: tuple[str, ...], seeds: tuple[int, ...], estimand: str) -> list[str]:

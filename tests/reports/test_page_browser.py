@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from records import lay_galleries, study_records
+from records import lay_galleries, study_records, sweep_records
 from webdriver import Browser, browser, missing
 
 from diffect.reports import study
@@ -321,4 +321,33 @@ def test_what_the_plots_leave_out_stands_below_them(window: Browser, tmp_path: P
     assert said.endswith("is scored): linear, edm.")
     choose(window, "#filter select", "cosine")
     assert window.text(f"{latency} .hint") == [""]
+    assert window.problems() == []
+
+
+def test_a_line_along_numbers_leads_from_group_to_group_and_opens_their_runs(window: Browser, tmp_path: Path) -> None:
+    records = sweep_records({"data.shots": ("null", "16", "1", "4"), "data.augment_copies": ("0", "7")})
+    kept = [one for one in records if (one["choices"]["data.shots"], one["categories"]) != ("16", ["brick"])]
+    found = study.build("demo", [Run(tmp_path / one["signature"], one) for one in kept])
+    document.write(found, tmp_path)
+    window.open(tmp_path / "report.html")
+    plot = "#plots .plot:nth-child(2)"
+    assert window.text(f"{plot} h3") == ["Along shots"] and window.text(f"{plot} .legend li") == ["0", "7"]
+    texts = "return [...document.querySelectorAll(arguments[0])].map((one) => one.textContent)"
+    assert window.run(texts, f"{plot} .axis:nth-of-type(2) text") == ["1", "4", "16", "all", "shots (log scale)"]
+    focus(window, f"{plot} .mark")
+    told = window.text("#tip div")
+    places = {group.label: place for place, group in enumerate(found.groups)}
+    estimate = found.estimates["image_auroc"][places["0, 1"]]
+    assert told[:2] == ["0, 1", f"image AUROC {estimate.value:.3f} ± {estimate.half:.3f}"]
+    window.press("Right", "Right")
+    assert window.text("#tip div")[0] == "0, 16" and "not comparable" in window.text("#tip div")[-1]
+    window.press("Right")
+    assert window.text("#tip div")[0] == "0, null"
+    window.press("Enter")
+    assert len(window.text("dialog tbody tr")) == 6
+    window.press("Escape")
+    choose(window, "#filter select", "7")
+    assert len(window.text(f"{plot} .mark")) == 4
+    choose(window, "#plots select", "latency ms")
+    assert "latency ms, mean of 3 categories" in window.text(f"{plot} .title")
     assert window.problems() == []

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from diffect.reports.cells import METRIC, number, short
-from diffect.reports.drawn import levels, schedules, tradeoff
+from diffect.reports.drawn import curves, levels, schedules, tradeoff
 from diffect.reports.notes import joined
 from diffect.reports.page import tables
 from diffect.reports.sheets import REFERENCE
@@ -43,6 +43,7 @@ def of(study: Study) -> dict[str, Any]:
         "runs": [_run(run, group_of[place], categories) for place, run in enumerate(study.runs)],
         "schedules": _schedules(study),
         "levels": _levels(study),
+        "along": _along(study),
         "tradeoffs": _tradeoffs(study, categories),
         "ranking": _ranking(study),
         "tables": tables.of(study),
@@ -134,6 +135,21 @@ def _levels(study: Study) -> dict[str, Any]:
         "curves": {place: lines for place, lines in found.items() if any(lines)},
         "partial": [levels.partial(study, group) for group in study.groups],
         "left_out": f"{levels.LEFT_OUT.capitalize()}: {joined(lacking)}." if lacking else "",
+    }
+
+
+def _along(study: Study) -> dict[str, Any] | None:
+    """The ticks of the axis that holds numbers, and by line the group at each; the figures are in the estimates."""
+    found = curves.curves(study)
+    if found is None:
+        return None
+    named = found.named()
+    return {
+        "axis": found.axis,
+        "log": found.log,
+        "apart": found.apart,
+        "ticks": [[_rounded(one.place), one.text, place in named] for place, one in enumerate(found.ticks)],
+        "lines": [{"name": line.name, "groups": list(line.groups)} for line in found.lines],
     }
 
 

@@ -16,7 +16,8 @@ from diffect.runs.record import write_atomic
 NAME = "report.html"
 # In this order they are one script; a file uses the names of those before it.
 SCRIPTS = tuple(
-    f"{name}.js" for name in ("dom", "state", "dialog", "table", "plot", "groups", "ranks", "curves", "gallery", "main")
+    f"{name}.js"
+    for name in ("dom", "state", "dialog", "table", "plot", "groups", "ranks", "curves", "along", "gallery", "main")
 )
 _CAUTION = "this ranking is no evidence"
 

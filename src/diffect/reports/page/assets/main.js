@@ -74,7 +74,7 @@ function tables() {
 function plots() {
   const options = study.charted.map((metric) => [String(metric), study.metrics[metric].title]);
   const metric = choice("Metric", options, String(state.metric), (value) => update({ metric: Number(value) }));
-  const all = [groupPlot(), latencyPlot(), rankPlot(), levelPlot(), lossPlot(), schedulePlot()];
+  const all = [groupPlot(), alongPlot(), latencyPlot(), rankPlot(), levelPlot(), lossPlot(), schedulePlot()];
   return [el("div", { class: "tools" }, metric), el("div", { class: "plots" }, ...all.filter(Boolean))];
 }
 

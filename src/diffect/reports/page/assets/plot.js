@@ -43,11 +43,11 @@ function short(value) {
   return String(Number(value.toPrecision(6))).replace("-", "\u2212");
 }
 
-/** The axis at the bottom, with lines up through the plot and a title. */
-function bottom(x, box, title) {
+/** The axis at the bottom, with lines up through the plot and a title; `text` writes a tick. */
+function bottom(x, box, title, text = short) {
   const marks = x.ticks.map((tick) => svg("g", { transform: `translate(${x.at(tick)} 0)` },
     svg("line", { class: "grid", y1: box.top, y2: box.bottom }),
-    svg("text", { y: box.bottom + 16, "text-anchor": "middle" }, short(tick))));
+    svg("text", { y: box.bottom + 16, "text-anchor": "middle" }, text(tick))));
   const middle = { x: (box.left + box.right) / 2, y: box.bottom + 34, "text-anchor": "middle" };
   return svg("g", { class: "axis" }, ...marks, svg("text", { class: "title", ...middle }, title));
 }
