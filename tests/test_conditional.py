@@ -1,0 +1,208 @@
+"""One model for several categories loses nothing: for closed forms it is, number for number, a model of each alone.
+
+Told no category, it judges an image as each in turn; the lowest score counts. With conditional=false no label is used.
+"""
+
+import copy
+import functools
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from torch import Tensor
+
+from diffect import assembly, crossfit
+from diffect.affine import Affine
+from diffect.anomaly_map import AnomalyMap
+from diffect.data.datamodule import DataModule
+from diffect.detector import Batch, Detector
+from diffect.launching import config_folder
+
+CATEGORIES = ("brick", "grass")
+SMALL = ("data.size=64", "backbone.blocks=[4,7]", "evaluation.replicates=0")
+CLOSED = {
+    "gaussian": ("denoiser=gaussian",),
+    "empirical_by_level": ("denoiser=empirical_by_level",),
+    "greedy, cells, max": (
+        *("denoiser=empirical", "denoiser.memory=100", "representation.statistics=cell", "pooling.combine=max"),
+        *("pooling.calibration=standard", "pooling.frame=2"),
+    ),
+    "pixels": ("denoiser=gaussian", "representation=pixels", "denoiser.covariance=shared", "data.size=32"),
+}
+
+
+@functools.cache
+def solved(categories: tuple[str, ...], *overrides: str) -> tuple[DataModule, Detector]:
+    """A detector as a run makes it, thresholds included."""
+    with initialize_config_dir(str(Path(config_folder("train"))), version_base="1.3"):
+        cfg = compose("train", [*SMALL, f"data.category=[{','.join(categories)}]", *overrides])
+    data = assembly.open_data(cfg)
+    representation = assembly.attach_features(cfg, data)
+    representation.fit((batch["raw"], batch["label"]) for batch in data.fit_dataloader())
+    detector = assembly.build(cfg, data.categories, data.canvas, representation, "conditional").eval()
+    detector.solve(data.fit_dataloader(), data.val_dataloader())
+    crossfit.calibrate(detector, data)
+    detector.set_thresholds(data.calibration_dataloader(), 0.5)
+    return data, detector
+
+
+def whole(batches: Iterable[Batch]) -> Batch:
+    held = list(batches)
+    return {name: torch.cat([batch[name] for batch in held]) for name in held[0]}
+
+
+def whole_test(data: DataModule) -> Batch:
+    return whole(data.test_dataloader())
+
+
+def rows(batch: Batch, kept: Tensor | Sequence[int]) -> Batch:
+    return {name: value[kept] for name, value in batch.items()}
+
+
+def untold(batch: Batch) -> Batch:
+    return {name: value for name, value in batch.items() if name != "label"}
+
+
+def near(found: Tensor, wanted: Tensor) -> bool:
+    return torch.allclose(found, wanted, rtol=1e-3, atol=1e-4 * float(wanted.abs().max()))
+
+
+# What is told its category
+
+
+@pytest.mark.parametrize("choice", CLOSED)
+@torch.no_grad()
+def test_a_run_of_two_categories_is_the_runs_of_each_alone(choice: str) -> None:
+    data, both = solved(CATEGORIES, *CLOSED[choice])
+    batch = whole_test(data)
+    found = both.judgement(batch)
+    assert both.anomaly_map.scale.shape[0] == 2 and found.label is batch["label"]
+    for label, category in enumerate(CATEGORIES):
+        own_data, alone = solved((category,), *CLOSED[choice])
+        own, mine = whole_test(own_data), batch["label"] == label
+        assert torch.equal(own["key"], batch["key"][mine])  # the same images in the same order
+        wanted = alone.judgement(own)
+        assert near(found.components[mine], wanted.components)
+        assert near(found.maps[mine], wanted.maps) and near(found.scores[mine], wanted.scores)
+        for name in ("location", "scale", "frame.rows", "frame.columns"):
+            whole, part = (one.anomaly_map.state_dict()[name] for one in (both, alone))
+            assert near(whole[label], part[0])
+        outlines, expected = both.outlines[label], alone.outlines[0]
+        assert outlines is not None and outlines == pytest.approx(expected, rel=1e-3)
+
+
+@torch.no_grad()
+def test_each_noise_level_and_each_contribution_is_that_of_the_category() -> None:
+    data, both = solved(CATEGORIES, *CLOSED["empirical_by_level"])
+    batch = whole_test(data)
+    found = both.judgement(batch)
+    parts = both.anomaly_map.contributions(found.components, found.maps, batch["valid"], found.label)
+    assert torch.allclose(parts.sum(1), found.scores, rtol=1e-4)
+    places = [0, 2]
+    made = both.anomaly_map.alone(places).map(found.components[:, places], (64, 64), batch["label"])
+    for label, category in enumerate(CATEGORIES):
+        own, alone = whole_test(solved((category,), *CLOSED["empirical_by_level"])[0]), batch["label"] == label
+        single = solved((category,), *CLOSED["empirical_by_level"])[1]
+        wanted = single.judgement(own)
+        expected = single.anomaly_map.contributions(wanted.components, wanted.maps, own["valid"], wanted.label)
+        assert near(parts[alone], expected)
+        assert near(made[alone], single.anomaly_map.alone(places).map(wanted.components[:, places], (64, 64)))
+
+
+def test_held_out_normal_maps_of_either_category_are_about_one() -> None:
+    data, both = solved(CATEGORIES, *CLOSED["empirical_by_level"])
+    batch = whole(data.val_dataloader())
+    with torch.no_grad():
+        maps = both.judge(batch)[0]
+    for label in range(2):
+        assert maps[batch["label"] == label].mean().item() == pytest.approx(1, abs=0.05)
+
+
+# What is not
+
+
+@pytest.mark.parametrize("choice", CLOSED)
+@torch.no_grad()
+def test_class_blind_is_the_category_of_the_lowest_score(choice: str) -> None:
+    data, both = solved(CATEGORIES, *CLOSED[choice])
+    batch = whole_test(data)
+    found = both.judgement(untold(batch))
+    tried = [both.judgement({**batch, "label": torch.full_like(batch["label"], label)}) for label in (0, 1)]
+    scores = torch.stack([one.scores for one in tried])
+    assert (found.scores <= both.judge(batch)[1]).all()
+    assert torch.equal(found.scores, scores.amin(0)) and torch.equal(found.label, scores.argmin(0))
+    for label, one in enumerate(tried):
+        mine = found.label == label
+        assert torch.equal(found.maps[mine], one.maps[mine])
+        assert torch.equal(found.components[mine], one.components[mine])
+    if choice != "pixels":  # single pixels of one texture are like those of another
+        normal = ~batch["anomalous"]
+        assert (found.label == batch["label"])[normal].float().mean() > 0.9
+
+
+@torch.no_grad()
+def test_class_blind_or_not_batch_mates_have_no_say() -> None:
+    data, both = solved(CATEGORIES, *CLOSED["empirical_by_level"])
+    batch = rows(whole_test(data), [0, 40, 1, 60, 2])
+    for given in (batch, untold(batch)):
+        found = both.judgement(given)
+        for image in range(5):
+            alone = both.judgement(rows(given, [image]))
+            assert torch.allclose(alone.scores, found.scores[image], rtol=1e-5)
+            assert torch.allclose(alone.maps[0], found.maps[image], rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+def test_conditional_false_uses_no_label() -> None:
+    data, blind = solved(CATEGORIES, *CLOSED["empirical_by_level"], "denoiser.denoiser.memory=100", "conditional=false")
+    batch = whole_test(data)
+    assert not blind.conditional and len(blind.anomaly_map.scale) == 1 and len(blind.representation.affine.mean) == 1
+    found = blind.judgement(batch)
+    for other in ({**batch, "label": 1 - batch["label"]}, untold(batch)):
+        again = blind.judgement(other)
+        assert torch.equal(again.scores, found.scores) and torch.equal(again.maps, found.maps)
+    assert blind.judgement(untold(batch)).label is None
+    wrong = copy.deepcopy(blind)
+    held, fit = (relabelled(loader) for loader in (data.val_dataloader(), data.fit_dataloader()))
+    wrong.representation.fit((batch["raw"], batch["label"]) for batch in fit)
+    wrong.solve(fit, held)
+    wrong.calibrate(held)
+    assert torch.equal(wrong.judgement(batch).scores, found.scores)
+
+
+def relabelled(batches: Iterable[Batch]) -> list[Batch]:
+    return [{**batch, "label": 1 - batch["label"]} for batch in batches]
+
+
+# Checkpoints and errors
+
+
+@torch.no_grad()
+def test_what_a_checkpoint_keeps_judges_the_same() -> None:
+    choice = CLOSED["greedy, cells, max"]
+    data, both = solved(CATEGORIES, *choice)
+    batch = rows(whole_test(data), [0, 50])
+    with initialize_config_dir(str(Path(config_folder("train"))), version_base="1.3"):
+        cfg = compose("train", [*SMALL, f"data.category=[{','.join(CATEGORIES)}]", *choice])
+    again = assembly.build(cfg, CATEGORIES, data.canvas, assembly.represent(cfg, CATEGORIES), "again").eval()
+    assert again.load_scoring_state(both.scoring_state()) == ([], [])
+    for given in (batch, untold(batch)):
+        assert torch.equal(again.judgement(given).scores, both.judgement(given).scores)
+
+
+def test_a_category_without_an_image_is_refused_with_a_sentence() -> None:
+    raw, label = torch.rand(4, 3, 2, 2), torch.zeros(4, dtype=torch.int64)
+    with pytest.raises(ValueError, match="no image to fit on, of some category"):
+        Affine([3], groups=2).fit([(raw, label)])
+    with pytest.raises(ValueError, match="no normal image to calibrate the map on, of category number 2"):
+        AnomalyMap(3, classes=2).calibrate([(raw, label)])
+
+
+def test_what_differs_by_category_asks_for_it() -> None:
+    raw = torch.rand(4, 3, 2, 2)
+    for asked in (lambda: Affine([3], groups=2)(raw), lambda: AnomalyMap(3, classes=2).map(raw, (2, 2))):
+        with pytest.raises(ValueError, match="2 categories each have their own here, and no label says which"):
+            asked()
+    assert torch.equal(AnomalyMap(3, classes=2, conditional=False).map(raw, (2, 2)), AnomalyMap(3).map(raw, (2, 2)))
