@@ -4,6 +4,7 @@ Told no category, it judges an image as each in turn; the lowest score counts. W
 """
 
 import copy
+import csv
 import functools
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from hydra import compose, initialize_config_dir
 from torch import Tensor
 
 from diffect import assembly, crossfit
+from diffect.__main__ import main
 from diffect.affine import Affine
 from diffect.anomaly_map import AnomalyMap
 from diffect.data.datamodule import DataModule
@@ -206,3 +208,25 @@ def test_what_differs_by_category_asks_for_it() -> None:
         with pytest.raises(ValueError, match="2 categories each have their own here, and no label says which"):
             asked()
     assert torch.equal(AnomalyMap(3, classes=2, conditional=False).map(raw, (2, 2)), AnomalyMap(3).map(raw, (2, 2)))
+
+
+# The command line
+
+
+def test_scores_told_and_untold_are_of_one_run_and_say_which_category(tmp_path: Path) -> None:
+    run, small = tmp_path / "run", [*SMALL, "panel=2", "gallery=1", "evaluation.latency_repeats=1"]
+    given = [*small, "data.category=[brick,grass]", "denoiser=gaussian", "tracking.mode=offline"]
+    assert main(["train", *given, f"hydra.run.dir={run}"]) == 0
+    found = {}
+    for name, more in (("told", []), ("untold", ["category=none"])):
+        assert main(["score", f"run={run}", f"out={tmp_path}/{name}", "maps=false", *more]) == 0
+        with (tmp_path / name / "scores.csv").open() as file:
+            found[name] = {row["name"]: row for row in csv.DictReader(file)}
+    with (run / "scores.csv").open() as file:
+        own = {f"{row['category']}/{row['name']}": float(row["score"]) for row in csv.DictReader(file)}
+    assert {name: float(row["score"]) for name, row in found["told"].items()} == pytest.approx(own, rel=1e-4)
+    for name, row in found["untold"].items():
+        told = found["told"][name]
+        assert row["category"] in CATEGORIES and row["flagged"] == row["threshold"] == ""
+        assert float(row["score"]) <= float(told["score"]) * (1 + 1e-6)
+        assert row["category"] == told["category"] or float(row["score"]) < float(told["score"])

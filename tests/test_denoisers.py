@@ -265,7 +265,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "guidance, one category": (lambda: make("mlp", guidance=1.0), r"denoiser\.guidance is 1\.0.*several categories"),
     "guidance, unconditional": (
         lambda: make("mlp", classes=3, conditional=False, guidance=1.0),
-        r"denoiser\.guidance.*denoiser\.conditional=true",
+        r"denoiser\.guidance.*conditional=true",
     ),
     "guidance, no dropout": (
         lambda: make("mlp", classes=3, label_dropout=0.0, guidance=1.0),

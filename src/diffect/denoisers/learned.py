@@ -54,7 +54,7 @@ class LearnedDenoiser(nn.Module):
         if guidance and (self.no_label is None or label_dropout == 0):
             raise ValueError(
                 f"denoiser.guidance is {guidance}, but guidance needs several categories in one run, "
-                "denoiser.conditional=true and denoiser.label_dropout above 0"
+                "conditional=true and denoiser.label_dropout above 0"
             )
         embeddings = 0 if self.no_label is None else classes + 1
         self.network = network(shape=shape, classes=embeddings)
