@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
 from torch import Tensor
 
-from diffect import assembly, crossfit
+from diffect import account, assembly, crossfit
 from diffect.__main__ import main
 from diffect.affine import Affine
 from diffect.anomaly_map import AnomalyMap
@@ -35,11 +36,15 @@ CLOSED = {
 }
 
 
+def config(*overrides: str) -> DictConfig:
+    with initialize_config_dir(str(Path(config_folder("train"))), version_base="1.3"):
+        return compose("train", [*SMALL, *overrides])
+
+
 @functools.cache
 def solved(categories: tuple[str, ...], *overrides: str) -> tuple[DataModule, Detector]:
     """A detector as a run makes it, thresholds included."""
-    with initialize_config_dir(str(Path(config_folder("train"))), version_base="1.3"):
-        cfg = compose("train", [*SMALL, f"data.category=[{','.join(categories)}]", *overrides])
+    cfg = config(f"data.category=[{','.join(categories)}]", *overrides)
     data = assembly.open_data(cfg)
     representation = assembly.attach_features(cfg, data)
     representation.fit((batch["raw"], batch["label"]) for batch in data.fit_dataloader())
@@ -122,6 +127,19 @@ def test_held_out_normal_maps_of_either_category_are_about_one() -> None:
         assert maps[batch["label"] == label].mean().item() == pytest.approx(1, abs=0.05)
 
 
+def test_without_selection_images_of_one_category_none_is_scaled_on_them() -> None:
+    data, both = solved(CATEGORIES, "denoiser=gaussian", "data.shots=12")
+    held, scales = both.anomaly_map.scale.clone(), []
+    for label in (1, 0):  # first grass alone has none, then neither
+        data.drop("selection", [at for at, (part, _) in enumerate(data.splits["selection"]) if part == label])
+        said = crossfit.calibrate(both, data)
+        assert said == "the fit normals, each judged by what was fitted without it"
+        scales.append(both.anomaly_map.scale.clone())
+    assert torch.equal(*scales) and (scales[0] != held).all()
+    told = account.protocol(config("denoiser=gaussian"), both, data, [None, None], said)
+    assert "by what was fitted without it, of each category by itself" in told["component_scale"]
+
+
 # What is not
 
 
@@ -186,8 +204,7 @@ def test_what_a_checkpoint_keeps_judges_the_same() -> None:
     choice = CLOSED["greedy, cells, max"]
     data, both = solved(CATEGORIES, *choice)
     batch = rows(whole_test(data), [0, 50])
-    with initialize_config_dir(str(Path(config_folder("train"))), version_base="1.3"):
-        cfg = compose("train", [*SMALL, f"data.category=[{','.join(CATEGORIES)}]", *choice])
+    cfg = config(f"data.category=[{','.join(CATEGORIES)}]", *choice)
     again = assembly.build(cfg, CATEGORIES, data.canvas, assembly.represent(cfg, CATEGORIES), "again").eval()
     assert again.load_scoring_state(both.scoring_state()) == ([], [])
     for given in (batch, untold(batch)):

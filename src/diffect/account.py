@@ -100,7 +100,8 @@ def _scale(anomaly_map: AnomalyMap, reference: str) -> str:
     what = "the mean" if anomaly_map.calibration == "mean" else "the mean and standard deviation"
     width = anomaly_map.frame.width
     frame = f", once what lies within {width} cells of the border is damped by as much as they err more there"
-    return f"{what} on {reference}{frame if width else ''}"
+    own = ", of each category by itself" if anomaly_map.groups > 1 else ""
+    return f"{what} on {reference}{own}{frame if width else ''}"
 
 
 def log_pictures(tracker: Any, picture: Any, record: records.Record) -> None:

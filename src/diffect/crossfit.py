@@ -70,12 +70,13 @@ def folds(data: DataModule, splits: Sequence[Split], most: int = FOLDS) -> list[
 def calibrate(detector: Detector, data: DataModule) -> str:
     """Fix the components' scale on normal images that the denoiser was not fitted to; says on which.
 
-    Where none were held out, an image that a closed form has seen would be no measure: it finds its own patches again.
-    It is then judged by what was fitted to the other fit images, and a single image by its copies, slightly turned,
-    shifted and zoomed. What has learned by steps has seen the fit images under noise, and is calibrated on them.
+    Where none were held out, or none of a category whose scale is its own, an image that a closed form has seen would
+    be no measure: it finds its own patches again. It is then judged by what was fitted to the other fit images, and a
+    single image by its copies, slightly turned, shifted and zoomed. What has learned by steps has seen the fit images
+    under noise, and is calibrated on them.
     """
     held = {data.parts[part].label for part, _ in data.splits["selection"]}
-    if len(held) >= detector.anomaly_map.groups:  # a few of each category whose scale is its own
+    if len(held) >= detector.anomaly_map.groups:
         detector.calibrate(data.val_dataloader())
         return "the selection normals"
     if not detector.solves:
