@@ -23,7 +23,7 @@ from diffect.representations import Representation
 
 
 def config(*overrides: str) -> DictConfig:
-    small = ["data.category=brick", "data.batch_size=1", "backbone.blocks=[4]", "denoiser.denoiser.memory=200"]
+    small = ["data.category=brick", "backbone.blocks=[4]", "denoiser.denoiser.memory=200"]
     with initialize_config_dir(str(Path(config_folder("train"))), version_base="1.3"):
         return compose("train", [*small, *overrides])
 
@@ -136,3 +136,16 @@ def test_dirt_is_dropped_from_fit_and_selection_and_told() -> None:
 def test_wrong_settings_are_refused(setting: str, message: str) -> None:
     with pytest.raises(InstantiationException, match=message):
         instantiate(config("cleaning=dropping", setting).cleaning)
+
+
+def test_copies_are_not_judged_and_go_with_their_image() -> None:
+    copies = ["data.augment=[mirror]", "data.augment_copies=1"]
+    cfg = config("data.contamination=0.2", "cleaning=dropping", "backbone.blocks=[4,7,10]", *copies)
+    data, representation = opened(cfg)
+    real = sum(data.origin(at) == at for at in range(len(data.splits["fit"])))
+    held = len(data.splits["selection"])
+    told = instantiate(cfg.cleaning).clean(cfg, data, representation)
+    assert told["judged"] == real + held
+    assert len(data.splits["fit"]) == 2 * sum(data.origin(at) == at for at in range(len(data.splits["fit"])))
+    gone = [one["name"] for one in told["dropped"]["brick"]]
+    assert gone and all("#" not in name for name in gone)

@@ -53,7 +53,8 @@ class Dropping:
         for fold, parts in zip(held, components, strict=True):
             pairs = zip(parts, fold.left, strict=True)
             scores = [judge.judged(part, batch["valid"], label)[1] for (part, label), batch in pairs]
-            found.update(zip(fold.places, torch.cat(scores).tolist(), strict=True))
+            scored = zip(fold.places, torch.cat(scores).tolist(), strict=True)
+            found.update((place, score) for place, score in scored if _real(data, *place))
         told = self._drop(data, found)
         representation.fit((batch["raw"], batch["label"]) for batch in data.fit_dataloader())
         return told
@@ -82,6 +83,11 @@ class Dropping:
             data.drop(split, positions)
         rule = f"modified z-score of log score above {self.threshold:g}, by a closed form fitted to the other images"
         return {"rule": rule, "judged": len(found), "dropped": dropped}
+
+
+def _real(data: DataModule, split: crossfit.Split, position: int) -> bool:
+    """Whether an image is one that was given, not a copy of it made for training, which goes where the image goes."""
+    return split != "fit" or data.origin(position) == position
 
 
 def modified_z(scores: NDArray[np.float64]) -> NDArray[np.float64]:
