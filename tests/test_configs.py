@@ -6,6 +6,7 @@ its class does not know, and none names what cannot be resolved.
 
 import functools
 import inspect
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -265,7 +266,7 @@ def test_every_experiment_composes_at_each_value_of_its_sweep(name: str) -> None
     assert cfg.hydra.mode.name == "MULTIRUN"
     params = {str(key): str(value) for key, value in cfg.hydra.sweeper.params.items()}
     jobs = grid(params, [])
-    values = {key: value.split(",") for key, value in params.items()}
+    values = {key: re.split(r",(?![^\[]*\])", value) for key, value in params.items()}  # not within a list
     assert len({tuple(job) for job in jobs}) == len(jobs) == torch.tensor([len(v) for v in values.values()]).prod()
     assert "seed" in values and len(values["seed"]) >= 2  # one seed bounds nothing
     once = {f"{key}={value}" for key, listed in values.items() for value in listed}

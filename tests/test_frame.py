@@ -68,7 +68,7 @@ def test_the_order_of_images_has_no_say_and_a_dead_component_makes_no_infinities
 def test_a_map_is_framed_before_components_are_made_comparable() -> None:
     found = errors()
     framed = AnomalyMap(2, blur=0.0, frame=2)
-    framed.calibrate(found.split(7))
+    framed.calibrate((part, None) for part in found.split(7))
     mapped = framed.map(found, found.shape[2:])
     assert mapped.mean().item() == pytest.approx(1, abs=1e-5)
     assert mapped[:, 0].mean().item() == pytest.approx(mapped[:, 4].mean().item(), rel=0.05)

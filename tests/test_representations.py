@@ -135,7 +135,7 @@ def test_whitening_by_cell_takes_out_each_cells_own_covariance() -> None:
     patches = affine(raw).flatten(2).permute(2, 0, 1).double()  # (6, 400, 5)
     assert (patches.mT @ patches / 400 - torch.eye(5)).abs().max() < 1e-2
     shared = Affine([5], "whitened", "shared", shrinkage=1e-6)
-    shared.fit(raw.split(64))
+    shared.fit((part, None) for part in raw.split(64))
     patches = shared(raw).flatten(2).permute(2, 0, 1).double()
     assert (patches.mT @ patches / 400 - torch.eye(5)).abs().max() > 0.2
 
