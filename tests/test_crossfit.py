@@ -67,7 +67,7 @@ def test_copies_are_left_out_with_their_image() -> None:
     folds = crossfit.folds(data, ["fit"])
     assert [len(keys(fold.left)) for fold in folds] == [3, 3, 3] and [len(fold.places) for fold in folds] == [3] * 3
     for fold in folds:
-        assert len({data.origin(position) for _, position in fold.places}) == 1
+        assert len({data.origins("fit")[position] for _, position in fold.places}) == 1
 
 
 def test_components_without_an_image_are_those_of_what_is_fitted_to_the_others() -> None:
@@ -142,10 +142,10 @@ def test_copies_are_not_judged_and_go_with_their_image() -> None:
     copies = ["data.augment=[mirror]", "data.augment_copies=1"]
     cfg = config("data.contamination=0.2", "cleaning=dropping", "backbone.blocks=[4,7,10]", *copies)
     data, representation = opened(cfg)
-    real = sum(data.origin(at) == at for at in range(len(data.splits["fit"])))
+    real = sum(data.origins("fit")[at] == at for at in range(len(data.splits["fit"])))
     held = len(data.splits["selection"])
     told = instantiate(cfg.cleaning).clean(cfg, data, representation)
     assert told["judged"] == real + held
-    assert len(data.splits["fit"]) == 2 * sum(data.origin(at) == at for at in range(len(data.splits["fit"])))
+    assert len(data.splits["fit"]) == 2 * sum(data.origins("fit")[at] == at for at in range(len(data.splits["fit"])))
     gone = [one["name"] for one in told["dropped"]["brick"]]
     assert gone and all("#" not in name for name in gone)

@@ -47,6 +47,7 @@ class Dropping:
         """Drop the images from their splits and fit the representation anew; tells the rule and what was dropped."""
         judge = self._judge(cfg, data, representation)
         held = crossfit.folds(data, SPLITS, self.folds)
+        given = {(split, position) for split in SPLITS for position in crossfit.real(data, split)}
         components = [judge.components_without(fold.rest, fold.left) for fold in held]
         judge.anomaly_map.calibrate(part for parts in components for part in parts)
         found: dict[tuple[crossfit.Split, int], float] = {}
@@ -54,7 +55,7 @@ class Dropping:
             pairs = zip(parts, fold.left, strict=True)
             scores = [judge.judged(part, batch["valid"], label)[1] for (part, label), batch in pairs]
             scored = zip(fold.places, torch.cat(scores).tolist(), strict=True)
-            found.update((place, score) for place, score in scored if _real(data, *place))
+            found.update((place, score) for place, score in scored if place in given)
         told = self._drop(data, found)
         representation.fit((batch["raw"], batch["label"]) for batch in data.fit_dataloader())
         return told
@@ -83,11 +84,6 @@ class Dropping:
             data.drop(split, positions)
         rule = f"modified z-score of log score above {self.threshold:g}, by a closed form fitted to the other images"
         return {"rule": rule, "judged": len(found), "dropped": dropped}
-
-
-def _real(data: DataModule, split: crossfit.Split, position: int) -> bool:
-    """Whether an image is one that was given, not a copy of it made for training, which goes where the image goes."""
-    return split != "fit" or data.origin(position) == position
 
 
 def modified_z(scores: NDArray[np.float64]) -> NDArray[np.float64]:

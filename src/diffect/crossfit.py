@@ -42,14 +42,14 @@ def folds(data: DataModule, splits: Sequence[Split], most: int = FOLDS) -> list[
     Each fold holds images of every category, so there are no more folds than a category has images; ValueError where
     one has a single image only.
     """
+    origins = {split: data.origins(split) for split in splits}
     turns: dict[tuple[Split, int], int] = {}
     counts = [0] * len(data.categories)
     for split in splits:
-        for position, (part, _) in enumerate(data.splits[split]):
-            if _origin(data, split, position) == position:
-                label = data.parts[part].label
-                turns[split, position] = counts[label]
-                counts[label] += 1
+        for position in real(data, split):
+            label = _label(data, split, position)
+            turns[split, position] = counts[label]
+            counts[label] += 1
     number = min(most, *counts)
     if number < 2:
         lonely = data.categories[counts.index(min(counts))]
@@ -59,8 +59,8 @@ def folds(data: DataModule, splits: Sequence[Split], most: int = FOLDS) -> list[
         left: dict[Split, list[int]] = {split: [] for split in splits}
         rest: dict[Split, list[int]] = {split: [] for split in splits}
         for split in splits:
-            for position in range(len(data.splits[split])):
-                mine = turns[split, _origin(data, split, position)] % number == turn
+            for position, origin in enumerate(origins[split]):
+                mine = turns[split, origin] % number == turn
                 (left if mine else rest)[split].append(position)
         places = [(split, position) for split in splits for position in left[split]]
         found.append(Fold(_loaders(data, rest), _loaders(data, left), places))
@@ -82,18 +82,24 @@ def calibrate(detector: Detector, data: DataModule) -> str:
     if not detector.solves:
         detector.calibrate(data.fit_dataloader())
         return "the fit normals"
-    real = [position for position in range(len(data.splits["fit"])) if data.origin(position) == position]
-    labels = [data.parts[data.splits["fit"][position][0]].label for position in real]
+    given = real(data, "fit")
+    labels = [_label(data, "fit", position) for position in given]
     if min(map(labels.count, range(len(data.categories)))) > 1:
         detector.calibrate_without((fold.rest, fold.left) for fold in folds(data, ["fit"]))
         return "the fit normals, each judged by what was fitted without it"
     copies = data.augmented(KINDS, COPIES, data.seed)
-    detector.calibrate_without([(data.normal_dataloader("fit", real), copies)])
+    detector.calibrate_without([(data.normal_dataloader("fit", given), copies)])
     return f"copies of the fit normals ({', '.join(KINDS)}), judged by what was fitted to the images themselves"
 
 
-def _origin(data: DataModule, split: Split, position: int) -> int:
-    return data.origin(position) if split == "fit" else position
+def real(data: DataModule, split: Split) -> list[int]:
+    """The positions of the images that were given, not of copies made for training, which go where their image goes."""
+    return [position for position, origin in enumerate(data.origins(split)) if position == origin]
+
+
+def _label(data: DataModule, split: Split, position: int) -> int:
+    part, _ = data.splits[split][position]
+    return data.parts[part].label
 
 
 def _loaders(data: DataModule, positions: dict[Split, list[int]]) -> Together:

@@ -128,7 +128,7 @@ def test_copies_join_the_fit_set_and_no_other(module: Callable[..., DataModule])
         assert counts == plain.describe()["categories"][category]
     for at, item in enumerate(items):
         assert torch.equal(item["raw"], means(item["image"][None])[0]) and not item["anomalous"]
-        origin = data.origin(at)
+        origin = data.origins("fit")[at]
         assert origin == (at if at < len(real) else (at - len(real)) // 3)
         assert item["label"] == items[origin]["label"]
         assert at == origin or not torch.equal(item["image"], items[origin]["image"])
@@ -155,7 +155,7 @@ def test_training_batches_hold_copies_and_stay_balanced(module: Callable[..., Da
 def test_one_image_becomes_several(module: Callable[..., DataModule]) -> None:
     data = module(["turn", "shift", "zoom"], 7, category="a", shots=1, batch_size=8)
     items = fitted(data)
-    assert len({int(item["key"]) for item in items}) == 8 and {data.origin(at) for at in range(8)} == {0}
+    assert len({int(item["key"]) for item in items}) == 8 and data.origins("fit") == [0] * 8
     counts = data.describe()["categories"]["a"]
     assert (counts["fit"], counts["copies"]) == (1, 7)
 
@@ -167,7 +167,7 @@ def test_a_copy_depends_on_seed_image_and_number_alone(module: Callable[..., Dat
         items = fitted(data)
         real = len(items) // (1 + count)
         number = {at: (at - real) % count for at in range(real, len(items))}
-        return {(int(items[data.origin(at)]["key"]), n): items[at]["image"] for at, n in number.items()}
+        return {(int(items[data.origins("fit")[at]]["key"]), n): items[at]["image"] for at, n in number.items()}
 
     many = copies(3)
     for few in (copies(1), copies(3, shots=10), copies(2, category="b")):
@@ -223,7 +223,7 @@ def test_dropping_an_image_drops_its_copies(module: Callable[..., DataModule]) -
     data.drop("fit", [1, real])  # image 1, and by its first copy image 0
     after = fitted(data)
     assert len(after) == 3 * (real - 2)
-    assert [data.origin(at) for at in range(real - 2)] == list(range(real - 2))
+    assert data.origins("fit")[: real - 2] == list(range(real - 2))
     assert torch.equal(after[0]["image"], before[2]["image"])
     counts = data.describe()["categories"]["a"]
     assert (counts["fit"], counts["copies"], counts["dropped"]) == (real - 2, 2 * (real - 2), {"fit": 2})
@@ -235,7 +235,7 @@ def test_copies_of_dirty_images_are_dirty_and_no_batch_tells(module: Callable[..
     items = fitted(data)
     real = len(items) // 2
     for at in range(real, len(items)):
-        assert torch.equal(items[at]["image"], items[data.origin(at)]["image"].flip(-1))
+        assert torch.equal(items[at]["image"], items[data.origins("fit")[at]]["image"].flip(-1))
         assert not items[at]["mask"].any() and not items[at]["anomalous"]
     dirty = [data.sample(*row).anomalous for row in data.splits["fit"]]
     assert dirty[:real] == dirty[real:] and any(dirty)

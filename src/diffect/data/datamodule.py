@@ -202,10 +202,10 @@ class DataModule(pl.LightningDataModule):
         self.dropped.setdefault(split, []).extend(row for row, stem in both if stem in gone)
         self.splits[split] = [row for row, stem in both if stem not in gone]
 
-    def origin(self, position: int) -> int:
-        """The position in the fit set of the image that is at this one, or that the copy at this one was made of."""
-        rows = self.splits["fit"]
-        return rows.index(self._stem(rows[position]))
+    def origins(self, split: Literal["fit", "selection"]) -> list[int]:
+        """For each position of a split its own, or that of the image which the copy there was made of."""
+        where = {row: position for position, row in enumerate(self.splits[split])}
+        return [where[self._stem(row)] for row in self.splits[split]]
 
     def _stem(self, row: Row) -> Row:
         """The row itself, or the one that it is a copy of."""
