@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -213,6 +214,61 @@ def test_a_data_set_gives_its_test_images_for_it_but_not_those_that_are_tested(
     assert [one.name for some in found.values() for _, one in some] == ["a/test/hole/0.png"]
     with pytest.raises(ValueError, match=r"holds 3 images that are also in the test set of a, first a/test/hole/000"):
         module(0.05, category="a", contamination_from=str(tmp_path / "set")).setup()
+
+
+# From the test set
+
+
+def test_half_of_the_tests_defects_are_held_out_and_trained_on(module: Callable[..., DataModule]) -> None:
+    clean = module(0, category="a")
+    clean.setup()
+    before, shares = {clean.sample(*row) for row in clean.splits["test"]}, (0, 0.05)
+    kinds = Counter(one.defect for one in before if one.anomalous)
+    assert kinds == {"hole": 3}
+    for share in shares:
+        data = module(share, category="a", contamination_from="test")
+        found = dirty(data)
+        data.attach("", means)
+        dirt = {one for some in found.values() for _, one in some}
+        tested = {data.sample(*row) for row in data.splits["test"]}
+        assert len(dirt) == sum(map(len, found.values())) == round(share * 20)
+        assert dirt <= before - tested and tested < before
+        assert {one for one in before if not one.anomalous} <= tested
+        held = Counter(one.defect for one in before - tested)
+        assert held == {kind: number // 2 for kind, number in kinds.items()}
+        told = data.describe()
+        assert told["dirty_from"] == "half of the test defects of each kind, held out of the test set"
+        assert told["categories"]["a"]["defects"] == Counter(one.defect for one in tested)
+        assert sum(told["categories"]["a"].get("dirty", {}).values()) == len(dirt)
+        seen = [
+            batch["anomalous"].any() or batch["mask"].any()
+            for name in SPLITS
+            for batch in data._loads(data.splits[name])
+        ]
+        assert not any(seen)
+        assert sum(int(batch["anomalous"].sum()) for batch in data.test_dataloader()) == sum(kinds.values()) - 1
+
+
+def test_the_same_test_defects_are_held_out_at_every_share_and_others_by_another_seed(
+    make: Make, tmp_path: Path
+) -> None:
+    root = make("many", train=20, defective=12)
+
+    def built(share: float, seed: int = 0) -> DataModule:
+        cache = str(tmp_path / "cache")
+        data = DataModule(
+            Folder(root), size=32, batch_size=2, cache=cache, contamination=share, contamination_from="test", seed=seed
+        )
+        data.setup()
+        return data
+
+    some = [built(share) for share in (0, 0.1, 0.3)]
+    assert some[0].splits["test"] == some[1].splits["test"] == some[2].splits["test"]
+    names = [{one.name for held in dirty(data).values() for _, one in held} for data in some]
+    assert names[0] < names[1] < names[2] and len(names[2]) == 6
+    assert built(0, seed=1).splits["test"] != some[0].splits["test"]
+    with pytest.raises(ValueError, match=r"replaces 7 of the 20 .* data\.contamination_from=test holds 6 for it"):
+        built(0.35)
 
 
 @pytest.mark.parametrize("share", [-0.1, 0.51, True, float("nan")])

@@ -27,8 +27,8 @@ def run(cfg: DictConfig) -> None:
     print(_table([_contents(category, counts, stores[category]) for category, counts in held.items()]))
     print(f"\nsplits (data.seed={module.seed}):")
     print(_table([_splits(category, counts) for category, counts in held.items()]))
-    if module.contamination:
-        print(f"dirty: {module.describe()['dirty_from']}")
+    if "dirty_from" in (told := module.describe()):
+        print(f"dirty: {told['dirty_from']}")
     print("\naudit: AUROC of one trivial statistic alone, + higher or - lower on defective images")
     print(_table([_audit(category, found) for category, found in audited.items()]))
     for category, found in audited.items():

@@ -314,7 +314,7 @@ class DataModule(pl.LightningDataModule):
             "size": self.size,
             "aspect": self.aspect,
             "canvas": list(self.canvas),  # height, width
-            **({"contamination": self.contamination, "dirty_from": self._dirt().told()} if self.contamination else {}),
+            **self._dirt().describe(),
             **({"augment": list(self._augmentation().kinds)} if self.augment_copies else {}),
             "categories": {
                 category: describe_category(index, self.parts, self.splits, self.dropped, bool(self.contamination))

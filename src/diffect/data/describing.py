@@ -1,5 +1,6 @@
 """What the record says about a category: how many images there are, of what kind, and what to know about them."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -25,17 +26,14 @@ def describe_category(
     samples, store = parts[label].samples, parts[label].store
     gone = {name: _count(label, parts, rows) for name, rows in dropped.items()}
     copies = sum(parts[part].label == label and bool(parts[part].origins) for part, _ in splits["fit"])
-    test: dict[str, int] = {}
-    for sample in samples:
-        if sample.split == "test":
-            test[sample.defect] = test.get(sample.defect, 0) + 1
+    tested = Counter(samples[row].defect for part, row in splits["test"] if part == label)
     return {
         "train": sum(sample.split == "train" for sample in samples),
         **{name: _count(label, parts, rows) for name, rows in splits.items()},
         **({"copies": copies} if copies else {}),
         **({"dropped": gone} if gone else {}),
         **(_dirt(label, parts, splits, dropped) if contaminated else {}),
-        "defects": test,
+        "defects": dict(tested),
         "masks": sum(sample.mask is not None for sample in samples),
         "grey_bits": decode.grey_bits([sample.path for sample in samples if sample.split == "train"]),
         "notes": _notes(samples, store),
