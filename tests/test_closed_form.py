@@ -282,21 +282,40 @@ def test_the_order_of_images_does_not_matter(make: Callable[..., Any]) -> None:
 
 
 @pytest.mark.parametrize("make", MAKERS)
-def test_each_category_has_a_model_of_its_own_and_no_label_means_all(make: Callable[..., Any]) -> None:
+def test_each_category_has_a_model_of_its_own_or_all_have_one(make: Callable[..., Any]) -> None:
     data = correlated(24)
     data[1::2] += 3.0
     x_t, log_snr, *_ = noisy(1.0)
     label = torch.tensor([1, 0, 0, 1, 1])
     both = make(data, 2)
+    assert both.groups == 2
     for category in (0, 1):
         mine = make(data[category::2])
         rows = label == category
         for method in ("forward", "log_density"):
             found, wanted = getattr(both, method)(x_t, log_snr, label), getattr(mine, method)(x_t, log_snr)
             assert torch.allclose(found[rows], wanted[rows])
-    assert torch.allclose(both(x_t, log_snr, None), make(data)(x_t, log_snr))
-    together = make(data, 2, conditional=False)
-    assert torch.allclose(together(x_t, log_snr, label), make(data)(x_t, log_snr))
+        found, wanted = both.log_normaliser(log_snr, label), mine.log_normaliser(log_snr)
+        assert torch.allclose(found[rows], wanted[rows])
+    together, single = make(data, 2, conditional=False), make(data)
+    assert together.groups == single.groups == 1
+    for told in (label, None):
+        assert torch.allclose(together(x_t, log_snr, told), single(x_t, log_snr))
+        assert torch.allclose(together.log_density(x_t, log_snr, told), single.log_density(x_t, log_snr))
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_which_category_an_image_is_of_is_asked_where_there_are_several(make: Callable[..., Any]) -> None:
+    both = make(correlated(24), 2)
+    x_t, log_snr, *_ = noisy(1.0)
+    said = "2 categories each have their own here, and no label says which"
+    for asked in (
+        lambda: both(x_t, log_snr),
+        lambda: both.log_density(x_t, log_snr),
+        lambda: both.log_normaliser(log_snr),
+    ):
+        with pytest.raises(ValueError, match=said):
+            asked()
 
 
 @pytest.mark.parametrize("make", MAKERS)
@@ -377,6 +396,17 @@ def test_too_few_images_are_refused_with_a_sentence() -> None:
     ):
         gaussian(correlated(3), 2)
     assert gaussian(correlated(1), mean="shared", covariance="shared").values.isfinite().all()
+
+
+@pytest.mark.parametrize("make", [Gaussian, Empirical])
+def test_no_image_of_all_or_of_a_category_is_refused_with_a_sentence(make: Callable[..., Any]) -> None:
+    settings = {"mean": "shared"} if make is Gaussian else {}
+    for given, said in (
+        ([], "no image to fit on$"),
+        (batches(correlated(6).float(), labels(6)), "fit on, of some cat"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            make(SHAPE, 2, **settings).fit(given)
 
 
 def test_no_denoiser_says_so_when_it_is_asked() -> None:

@@ -1,6 +1,7 @@
 """One model for several categories loses nothing: for closed forms it is, number for number, a model of each alone.
 
-Told no category, it judges an image as each in turn; the lowest score counts. With conditional=false no label is used.
+Told no category, it judges an image as each in turn, whichever of its parts tells them apart; the lowest score counts.
+With conditional=false no label is used.
 """
 
 import copy
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
 from omegaconf import DictConfig
 from torch import Tensor
 
@@ -19,6 +21,7 @@ from diffect import account, assembly, crossfit
 from diffect.__main__ import main
 from diffect.affine import Affine
 from diffect.anomaly_map import AnomalyMap
+from diffect.categories import groups_of
 from diffect.data.datamodule import DataModule
 from diffect.detector import Batch, Detector
 from diffect.launching import config_folder
@@ -192,6 +195,46 @@ def test_conditional_false_uses_no_label() -> None:
     assert torch.equal(wrong.judgement(batch).scores, found.scores)
 
 
+@pytest.mark.parametrize("part", ["representation", "denoiser", "pooling"])
+@torch.no_grad()
+def test_one_part_that_tells_categories_apart_is_enough(part: str) -> None:
+    data, mixed = solved(CATEGORIES, "denoiser=gaussian", "conditional=false", f"{part}.conditional=true")
+    groups = mixed.representation.affine.groups, mixed.denoiser.groups, mixed.anomaly_map.groups
+    assert sorted(groups) == [1, 1, 2] and mixed.conditional
+    batch = whole_test(data)
+    found = mixed.judgement(untold(batch))
+    tried = [mixed.judgement({**batch, "label": torch.full_like(batch["label"], label)}) for label in (0, 1)]
+    scores = torch.stack([one.scores for one in tried])
+    assert torch.equal(found.scores, scores.amin(0)) and torch.equal(found.label, scores.argmin(0))
+    assert not torch.equal(*scores)  # the label has a say
+    assert torch.equal(mixed.judgement(batch).scores, scores.gather(0, batch["label"][None])[0])
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in Path(config_folder("train"), "denoiser").glob("*.yaml")))
+def test_every_denoiser_says_whether_it_tells_categories_apart(name: str) -> None:
+    for conditional, groups in (("true", 2), ("false", 1)):
+        made = instantiate(
+            config(f"denoiser={name}", f"conditional={conditional}").denoiser, shape=(3, 8, 8), classes=2
+        )
+        assert groups_of(made) == (1 if name == "none" else groups)
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in Path(config_folder("train"), "scorer").glob("*.yaml")))
+@torch.no_grad()
+def test_no_scorer_keeps_anything_of_a_category(name: str) -> None:
+    alone = name in ("diffusion_time", "simplenet")
+    choice = ("denoiser=none",) if alone else ("denoiser=gaussian", "denoiser.covariance=shared")
+    data, blind = solved(CATEGORIES, *choice, f"scorer={name}", "representation=pixels", "conditional=false")
+    if blind.averaged is not None:
+        for parameter in blind.averaged.parameters():
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0)))
+    batch = rows(whole_test(data), [0, 20, 40, 60])
+    found = blind.components(batch)
+    assert found.std() > 0
+    for other in ({**batch, "label": 1 - batch["label"]}, untold(batch)):
+        assert torch.equal(blind.components(other), found)
+
+
 def relabelled(batches: Iterable[Batch]) -> list[Batch]:
     return [{**batch, "label": 1 - batch["label"]} for batch in batches]
 
@@ -230,9 +273,10 @@ def test_what_differs_by_category_asks_for_it() -> None:
 # The command line
 
 
-def test_scores_told_and_untold_are_of_one_run_and_say_which_category(tmp_path: Path) -> None:
+@pytest.mark.parametrize("choice", [(), ("conditional=false", "denoiser.conditional=true")], ids=["all", "denoiser"])
+def test_scores_told_and_untold_are_of_one_run_and_say_which_category(choice: tuple[str, ...], tmp_path: Path) -> None:
     run, small = tmp_path / "run", [*SMALL, "panel=2", "gallery=1", "evaluation.latency_repeats=1"]
-    given = [*small, "data.category=[brick,grass]", "denoiser=gaussian", "tracking.mode=offline"]
+    given = [*small, "data.category=[brick,grass]", "denoiser=gaussian", "tracking.mode=offline", *choice]
     assert main(["train", *given, f"hydra.run.dir={run}"]) == 0
     found = {}
     for name, more in (("told", []), ("untold", ["category=none"])):

@@ -168,6 +168,22 @@ def test_guidance_extrapolates_from_the_unconditional_guess(network: str, predic
     assert torch.allclose(guided(x_t, log_snr, None), blank, atol=1e-5 * blank.abs().max().item())
 
 
+def test_no_label_is_the_token_that_training_hides_labels_behind() -> None:
+    x_t, log_snr = inputs()
+    denoiser = LearnedDenoiser(Listener, SHAPE, classes=3).eval()
+    network = denoiser.network
+    assert isinstance(network, Listener) and denoiser.groups == 3
+    denoiser(x_t, log_snr)
+    assert network.heard.tolist() == [3] * 5
+    # Where training hides none it has never been learned: there is nothing to answer with.
+    unlearned = make("mlp", classes=3, label_dropout=0.0)
+    noise = Objective(Cosine(), V()).sample(x_t, torch.Generator().manual_seed(0))
+    assert unlearned(x_t, log_snr, torch.arange(5) % 3).isfinite().all()
+    for asked in (lambda: unlearned(x_t, log_snr), lambda: unlearned.loss(x_t, None, noise)):
+        with pytest.raises(ValueError, match="3 categories each have their own here, and no label says which"):
+            asked()
+
+
 class Listener(nn.Module):
     """A network that notes the labels it is told."""
 

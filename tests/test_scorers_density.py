@@ -23,11 +23,12 @@ def test_of_the_gaussian_it_is_the_mahalanobis_distance_regularised_by_the_noise
 
 
 def test_of_stored_patches_it_goes_to_the_squared_distance_to_the_nearest() -> None:
-    stored, x0 = denoiser("stored"), features(3, seed=1)
+    stored, x0, label = denoiser("stored"), features(3, seed=1), torch.tensor([2, 0, 1])
     patches = x0.movedim(1, -1).flatten(0, 2).double()
     squared = torch.cdist(patches, stored.patches.double()).square()
+    squared[label.repeat_interleave(64)[:, None] != stored.owners] = torch.inf  # those of other categories
     for level in (2.0, 12.0):
-        found = Density((level,))(stored, x0, None, keyed(3))[:, 0].flatten()
+        found = Density((level,))(stored, x0, label, keyed(3))[:, 0].flatten()
         ratio = np.exp(-level)  # (sigma / alpha)^2
         expected = -2 * torch.logsumexp(-squared / (2 * ratio), 1) / 4
         assert (found - expected).abs().max() < 1e-4 * expected.abs().mean()
@@ -37,6 +38,6 @@ def test_of_stored_patches_it_goes_to_the_squared_distance_to_the_nearest() -> N
 
 def test_an_image_of_the_mean_is_as_normal_as_can_be_at_every_cell() -> None:
     wiener = denoiser("wiener")
-    mean = wiener.mean[-1].mT.reshape(1, 4, 8, 8)
-    found = Density((1.0,))(wiener, torch.cat([mean, mean + 1]), None, keyed(2))
+    mean = wiener.mean[2].mT.reshape(1, 4, 8, 8)
+    found = Density((1.0,))(wiener, torch.cat([mean, mean + 1]), torch.tensor([2, 2]), keyed(2))
     assert found[0].abs().max() < 1e-4 and found[1].min() > 0.1

@@ -79,7 +79,6 @@ def build(
         signature=signature,
         replicates=cfg.evaluation.replicates,
         head=head,
-        conditional=cfg.conditional,
     )
 
 

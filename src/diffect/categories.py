@@ -13,6 +13,11 @@ def group_count(classes: int, conditional: bool) -> int:
     return classes if conditional else 1
 
 
+def groups_of(*parts: object) -> int:
+    """The most `groups` that any of the parts tells apart; one that names none takes all images alike."""
+    return max(getattr(part, "groups", 1) for part in parts)
+
+
 def by_group(label: Tensor | None, groups: int, batch: int) -> Iterator[tuple[int, Tensor]]:
     """(group, its rows of the batch); a single group has them all, whatever their label.
 

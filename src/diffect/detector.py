@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from diffect.anomaly_map import AnomalyMap
+from diffect.categories import groups_of
 from diffect.denoisers.none import NoDenoiser
 from diffect.denoising import ImageNoise, Learner, Objective, TrainingNoise, denoising_loss, seed_of
 from diffect.head import Examples, SyntheticHead
@@ -77,9 +78,9 @@ class Detector(pl.LightningModule):
     has_mask, index; one that is to be judged class-blind has no label. All randomness is a function of `seed` and the
     step, or of `seed` and the image.
 
-    Where categories are told apart (`conditional`), x0, denoiser and calibration are those of an image's category, and
-    an image without label is judged as each of them in turn: the lowest score counts, being that of the category
-    which explains it best, and its map.
+    Where x0, denoiser or calibration are those of an image's category (`conditional`), an image without label is judged
+    as each of them in turn: the lowest score counts, being that of the category which explains it best, and its map. A
+    scorer keeps nothing of any category: it hands the label on to the denoiser.
     """
 
     def __init__(
@@ -96,7 +97,6 @@ class Detector(pl.LightningModule):
         replicates: int = 1000,
         selection_draws: int = 4,
         head: SyntheticHead | None = None,
-        conditional: bool = False,
     ) -> None:
         super().__init__()
         _check_one_learns(denoiser, scorer)
@@ -105,7 +105,6 @@ class Detector(pl.LightningModule):
         self.averaged = optimisation.averaged(self.learner) if self.learner is not None else None
         self.categories, self.seed, self.signature = list(categories), seed, signature
         self.selection_draws = selection_draws
-        self.conditional = conditional and len(self.categories) > 1
         self.losses: list[tuple[int, float]] = []  # (step, selection loss), the first before any step
         self._selection: list[Tensor] = []
         self._metrics = [DetectionMetrics(name, replicates) for name in self.categories]
@@ -125,6 +124,11 @@ class Detector(pl.LightningModule):
     def solves(self) -> bool:
         """Whether the denoiser is a closed form, solved at once."""
         return hasattr(self.denoiser, "fit")
+
+    @property
+    def conditional(self) -> bool:
+        """Whether any part tells categories apart, each having its own switch."""
+        return groups_of(self.representation.affine, self.denoiser, self.anomaly_map) > 1
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
         x0 = self.representation.encode(batch["raw"], batch["label"])

@@ -31,9 +31,6 @@ class Moments:
         flat = deviation.reshape(len(self.second), -1, deviation.shape[2])
         self.second.baddbmm_(flat.mT, flat)
 
-    def __add__(self, other: Moments) -> Moments:
-        return Moments(self.count + other.count, self.first + other.first, self.second + other.second)
-
     @property
     def average(self) -> Tensor:
         """The mean deviation of each cell (P, C)."""

@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from diffect.categories import by_group, group_count
 from diffect.denoisers.coreset import greedy_centres
-from diffect.denoisers.models import by_model, model_count
 from diffect.denoising import alpha_sigma, seed_of
 
 # From scaled queries (B, P, C), patches (M, C) and bias (B, 1 or P, M) to (B, P, D).
@@ -39,8 +39,8 @@ class Empirical(nn.Module):
         window: patches count only at cells at most so many rows and columns from their own; None for everywhere.
         projection: channels of the random projection in which the coreset is found, None for none (Roth et al. 2022,
             section 3.2).
-        conditional: each category is denoised by its own patches, images without label by all; else by all alike,
-            M being those of all categories.
+        conditional: each category is denoised by its own patches, and a label is asked for; else all by the same, M
+            being those of all categories.
         seed: of the random choice, and of the projection.
     """
 
@@ -75,14 +75,14 @@ class Empirical(nn.Module):
                 raise ValueError(f"{key} of denoiser=empirical is {value}; it must be {least} or more, or null")
         channels, *self.grid = shape
         self.memory, self.keep, self.window, self.projection, self.seed = memory, keep, window, projection, seed
-        self.models = model_count(classes, conditional)
+        self.groups = group_count(classes, conditional)
         # Sized by the fit.
         self.register_buffer("patches", torch.empty(0, channels))
         self.register_buffer("cells", torch.empty(0, dtype=torch.int64))  # where each patch is from
         self.register_buffer("owners", torch.empty(0, dtype=torch.int64))  # which category each patch is of
 
     def forward(self, x_t: Tensor, log_snr: Tensor, label: Tensor | None = None) -> Tensor:
-        """x0_hat (B, C, h, w); label None lets the patches of all categories count."""
+        """x0_hat (B, C, h, w), by the patches of each image's category."""
         return self._read(x_t, log_snr, label, _mean)
 
     def log_density(self, x_t: Tensor, log_snr: Tensor, label: Tensor | None = None) -> Tensor:
@@ -94,8 +94,8 @@ class Empirical(nn.Module):
     def log_normaliser(self, log_snr: Tensor, label: Tensor | None = None) -> Tensor:
         """-C/2 log(2 pi sigma^2) - log M at each position, M being the patches that count there: (B, h, w)."""
         counts = self.patches.new_empty(len(log_snr), math.prod(self.grid))
-        for model, rows in by_model(label, self.models, len(log_snr)):
-            mine, near = self._memory(model)
+        for group, rows in by_group(label, self.groups, len(log_snr)):
+            mine, near = self._memory(group)
             counts[rows] = near.sum(1).to(counts) if near is not None else float(len(mine))
         _, sigma = alpha_sigma(log_snr, counts)
         found = -0.5 * self.patches.shape[1] * (2 * math.pi * sigma**2).log() - counts.log()
@@ -104,20 +104,20 @@ class Empirical(nn.Module):
     @torch.no_grad()
     def fit(self, batches: Iterable[tuple[Tensor, Tensor]]) -> None:
         """Choose and keep the patches of x0 (B, C, h, w); batches may come in any order."""
-        held: list[list[Tensor]] = [[] for _ in range(max(self.models - 1, 1))]
+        held: list[list[Tensor]] = [[] for _ in range(self.groups)]
         for x0, label in batches:
-            for model, rows in by_model(label, self.models, len(x0)):
-                held[model].append(x0[rows].to(self.patches).flatten(2).mT.flatten(0, 1))  # (B P, C)
-        if not any(held):
-            raise ValueError("denoiser=empirical was given no image to fit on")
+            for group, rows in by_group(label, self.groups, len(x0)):
+                held[group].append(x0[rows].to(self.patches).flatten(2).mT.flatten(0, 1))  # (B P, C)
+        if not all(held):
+            raise ValueError("denoiser=empirical was given no image to fit on" + ", of some category" * any(held))
         cells = torch.arange(math.prod(self.grid), device=self.patches.device)
         kept = []
-        for model, parts in enumerate(held):
+        for group, parts in enumerate(held):
             patches = torch.cat(parts)
             parts.clear()  # half the memory
             whence = cells.repeat(len(patches) // len(cells))
             chosen = self._chosen(patches, whence)
-            kept.append((patches[chosen], whence[chosen], torch.full_like(chosen, model)))
+            kept.append((patches[chosen], whence[chosen], torch.full_like(chosen, group)))
         self.patches, self.cells, self.owners = (torch.cat(parts) for parts in zip(*kept, strict=True))
         self._check_window()
 
@@ -171,11 +171,9 @@ class Empirical(nn.Module):
         width = self.grid[1]
         return torch.stack([cells // width, cells % width], dim=1)
 
-    def _memory(self, model: int) -> tuple[Tensor, Tensor | None]:
-        """A model's patches (M, C), and with a window which of them count at which cell, (P, M)."""
-        mine = self.owners == model
-        if model == self.models - 1:  # that of all categories
-            mine = torch.ones_like(mine)
+    def _memory(self, group: int) -> tuple[Tensor, Tensor | None]:
+        """A category's patches (M, C), and with a window which of them count at which cell, (P, M)."""
+        mine = self.owners == group
         if self.window is None:
             return self.patches[mine], None
         height, width = self.grid
@@ -185,8 +183,8 @@ class Empirical(nn.Module):
         return self.patches[mine], (rows[:, None] & columns).flatten(0, 1)
 
     def _check_window(self) -> None:
-        for model in range(self.models):
-            _, near = self._memory(model)
+        for group in range(self.groups):
+            _, near = self._memory(group)
             empty = 0 if near is None else int((~near.any(1)).sum())
             if empty:
                 raise ValueError(
@@ -201,8 +199,8 @@ class Empirical(nn.Module):
         sigma^2.
         """
         found, order = [], []
-        for model, rows in by_model(label, self.models, len(x_t)):
-            patches, near = self._memory(model)
+        for group, rows in by_group(label, self.groups, len(x_t)):
+            patches, near = self._memory(group)
             alpha, sigma = alpha_sigma(log_snr[rows], x_t[rows, 0])  # (B, 1, 1)
             scaled = x_t[rows].flatten(2).mT * alpha / sigma**2  # (B, P, C)
             bias = -0.5 * (alpha / sigma) ** 2 * patches.square().sum(1)  # (B, 1, M)

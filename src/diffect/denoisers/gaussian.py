@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from diffect.denoisers.models import by_model, model_count
+from diffect.categories import by_group, group_count
 from diffect.denoising import alpha_sigma
 from diffect.moments import Moments
 
@@ -34,8 +34,7 @@ class Gaussian(nn.Module):
         mean, covariance: `cell`, one for each grid cell, or `shared` by all cells.
         shrinkage: share of Sigma that is replaced by its mean variance times I: a number in [0, 1], or `oas`, the
             share that is best for Gaussian data of so many samples (Chen et al. 2010, eq. 23).
-        conditional: one Gaussian for each category, and one of all images for those without label; else the latter
-            alone.
+        conditional: one Gaussian for each category, and a label is asked for; else a single one of all images.
     """
 
     mean: Tensor
@@ -60,20 +59,20 @@ class Gaussian(nn.Module):
             raise ValueError(f"denoiser.shrinkage is {shrinkage!r}; allowed: oas, or a number in [0, 1]")
         channels, *self.grid = shape
         self.shrinkage, self.mean_of, self.covariance_of = shrinkage, mean, covariance
-        models, cells = model_count(classes, conditional), math.prod(self.grid)
+        self.groups, cells = group_count(classes, conditional), math.prod(self.grid)
         spreads = cells if covariance == "cell" else 1
         # Before the fit N(0, I), which is what a representation of unit variance promises.
-        self.register_buffer("mean", torch.zeros(models, cells if mean == "cell" else 1, channels))
-        self.register_buffer("vectors", torch.eye(channels).repeat(models, spreads, 1, 1))
-        self.register_buffer("values", torch.ones(models, spreads, channels))
+        self.register_buffer("mean", torch.zeros(self.groups, cells if mean == "cell" else 1, channels))
+        self.register_buffer("vectors", torch.eye(channels).repeat(self.groups, spreads, 1, 1))
+        self.register_buffer("values", torch.ones(self.groups, spreads, channels))
 
     def forward(self, x_t: Tensor, log_snr: Tensor, label: Tensor | None = None) -> Tensor:
-        """x0_hat (B, C, h, w); label None stands for all images."""
+        """x0_hat (B, C, h, w), by the Gaussian of each image's category."""
         x0_hat = torch.empty_like(x_t)
-        for model, rows in by_model(label, len(self.mean), len(x_t)):
-            along, spread, alpha = self._along(model, x_t[rows], log_snr[rows])
-            gain = alpha * self.values[model][:, None] / spread
-            found = self.mean[model][:, None] + _turn(gain * along, self.vectors[model].mT)
+        for group, rows in by_group(label, self.groups, len(x_t)):
+            along, spread, alpha = self._along(group, x_t[rows], log_snr[rows])
+            gain = alpha * self.values[group][:, None] / spread
+            found = self.mean[group][:, None] + _turn(gain * along, self.vectors[group].mT)
             x0_hat[rows] = found.permute(1, 2, 0).unflatten(2, self.grid)
         return x0_hat
 
@@ -84,16 +83,16 @@ class Gaussian(nn.Module):
     def mahalanobis(self, x_t: Tensor, log_snr: Tensor, label: Tensor | None = None) -> Tensor:
         """(x_t - alpha mu)^T (alpha^2 Sigma + sigma^2 I)^-1 (x_t - alpha mu) at each position: (B, h, w)."""
         squared = x_t.new_empty(len(x_t), *self.grid)
-        for model, rows in by_model(label, len(self.mean), len(x_t)):
-            along, spread, _ = self._along(model, x_t[rows], log_snr[rows])
+        for group, rows in by_group(label, self.groups, len(x_t)):
+            along, spread, _ = self._along(group, x_t[rows], log_snr[rows])
             squared[rows] = (along.square() / spread).sum(2).mT.unflatten(1, self.grid)
         return squared
 
     def log_normaliser(self, log_snr: Tensor, label: Tensor | None = None) -> Tensor:
         """-1/2 log det(2 pi (alpha^2 Sigma + sigma^2 I)) at each position: (B, h, w)."""
         found = self.values.new_empty(len(log_snr), *self.grid)
-        for model, rows in by_model(label, len(self.mean), len(log_snr)):
-            spread, _ = self._spread(model, log_snr[rows])
+        for group, rows in by_group(label, self.groups, len(log_snr)):
+            spread, _ = self._spread(group, log_snr[rows])
             half = -0.5 * (2 * math.pi * spread).log().sum(2).mT  # (B, P or 1)
             found[rows] = half.expand(-1, math.prod(self.grid)).unflatten(1, self.grid)
         return found
@@ -105,42 +104,41 @@ class Gaussian(nn.Module):
         Sums are kept in the precision of the buffers, eigenvectors are found in float64. Where no more samples than
         channels stand behind a covariance it is singular, and a warning says what is done about it.
         """
-        models, cells, groups = len(self.mean), math.prod(self.grid), self.values.shape[1]
-        found = [Moments.none(cells, groups, self.mean) for _ in range(max(models - 1, 1))]
+        cells, spreads = math.prod(self.grid), self.values.shape[1]
+        found = [Moments.none(cells, spreads, self.mean) for _ in range(self.groups)]
         shift = None
         for x0, label in batches:
             patches = _patches(x0.to(self.mean))
             if shift is None:
                 shift = patches.mean(1) if self.mean_of == "cell" else patches.mean((0, 1))[None]
-            for model, rows in by_model(label, models, len(x0)):
-                found[model].add(patches[:, rows] - shift[:, None])
-        if shift is None:
-            raise ValueError("denoiser=gaussian was given no image to fit on")
+            for group, rows in by_group(label, self.groups, len(x0)):
+                found[group].add(patches[:, rows] - shift[:, None])
         fewest = min(moments.count for moments in found)
+        if shift is None or not fewest:
+            given = any(moments.count for moments in found)
+            raise ValueError("denoiser=gaussian was given no image to fit on" + ", of some category" * given)
         if fewest < 2 and self.mean_of == "cell":
             raise ValueError(
                 f"denoiser.mean is cell, which needs 2 images or more of each category to fit on; found {fewest}: "
                 "take denoiser.mean=shared"
             )
-        if models > 1:
-            found.append(sum(found[1:], start=found[0]))  # the last model has seen them all
-        for model, moments in enumerate(found):
-            self._solve(model, moments, shift)
-        self._warn(fewest * (cells // groups))
+        for group, moments in enumerate(found):
+            self._solve(group, moments, shift)
+        self._warn(fewest * (cells // spreads))
 
-    def _solve(self, model: int, moments: Moments, shift: Tensor) -> None:
-        """Fill the buffers of one model; the moments are about `shift` (P or 1, C)."""
+    def _solve(self, group: int, moments: Moments, shift: Tensor) -> None:
+        """Fill the buffers of one category; the moments are about `shift` (P or 1, C)."""
         centre = moments.average if self.mean_of == "cell" else moments.average.mean(0, keepdim=True)
-        self.mean[model] = shift + centre
-        cells, groups = len(moments.first), len(moments.second)
-        samples = (moments.count - (self.mean_of == "cell")) * (cells // groups)  # less what the mean takes
-        for start in range(0, groups, _CHUNK):
+        self.mean[group] = shift + centre
+        cells, spreads = len(moments.first), len(moments.second)
+        samples = (moments.count - (self.mean_of == "cell")) * (cells // spreads)  # less what the mean takes
+        for start in range(0, spreads, _CHUNK):
             some = slice(start, start + _CHUNK)
             values, vectors = torch.linalg.eigh(moments.scatter(centre, some) / samples)
             values = values.clamp(min=0)
             share = oas_share(values, samples) if self.shrinkage == "oas" else self.shrinkage
-            self.values[model, some] = (1 - share) * values + share * values.mean(1, keepdim=True)
-            self.vectors[model, some] = vectors
+            self.values[group, some] = (1 - share) * values + share * values.mean(1, keepdim=True)
+            self.vectors[group, some] = vectors
 
     def _warn(self, samples: int) -> None:
         """Say where a covariance is of no more samples than channels."""
@@ -158,15 +156,15 @@ class Gaussian(nn.Module):
             self.covariance_of,
         )
 
-    def _along(self, model: int, x_t: Tensor, log_snr: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _along(self, group: int, x_t: Tensor, log_snr: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """x_t - alpha mu along the axes of Sigma (P, B, C), its variances (P or 1, B, C), and alpha (B, 1)."""
-        spread, alpha = self._spread(model, log_snr)
-        return _turn(_patches(x_t) - alpha * self.mean[model][:, None], self.vectors[model]), spread, alpha
+        spread, alpha = self._spread(group, log_snr)
+        return _turn(_patches(x_t) - alpha * self.mean[group][:, None], self.vectors[group]), spread, alpha
 
-    def _spread(self, model: int, log_snr: Tensor) -> tuple[Tensor, Tensor]:
+    def _spread(self, group: int, log_snr: Tensor) -> tuple[Tensor, Tensor]:
         """The eigenvalues of alpha^2 Sigma + sigma^2 I (P or 1, B, C), and alpha (B, 1)."""
         alpha, sigma = alpha_sigma(log_snr, self.values[0, 0, None].expand(len(log_snr), -1))
-        return alpha**2 * self.values[model][:, None] + sigma**2, alpha
+        return alpha**2 * self.values[group][:, None] + sigma**2, alpha
 
 
 def oas_share(values: Tensor, samples: int) -> Tensor:

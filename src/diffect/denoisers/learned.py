@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from diffect.categories import group_count, known
 from diffect.denoising import (
     Prediction,
     TrainingNoise,
@@ -23,13 +24,19 @@ class LearnedDenoiser(nn.Module):
     With v-prediction x0_hat = alpha x_t - sigma output, which is EDM's preconditioning for unit-variance data
     (Karras et al. 2022, table 1): the network's input and target have unit variance at every level.
 
+    Where it is told the category, a sample without a label gets the guess for an image of any category: the posterior
+    mean under the mixture of all, which the network learns from the samples whose label is dropped. It is what
+    guidance leads away from, not how unlabelled images are judged: that is as each category in turn, as with any
+    other denoiser, see `Detector`.
+
     Args:
         network: called as network(shape=(C, h, w), classes=n) -> nn.Module with forward(x, log_snr, label);
-            n is 0 without classes, else the number of classes plus one "no label" at index n - 1.
+            n is 0 where no category is told, else the number of categories plus one "no label" at index n - 1.
         shape: (C, h, w) of x0.
         classes: how many categories there are; conditioning exists only where there are two or more.
         conditional: whether the network is told the category.
-        label_dropout: share of training samples that see no label (Ho & Salimans 2022).
+        label_dropout: share of training samples that see no label (Ho & Salimans 2022); with 0 a label is asked for,
+            as "no label" has never been learned.
         guidance: x0_hat = x0_c + guidance (x0_c - x0_no_label); 0 is plain conditioning.
     """
 
@@ -49,23 +56,21 @@ class LearnedDenoiser(nn.Module):
         if not 0 <= label_dropout < 1:
             raise ValueError(f"denoiser.label_dropout is {label_dropout}; it must lie in [0, 1)")
         self.prediction = prediction
-        self.no_label = classes if conditional and classes > 1 else None
+        self.groups = group_count(classes, conditional)
         self.label_dropout, self.guidance = label_dropout, guidance
-        if guidance and (self.no_label is None or label_dropout == 0):
+        if guidance and (self.groups == 1 or label_dropout == 0):
             raise ValueError(
                 f"denoiser.guidance is {guidance}, but guidance needs several categories in one run, "
                 "conditional=true and denoiser.label_dropout above 0"
             )
-        embeddings = 0 if self.no_label is None else classes + 1
-        self.network = network(shape=shape, classes=embeddings)
+        self.network = network(shape=shape, classes=self.groups + 1 if self.groups > 1 else 0)
 
     def forward(self, x_t: Tensor, log_snr: Tensor, label: Tensor | None = None) -> Tensor:
         """x0_hat (B, C, h, w); label None means "no label"."""
-        label = self._known(label, len(x_t), x_t.device)
+        label = self._told(label, x_t)
         output = self.network(x_t, log_snr, label)
-        if self.guidance and label is not None:
-            blank = torch.full_like(label, self._blank)
-            output = output + self.guidance * (output - self.network(x_t, log_snr, blank))
+        if self.guidance:
+            output = output + self.guidance * (output - self.network(x_t, log_snr, self._blank(x_t)))
         return output_to_x0(output, x_t, log_snr, self.prediction)
 
     def loss(self, x0: Tensor, label: Tensor | None, noise: TrainingNoise) -> Tensor:
@@ -74,21 +79,21 @@ class LearnedDenoiser(nn.Module):
         Computed in the network's own target and converted by the exact factor, so nothing is divided by a small sigma.
         """
         x_t = add_noise(x0, noise.eps, noise.log_snr)
-        label = self._known(label, len(x0), x0.device)
-        if label is not None and self.training and self.label_dropout:
-            label = torch.where(noise.coin < self.label_dropout, self._blank, label)
+        label = self._told(label, x0)
+        if label is not None and self.training:
+            label = torch.where(noise.coin < self.label_dropout, self._blank(x0), label)
         output = self.network(x_t, noise.log_snr, label)
         error = (output - training_target(x0, noise.eps, noise.log_snr, self.prediction)).float().square()
         return noise.weight * eps_error_factor(noise.log_snr, self.prediction) * error.flatten(1).mean(1)
 
-    @property
-    def _blank(self) -> int:
-        assert self.no_label is not None
-        return self.no_label
-
-    def _known(self, label: Tensor | None, batch: int, device: torch.device) -> Tensor | None:
-        if self.no_label is None:
+    def _told(self, label: Tensor | None, x: Tensor) -> Tensor | None:
+        """What the network is told of the categories (B,) of x (B, C, h, w); None where it is told nothing."""
+        if self.groups == 1:
             return None
-        if label is None:
-            return torch.full((batch,), self.no_label, device=device)
-        return label
+        if label is None and self.label_dropout:
+            return self._blank(x)
+        return known(label, self.groups)
+
+    def _blank(self, x: Tensor) -> Tensor:
+        """The label (B,) that stands for none."""
+        return torch.full((len(x),), self.groups, device=x.device)
