@@ -22,8 +22,9 @@ from diffect.__main__ import main
 from diffect.affine import Affine
 from diffect.anomaly_map import AnomalyMap
 from diffect.categories import groups_of
+from diffect.data.batches import Batch
 from diffect.data.datamodule import DataModule
-from diffect.detector import Batch, Detector
+from diffect.detector import Detector
 from diffect.launching import config_folder
 
 CATEGORIES = ("brick", "grass")

@@ -17,18 +17,18 @@ def test_each_level_says_what_it_alone_would() -> None:
     with torch.no_grad():
         both.test_step(rows(tested, slice(0, 5)), 0)
         both.test_step(rows(tested, slice(5, 12)), 1)
-    found = both.by_level.compute()
+    found = both.tally.by_level.compute()
     assert list(found) == list(CATEGORIES)
     for level in levels:
         alone = make(scorer=DenoisingError((level,))).eval()
         alone.calibrate([normal])
         with torch.no_grad():
             alone.test_step(tested, 0)
-        for category, evaluation in zip(CATEGORIES, alone.evaluations(), strict=True):
+        for category, evaluation in zip(CATEGORIES, alone.tally.evaluations(), strict=True):
             (told,) = (row for row in found[category] if row["log_snr"] == level)
             for name in ("image_auroc", "pixel_aupro_30"):
                 assert told[name] == pytest.approx(evaluation.metrics[name], abs=1e-6)
-        assert alone.by_level.compute() == {}  # one level is the whole, and nothing more to tell
+        assert alone.tally.by_level.compute() == {}  # one level is the whole, and nothing more to tell
     assert [row["log_snr"] for row in found["brick"]] == sorted(levels)
 
 

@@ -54,3 +54,8 @@ def test_levels_where_the_denoiser_is_never_trained_are_refused() -> None:
 def test_a_density_that_a_network_does_not_have_is_refused() -> None:
     with pytest.raises(ValueError, match=r"scorer=density needs a denoiser whose density is known"):
         built("denoiser=conv", "scorer=density")
+
+
+def test_without_a_denoiser_a_scorer_that_does_not_learn_is_refused() -> None:
+    with pytest.raises(ValueError, match="denoiser=none leaves the scorer DenoisingError nothing to judge with"):
+        built("denoiser=none")

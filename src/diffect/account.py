@@ -36,7 +36,7 @@ def scores(detector: Detector, data: DataModule) -> dict[str, list[dict[str, Any
     rows: dict[str, list[dict[str, Any]]] = {}
     for index, category in enumerate(data.categories):
         rows[category] = []
-        for row, score in sorted(detector.scores[index].items()):
+        for row, score in sorted(detector.tally.scores[index].items()):
             sample = data.sample(index, row)
             rows[category].append(
                 {"name": sample.name, "defect": sample.defect, "anomalous": sample.anomalous, "score": score}

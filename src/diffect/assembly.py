@@ -8,16 +8,19 @@ from pathlib import Path
 import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig
+from torch import nn
 
 from diffect import checkpoints
 from diffect.anomaly_map import AnomalyMap
 from diffect.data.datamodule import DataModule
-from diffect.denoising import Objective
+from diffect.denoisers.none import NoDenoiser
+from diffect.denoising import Learner, Objective
 from diffect.detector import Detector
 from diffect.head import SyntheticHead
 from diffect.optimisation import Optimisation
 from diffect.representations import Representation
 from diffect.runs import record as records
+from diffect.scorers.contract import Scorer
 
 CHECKPOINT = "checkpoint.pt"
 
@@ -60,6 +63,7 @@ def build(
         if hasattr(part, "prepare"):
             part.prepare(representation.channels)
     scorer.check(denoiser, *schedule.log_snr_range)  # which refuses a range that the schedule's family does not reach
+    check_one_learns(denoiser, scorer)
     head = instantiate(cfg.get("head"), components=scorer.components, channels=sum(representation.channels))
     return Detector(
         representation=representation,
@@ -80,6 +84,15 @@ def build(
         replicates=cfg.evaluation.replicates,
         head=head,
     )
+
+
+def check_one_learns(denoiser: nn.Module, scorer: Scorer) -> None:
+    """A scorer that learns stands alone, and any other needs a denoiser."""
+    absent, name = isinstance(denoiser, NoDenoiser), type(scorer).__name__
+    if isinstance(scorer, Learner) and not absent:
+        raise ValueError(f"the scorer {name} learns by itself: set denoiser=none, not a {type(denoiser).__name__}")
+    if absent and not isinstance(scorer, Learner):
+        raise ValueError(f"denoiser=none leaves the scorer {name} nothing to judge with: choose another denoiser")
 
 
 def _anomaly_map(cfg: DictConfig, components: int, head: SyntheticHead | None, classes: int) -> AnomalyMap:

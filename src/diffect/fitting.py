@@ -18,6 +18,7 @@ from pytorch_lightning.loggers import WandbLogger
 from diffect import checkpoints
 from diffect.data.datamodule import DataModule
 from diffect.detector import Detector
+from diffect.detector.teaching import teach
 
 # What Lightning remarks on in every short run, and is meant so.
 QUIET = (
@@ -39,7 +40,7 @@ def fit(cfg: DictConfig, detector: Detector, data: DataModule, logger: WandbLogg
     detector.solve(data.fit_dataloader(), held)
     if detector.head is not None:
         copies = data.synthetic("fit", detector.head.copies, detector.head.kinds, cfg.seed)
-        detector.teach(data.fit_dataloader(), copies, held, cfg.seed)
+        teach(detector, data.fit_dataloader(), copies, held, cfg.seed)
     if detector.learner is None and detector.losses and isinstance(logger, WandbLogger):
         logger.log_metrics({"selection_loss": detector.losses[0][1]}, step=0)
 

@@ -98,12 +98,12 @@ def colours(maps: NDArray[np.float32], low: float, middle: float) -> NDArray[np.
 def _chosen(detector: Detector, data: DataModule, index: int, count: int) -> list[Shown]:
     """The test images of one category that are shown."""
     rows = [(position, row) for position, (label, row) in enumerate(data.splits["test"]) if label == index]
-    scores = detector.scores[index]
+    scores = detector.tally.scores[index]
     return choose([Shown(position, data.sample(index, row), scores[row]) for position, row in rows], count)
 
 
 def _scores(detector: Detector, data: DataModule, index: int, anomalous: bool) -> list[float]:
-    found = detector.scores[index].items()
+    found = detector.tally.scores[index].items()
     return [score for row, score in found if data.sample(index, row).anomalous == anomalous]
 
 

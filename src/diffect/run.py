@@ -125,7 +125,7 @@ class Run:
             reference = crossfit.calibrate(detector, data)
             thresholds = detector.set_thresholds(data.calibration_dataloader(), self.cfg.evaluation.conformal_rate)
             fitting.test(self.cfg, detector, data, self.folder)
-            found = dict(zip(data.categories, detector.evaluations(), strict=True))
+            found = dict(zip(data.categories, detector.tally.evaluations(), strict=True))
         with self._phase("latency"):
             milliseconds = fitting.latency(detector, data, self.cfg.evaluation.latency_repeats)
         self._save(detector, thresholds)
@@ -135,7 +135,7 @@ class Run:
             "intervals": {category: one.intervals for category, one in found.items()},
             "replicates": {category: one.replicates for category, one in found.items()},
             "undefined": {category: one.undefined for category, one in found.items()},
-            "levels": detector.by_level.compute(),
+            "levels": detector.tally.by_level.compute(),
             "scores": account.scores(detector, data),
             "training": account.training(detector),
             "schedule": schedule_curves(type(schedule).__name__, schedule, weight),

@@ -19,8 +19,9 @@ from torch.utils.data import DataLoader, Subset
 from diffect import assembly, fitting
 from diffect.data.batches import Batch
 from diffect.data.datamodule import DataModule
-from diffect.denoising import ImageNoise, Learner
+from diffect.denoising import Learner
 from diffect.detector import Detector, Passes
+from diffect.detector.teaching import teach
 from diffect.metrics.evaluation import ScoredImages
 from diffect.tuning.pseudo import Sheet, pseudo_figures
 
@@ -46,11 +47,11 @@ class Judge:
         detector.scorer = scorer
         if hasattr(scorer, "fit") and not learned:
             averaged = detector.averaged
-            scorer.fit(detector.denoiser if averaged is None else averaged.module, Passes(held, self._inputs))
+            scorer.fit(detector.denoiser if averaged is None else averaged.module, Passes(held, detector.encoded))
         if self.head is not None:
             detector.head = copy.deepcopy(self.head)
             copies = self.data.synthetic("fit", self.head.copies, self.head.kinds, self.config.seed)
-            detector.teach(self.data.fit_dataloader(), copies, held, self.config.seed)
+            teach(detector, self.data.fit_dataloader(), copies, held, self.config.seed)
 
     @torch.no_grad()
     def components(self, batches: Iterable[Batch]) -> Tensor:
@@ -62,12 +63,6 @@ class Judge:
         own = self.detector.anomaly_map
         head = {} if self.head is None else {"weights": own.weights}
         return instantiate(pooling, components=own.scale.shape[1], **head)
-
-    def _inputs(self, batch: Batch) -> tuple[Tensor, Tensor, ImageNoise]:
-        """x0, label and noise of a batch, as the detector makes them."""
-        here = {name: batch[name].to(self.detector.device) for name in ("raw", "label", "key")}
-        x0 = self.detector.representation.encode(here["raw"], here["label"])
-        return x0, here["label"], ImageNoise(self.detector.seed, here["key"])
 
 
 def train(config: DictConfig, data: DataModule, name: str, work: Path) -> Detector:

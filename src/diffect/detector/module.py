@@ -1,70 +1,29 @@
-"""The LightningModule: representation, denoiser, scorer and metrics, as one detector that trains and judges."""
+"""The LightningModule: representation, denoiser, scorer, map and head, as one detector that trains and judges."""
 
 from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 from diffect.anomaly_map import AnomalyMap
 from diffect.categories import groups_of
-from diffect.denoisers.none import NoDenoiser
+from diffect.data.batches import Batch
 from diffect.denoising import ImageNoise, Learner, Objective, TrainingNoise, denoising_loss, seed_of
-from diffect.head import Examples, SyntheticHead
-from diffect.levels import LevelMetrics, places_by_level
-from diffect.metrics.conformal import conformal_threshold
-from diffect.metrics.detection import DetectionMetrics
-from diffect.metrics.evaluation import Evaluation
+from diffect.detector.judgement import Judgement
+from diffect.detector.passes import Passes
+from diffect.detector.tally import Tally
+from diffect.detector.thresholds import Thresholds, conformal_thresholds
+from diffect.head import SyntheticHead
 from diffect.optimisation import Optimisation
 from diffect.representations import Representation
 from diffect.scorers.contract import Scorer
 from diffect.scorers.reconstruction import Reconstruction
-
-Batch = dict[str, Tensor]
-
-
-@dataclass(frozen=True)
-class Passes:
-    """`make` of each batch, anew in every pass: what is solved at once may go through its data several times."""
-
-    batches: Iterable[Batch]
-    make: Callable[[Batch], tuple[Any, ...]]
-
-    def __iter__(self) -> Iterator[tuple[Any, ...]]:
-        return map(self.make, self.batches)
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """What is said about a batch, and as which categories (B,) its images were judged.
-
-    `label` is None where none was told and categories are not told apart.
-    """
-
-    components: Tensor  # (B, K, h, w)
-    maps: Tensor  # (B, S, S)
-    scores: Tensor  # (B,)
-    label: Tensor | None
-
-    def or_lower(self, other: Judgement) -> Judgement:
-        """Image by image the one of the lower score, this one where they are equal."""
-        assert self.label is not None and other.label is not None
-        less = other.scores < self.scores
-        wide = less[:, None, None]
-        return Judgement(
-            torch.where(wide[..., None], other.components, self.components),
-            torch.where(wide, other.maps, self.maps),
-            torch.where(less, other.scores, self.scores),
-            torch.where(less, other.label, self.label),
-        )
 
 
 class Detector(pl.LightningModule):
@@ -79,8 +38,9 @@ class Detector(pl.LightningModule):
     step, or of `seed` and the image.
 
     Where x0, denoiser or calibration are those of an image's category (`conditional`), an image without label is judged
-    as each of them in turn: the lowest score counts, being that of the category which explains it best, and its map. A
-    scorer keeps nothing of any category: it hands the label on to the denoiser.
+    as each of them in turn: the lowest score counts, being that of the category which explains it best, and its map.
+    What makes scores of categories comparable is a calibration of each. A scorer keeps nothing of any category: it hands
+    the label on to the denoiser.
     """
 
     def __init__(
@@ -99,7 +59,6 @@ class Detector(pl.LightningModule):
         head: SyntheticHead | None = None,
     ) -> None:
         super().__init__()
-        _check_one_learns(denoiser, scorer)
         self.representation, self.denoiser, self.anomaly_map = representation, denoiser, anomaly_map
         self.scorer, self.objective, self.optimisation, self.head = scorer, objective, optimisation, head
         self.averaged = optimisation.averaged(self.learner) if self.learner is not None else None
@@ -107,10 +66,8 @@ class Detector(pl.LightningModule):
         self.selection_draws = selection_draws
         self.losses: list[tuple[int, float]] = []  # (step, selection loss), the first before any step
         self._selection: list[Tensor] = []
-        self._metrics = [DetectionMetrics(name, replicates) for name in self.categories]
-        self.by_level = LevelMetrics(places_by_level(scorer, scorer.components), self.categories)
-        self.scores: list[dict[int, float]] = [{} for _ in self.categories]  # per category: row -> score
-        self.outlines: list[float | None] = [None] * len(self.categories)  # per category: the maps' threshold
+        self.tally = Tally(self.categories, scorer, replicates)
+        self.outlines: Thresholds = [None] * len(self.categories)  # per category: the maps' threshold
 
     # Fitting
 
@@ -131,11 +88,11 @@ class Detector(pl.LightningModule):
         return groups_of(self.representation.affine, self.denoiser, self.anomaly_map) > 1
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
-        x0 = self.representation.encode(batch["raw"], batch["label"])
+        x0, label = self.encoded(batch)[:2]
         # Seeded by the step, so that a resumed run draws what the straight run would have drawn.
         generator = torch.Generator(x0.device).manual_seed(seed_of(self.seed, "train", self.global_step))
         noise = self.objective.sample(x0, generator)
-        losses = self._loss(self.learner, x0, batch["label"], noise)
+        losses = self._loss(self.learner, x0, label, noise)
         bad = ~torch.isfinite(losses)
         if bad.any():
             level, loss = float(noise.log_snr[bad][0]), float(losses.detach()[bad][0])
@@ -177,55 +134,24 @@ class Detector(pl.LightningModule):
         self.eval()
         denoiser, scorer = self._final(self.denoiser), self._final(self.scorer)
         if hasattr(denoiser, "fit"):
-            denoiser.fit(Passes(fit, lambda batch: self._encoded(batch)[:2]))
-            losses = [self._selection_losses(self._here(batch)) for batch in selection or ()]
+            denoiser.fit(Passes(fit, lambda batch: self.encoded(batch)[:2]))
+            losses = [self._selection_losses(batch) for batch in selection or ()]
             self.losses = [(0, float(torch.cat(losses).double().mean()))] if losses else []
         if hasattr(scorer, "fit"):
-            scorer.fit(denoiser, Passes(fit if selection is None else selection, self._encoded))
-
-    @torch.no_grad()
-    def teach(
-        self, normal: DataLoader[Batch], defective: DataLoader[Batch], held: DataLoader[Batch] | None, seed: int
-    ) -> None:
-        """Train the head, all else being final, on fit images and on their copies with synthetic defects.
-
-        Components are standardised as on `held`, normal images that the denoiser has not seen, where there are any.
-        """
-        assert self.head is not None
-        self.eval()
-        seen, copies = self._examples(normal), self._examples(defective)
-        reference = seen if held is None else self._examples(held)
-        self.head.fit(seen, copies, reference.components, seed)
-
-    def _examples(self, loader: DataLoader[Batch]) -> Examples:
-        """What the head learns from: components are kept on the CPU, x0 is read batch by batch."""
-        components, shares = [], []
-        for batch in loader:
-            components.append(self._scored(*self._encoded(batch)).cpu())
-            height, width = components[-1].shape[-2:]
-            shares.append(F.adaptive_avg_pool2d(batch["mask"].float()[:, None], (height, width)))
-        fetch = loader.dataset.__getitems__  # type: ignore[attr-defined]
-        return Examples(torch.cat(components), torch.cat(shares), lambda places: self._encoded(fetch(places))[0])
+            scorer.fit(denoiser, Passes(fit if selection is None else selection, self.encoded))
 
     def _selection_losses(self, batch: Batch) -> Tensor:
         """The losses of a batch's images at fixed noise, each at several draws."""
-        x0 = self.representation.encode(batch["raw"], batch["label"])
-        keyed, draws = ImageNoise(self.seed, batch["key"]), self.selection_draws
+        (x0, label, keyed), draws = self.encoded(batch), self.selection_draws
         noises = [self.objective.fixed(x0, keyed, draw, draws) for draw in range(draws)]
         judged = None if self.averaged is None else self.averaged.module
-        return torch.cat([self._loss(judged, x0, batch["label"], noise) for noise in noises])
+        return torch.cat([self._loss(judged, x0, label, noise) for noise in noises])
 
-    def _loss(self, learner: nn.Module | None, x0: Tensor, label: Tensor, noise: TrainingNoise) -> Tensor:
+    def _loss(self, learner: nn.Module | None, x0: Tensor, label: Tensor | None, noise: TrainingNoise) -> Tensor:
         """The learner's loss (B,), or that of a denoiser which does not learn by steps."""
         if isinstance(learner, Learner):
             return learner.loss(x0, label, noise)
         return denoising_loss(self.denoiser, x0, label, noise)
-
-    def _encoded(self, batch: Batch) -> tuple[Tensor, Tensor | None, ImageNoise]:
-        """x0, label and noise of a batch, where the detector is."""
-        batch = self._here(batch)
-        label = batch.get("label")
-        return self.representation.encode(batch["raw"], label), label, ImageNoise(self.seed, batch["key"])
 
     # Checkpoints
 
@@ -256,13 +182,20 @@ class Detector(pl.LightningModule):
 
     # Judging
 
+    def encoded(self, batch: Batch) -> tuple[Tensor, Tensor | None, ImageNoise]:
+        """x0, label and noise of a batch, where the detector is."""
+        batch = self._here(batch)
+        label = batch.get("label")
+        return self.representation.encode(batch["raw"], label), label, ImageNoise(self.seed, batch["key"])
+
     def components(self, batch: Batch) -> Tensor:
         """The scorer's components (B, K, h, w), and the head's after them, before any calibration."""
-        x0, label, noise = self._encoded(batch)
-        components = self._scored(x0, label, noise)
+        x0, label, noise = self.encoded(batch)
+        components = self.scored(x0, label, noise)
         return components if self.head is None else torch.cat([components, self.head(components, x0)], dim=1)
 
-    def _scored(self, x0: Tensor, label: Tensor | None, noise: ImageNoise) -> Tensor:
+    def scored(self, x0: Tensor, label: Tensor | None, noise: ImageNoise) -> Tensor:
+        """The scorer's components (B, K, h, w) alone, of what `encoded` gives."""
         components: Tensor = self._final(self.scorer)(self._final(self.denoiser), x0, label, noise)
         return components
 
@@ -289,7 +222,7 @@ class Detector(pl.LightningModule):
         """Images (B, 3, S, S) in [0, 1] as the model rebuilds them, where scorer and representation can; else None."""
         if not isinstance(self.scorer, Reconstruction):
             return None
-        rebuilt = self.scorer.reconstruct(self._final(self.denoiser), *self._encoded(batch))
+        rebuilt = self.scorer.reconstruct(self._final(self.denoiser), *self.encoded(batch))
         return self.representation.decode(rebuilt, batch.get("label"))
 
     @torch.no_grad()
@@ -312,50 +245,23 @@ class Detector(pl.LightningModule):
         closed: Any = own
         self.denoiser = own
         try:
-            closed.fit(Passes(rest, lambda batch: self._encoded(batch)[:2]))
+            closed.fit(Passes(rest, lambda batch: self.encoded(batch)[:2]))
             return [(self.components(batch), batch["label"]) for batch in map(self._here, left)]
         finally:
             self.denoiser = seen
 
     @torch.no_grad()
-    def set_thresholds(self, batches: Iterable[Batch], rate: float) -> list[float | None]:
-        """The conformal threshold of each category from its calibration images; None where they are too few.
-
-        `outlines` are found in the same way from the peaks of their maps: at most this share of normal images has a
-        pixel above it.
-        """
+    def set_thresholds(self, batches: Iterable[Batch], rate: float) -> Thresholds:
+        """The conformal threshold of each category from its calibration images, and `outlines`, that of their maps."""
         self.eval()
-        scores: list[list[float]] = [[] for _ in self.categories]
-        peaks: list[list[float]] = [[] for _ in self.categories]
-        for batch in batches:
-            batch = self._here(batch)
-            maps, values = self.judge(batch)
-            highest = maps.masked_fill(~batch["valid"], -torch.inf).amax((1, 2))
-            for label, value, peak in zip(batch["label"].tolist(), values.tolist(), highest.tolist(), strict=True):
-                scores[label].append(value)
-                peaks[label].append(peak)
-        thresholds = [conformal_threshold(values, rate) for values in scores]
-        self.outlines = [conformal_threshold(values, rate) for values in peaks]
-        for metrics, threshold in zip(self._metrics, thresholds, strict=True):
-            metrics.threshold = threshold
+        here = map(self._here, batches)
+        judged = ((self.judgement(batch), batch["valid"]) for batch in here)
+        thresholds, self.outlines = conformal_thresholds(judged, len(self.categories), rate)
+        self.tally.set_thresholds(thresholds)
         return thresholds
 
     def test_step(self, batch: Batch, _: int) -> None:
-        components = self.components(batch)
-        maps, scores = self.judged(components, batch["valid"], batch["label"])
-        self.by_level.update(components, self.anomaly_map, batch)
-        for label in batch["label"].unique().tolist():
-            rows = batch["label"] == label
-            picked = {name: batch[name][rows] for name in ("anomalous", "valid", "has_mask", "index")}
-            masks = batch["mask"][rows]
-            self._metrics[label].update(
-                scores[rows], picked["anomalous"], maps[rows], masks, picked["valid"], picked["has_mask"]
-            )
-            self.scores[label].update(zip(picked["index"].tolist(), scores[rows].tolist(), strict=True))
-
-    def evaluations(self) -> list[Evaluation]:
-        """What the test set said, one entry for each category."""
-        return [metrics.compute() for metrics in self._metrics]
+        self.tally.update(batch, self.judgement(batch), self.anomaly_map)
 
     def _final(self, part: Any) -> Any:
         """The part as it judges: with averaged weights if it is what learned by steps."""
@@ -363,12 +269,3 @@ class Detector(pl.LightningModule):
 
     def _here(self, batch: Batch) -> Batch:
         return {name: value.to(self.device) for name, value in batch.items()}
-
-
-def _check_one_learns(denoiser: nn.Module, scorer: Scorer) -> None:
-    """A scorer that learns stands alone, and any other needs a denoiser."""
-    absent, name = isinstance(denoiser, NoDenoiser), type(scorer).__name__
-    if isinstance(scorer, Learner) and not absent:
-        raise ValueError(f"the scorer {name} learns by itself: set denoiser=none, not a {type(denoiser).__name__}")
-    if absent and not isinstance(scorer, Learner):
-        raise ValueError(f"denoiser=none leaves the scorer {name} nothing to judge with: choose another denoiser")
