@@ -39,8 +39,8 @@ class Detector(pl.LightningModule):
 
     Where x0, denoiser or calibration are those of an image's category (`conditional`), an image without label is judged
     as each of them in turn: the lowest score counts, being that of the category which explains it best, and its map.
-    What makes scores of categories comparable is a calibration of each. A scorer keeps nothing of any category: it hands
-    the label on to the denoiser.
+    A calibration of each is what makes scores of categories comparable. A scorer keeps nothing of any category: it
+    hands the label on to the denoiser.
     """
 
     def __init__(
