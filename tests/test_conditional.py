@@ -1,19 +1,18 @@
 """One model for several categories loses nothing: for closed forms it is, number for number, a model of each alone.
 
-Told no category, it judges an image as each in turn, whichever of its parts tells them apart; the lowest score counts.
-With conditional=false no label is used.
+Told no category, it finds out which one an image is of. With conditional=false no label is used.
 """
 
 import copy
 import csv
 import functools
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
-from hydra.utils import instantiate
 from omegaconf import DictConfig
 from torch import Tensor
 
@@ -21,7 +20,6 @@ from diffect import account, assembly, crossfit
 from diffect.__main__ import main
 from diffect.affine import Affine
 from diffect.anomaly_map import AnomalyMap
-from diffect.categories import groups_of
 from diffect.data.batches import Batch
 from diffect.data.datamodule import DataModule
 from diffect.detector import Detector
@@ -149,21 +147,36 @@ def test_without_selection_images_of_one_category_none_is_scaled_on_them() -> No
 
 @pytest.mark.parametrize("choice", CLOSED)
 @torch.no_grad()
-def test_class_blind_is_the_category_of_the_lowest_score(choice: str) -> None:
+def test_class_blind_is_as_told_once_the_category_is_recognised(choice: str) -> None:
     data, both = solved(CATEGORIES, *CLOSED[choice])
     batch = whole_test(data)
     found = both.judgement(untold(batch))
-    tried = [both.judgement({**batch, "label": torch.full_like(batch["label"], label)}) for label in (0, 1)]
-    scores = torch.stack([one.scores for one in tried])
-    assert (found.scores <= both.judge(batch)[1]).all()
-    assert torch.equal(found.scores, scores.amin(0)) and torch.equal(found.label, scores.argmin(0))
-    for label, one in enumerate(tried):
-        mine = found.label == label
-        assert torch.equal(found.maps[mine], one.maps[mine])
-        assert torch.equal(found.components[mine], one.components[mine])
-    if choice != "pixels":  # single pixels of one texture are like those of another
-        normal = ~batch["anomalous"]
-        assert (found.label == batch["label"])[normal].float().mean() > 0.9
+    assert found.label is not None
+    told = both.judgement({**batch, "label": found.label})
+    assert torch.equal(found.scores, told.scores) and torch.equal(found.maps, told.maps)
+    assert torch.equal(found.components, told.components)
+    right = (found.label == batch["label"]).float().mean()  # defective or not
+    assert right == 1 if choice != "pixels" else right > 0.5  # colours tell little of textures that are grey
+
+
+@torch.no_grad()
+def test_an_image_is_of_the_gaussian_under_which_it_is_likeliest_defects_or_not() -> None:
+    """The broad category errs less on anything than the narrow one does, and is still not taken for it."""
+    draw = torch.Generator().manual_seed(0)
+    spread = torch.linspace(0.5, 2, 4)[:, None, None]
+    narrow, broad = (scale * spread * torch.randn(40, 4, 8, 8, generator=draw) for scale in (1.0, 3.0))
+    label = torch.arange(2).repeat_interleave(40)
+    for settings in ({}, {"scaling": "whitened"}, {"scaling": "scaled"}, {"statistics": "cell", "scaling": "whitened"}):
+        affine = Affine([4], **settings, groups=2)
+        affine.fit([(torch.cat([narrow, broad]), label)])
+        seen = torch.cat([narrow, broad])
+        seen[:, :, :2] *= 50  # a quarter of every image
+        assert torch.equal(affine.likeliest(seen), label)
+    cells = affine(seen[:1], label[:1]).square().sum(1).flatten()
+    density = torch.distributions.MultivariateNormal(torch.zeros(4), torch.eye(4))
+    at = affine(seen[:1], label[:1])[0].flatten(1).mT
+    assert torch.allclose(density.log_prob(at), -cells / 2 - 2 * math.log(2 * math.pi), rtol=1e-4)
+    assert torch.allclose(affine.log_volume[0], torch.logdet(affine.matrix[0]), rtol=1e-4)
 
 
 @torch.no_grad()
@@ -182,7 +195,7 @@ def test_class_blind_or_not_batch_mates_have_no_say() -> None:
 def test_conditional_false_uses_no_label() -> None:
     data, blind = solved(CATEGORIES, *CLOSED["empirical_by_level"], "denoiser.denoiser.memory=100", "conditional=false")
     batch = whole_test(data)
-    assert not blind.conditional and len(blind.anomaly_map.scale) == 1 and len(blind.representation.affine.mean) == 1
+    assert len(blind.anomaly_map.scale) == 1 and len(blind.representation.affine.mean) == 1
     found = blind.judgement(batch)
     for other in ({**batch, "label": 1 - batch["label"]}, untold(batch)):
         again = blind.judgement(other)
@@ -198,26 +211,18 @@ def test_conditional_false_uses_no_label() -> None:
 
 @pytest.mark.parametrize("part", ["representation", "denoiser", "pooling"])
 @torch.no_grad()
-def test_one_part_that_tells_categories_apart_is_enough(part: str) -> None:
+def test_each_part_has_its_own_switch_and_the_representation_recognises(part: str) -> None:
     data, mixed = solved(CATEGORIES, "denoiser=gaussian", "conditional=false", f"{part}.conditional=true")
     groups = mixed.representation.affine.groups, mixed.denoiser.groups, mixed.anomaly_map.groups
-    assert sorted(groups) == [1, 1, 2] and mixed.conditional
+    assert sorted(groups) == [1, 1, 2]
     batch = whole_test(data)
-    found = mixed.judgement(untold(batch))
-    tried = [mixed.judgement({**batch, "label": torch.full_like(batch["label"], label)}) for label in (0, 1)]
-    scores = torch.stack([one.scores for one in tried])
-    assert torch.equal(found.scores, scores.amin(0)) and torch.equal(found.label, scores.argmin(0))
-    assert not torch.equal(*scores)  # the label has a say
-    assert torch.equal(mixed.judgement(batch).scores, scores.gather(0, batch["label"][None])[0])
-
-
-@pytest.mark.parametrize("name", sorted(path.stem for path in Path(config_folder("train"), "denoiser").glob("*.yaml")))
-def test_every_denoiser_says_whether_it_tells_categories_apart(name: str) -> None:
-    for conditional, groups in (("true", 2), ("false", 1)):
-        made = instantiate(
-            config(f"denoiser={name}", f"conditional={conditional}").denoiser, shape=(3, 8, 8), classes=2
-        )
-        assert groups_of(made) == (1 if name == "none" else groups)
+    told = mixed.judgement(batch).scores
+    assert not torch.equal(told, mixed.judgement({**batch, "label": 1 - batch["label"]}).scores)  # the label has a say
+    if part == "representation":
+        assert torch.equal(mixed.judgement(untold(batch)).scores, told)
+    else:
+        with pytest.raises(ValueError, match="told apart by the representation, where it is conditional"):
+            mixed.judgement(untold(batch))
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in Path(config_folder("train"), "scorer").glob("*.yaml")))
@@ -274,10 +279,9 @@ def test_what_differs_by_category_asks_for_it() -> None:
 # The command line
 
 
-@pytest.mark.parametrize("choice", [(), ("conditional=false", "denoiser.conditional=true")], ids=["all", "denoiser"])
-def test_scores_told_and_untold_are_of_one_run_and_say_which_category(choice: tuple[str, ...], tmp_path: Path) -> None:
+def test_scores_told_and_untold_are_of_one_run_and_say_which_category(tmp_path: Path) -> None:
     run, small = tmp_path / "run", [*SMALL, "panel=2", "gallery=1", "evaluation.latency_repeats=1"]
-    given = [*small, "data.category=[brick,grass]", "denoiser=gaussian", "tracking.mode=offline", *choice]
+    given = [*small, "data.category=[brick,grass]", "denoiser=gaussian", "tracking.mode=offline"]
     assert main(["train", *given, f"hydra.run.dir={run}"]) == 0
     found = {}
     for name, more in (("told", []), ("untold", ["category=none"])):
@@ -288,7 +292,5 @@ def test_scores_told_and_untold_are_of_one_run_and_say_which_category(choice: tu
         own = {f"{row['category']}/{row['name']}": float(row["score"]) for row in csv.DictReader(file)}
     assert {name: float(row["score"]) for name, row in found["told"].items()} == pytest.approx(own, rel=1e-4)
     for name, row in found["untold"].items():
-        told = found["told"][name]
-        assert row["category"] in CATEGORIES and row["flagged"] == row["threshold"] == ""
-        assert float(row["score"]) <= float(told["score"]) * (1 + 1e-6)
-        assert row["category"] == told["category"] or float(row["score"]) < float(told["score"])
+        assert row["category"] == found["told"][name]["category"] and row["flagged"] == row["threshold"] == ""
+        assert float(row["score"]) == pytest.approx(own[name], rel=1e-4)

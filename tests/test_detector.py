@@ -452,30 +452,15 @@ def test_an_images_map_and_score_do_not_depend_on_the_batch() -> None:
 
 
 @torch.no_grad()
-def test_a_batch_without_labels_is_judged_as_each_category_though_the_network_has_no_label_too() -> None:
+def test_where_categories_share_x0_a_network_that_learned_to_do_without_labels_does() -> None:
     detector, whole = judged(), batch()
     blind = {name: value for name, value in whole.items() if name != "label"}
-    assert detector.conditional and detector.representation.affine.groups == detector.anomaly_map.groups == 1
+    assert detector.representation.affine.groups == detector.anomaly_map.groups == 1
     x0, noise = detector.representation.encode(whole["raw"]), ImageNoise(0, whole["key"])
-    tried = [detector.judge({**blind, "label": torch.full((6,), label)}) for label in range(2)]
-    found, scores = detector.judgement(blind), torch.stack([one for _, one in tried])
-    assert torch.equal(found.scores, scores.amin(0)) and torch.equal(found.label, scores.argmin(0))
-    assert found.label.unique().tolist() == [0, 1]
-    for label, (maps, _) in enumerate(tried):
-        mine = found.label == label
-        assert torch.equal(found.maps[mine], maps[mine])
-    told = detector.scorer(detector.averaged.module, x0, found.label, noise)
+    found = detector.judgement(blind)
     token = detector.scorer(detector.averaged.module, x0, None, noise)
-    assert torch.allclose(found.components, told) and not torch.allclose(found.components, token)
-
-
-@torch.no_grad()
-def test_where_no_part_tells_categories_apart_none_is_asked() -> None:
-    blind = LearnedDenoiser(network, (3, SIZE, SIZE), classes=2, conditional=False)
-    detector, whole = make(denoiser=blind).eval(), batch()
-    found = detector.judgement({name: value for name, value in whole.items() if name != "label"})
-    assert not detector.conditional and found.label is None
-    assert torch.equal(found.scores, detector.judge(whole)[1])
+    told = detector.scorer(detector.averaged.module, x0, whole["label"], noise)
+    assert found.label is None and torch.allclose(found.components, token) and not torch.allclose(token, told)
 
 
 def test_calibration_makes_normal_maps_average_one() -> None:

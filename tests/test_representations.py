@@ -217,7 +217,7 @@ def test_the_identity_names_all_of_the_frozen_stage_and_nothing_that_is_fitted()
 
 def test_no_backbone_enters_the_checkpoint_and_none_is_trained() -> None:
     representation = Features(EfficientNetLite((2, 4)))
-    assert set(representation.state_dict()) == {"affine.mean", "affine.matrix"}
+    assert set(representation.state_dict()) == {"affine.mean", "affine.matrix", "affine.log_volume"}
     assert list(representation.parameters()) == []
     raw = representation.extract(images(4, 64))
     assert raw.shape == (4, 64, 16, 16) and not raw.requires_grad

@@ -13,11 +13,6 @@ def group_count(classes: int, conditional: bool) -> int:
     return classes if conditional else 1
 
 
-def groups_of(*parts: object) -> int:
-    """The most `groups` that any of the parts tells apart; one that names none takes all images alike."""
-    return max(getattr(part, "groups", 1) for part in parts)
-
-
 def by_group(label: Tensor | None, groups: int, batch: int) -> Iterator[tuple[int, Tensor]]:
     """(group, its rows of the batch); a single group has them all, whatever their label.
 
@@ -39,5 +34,8 @@ def own(values: Tensor, label: Tensor | None) -> Tensor:
 def known(label: Tensor | None, groups: int) -> Tensor:
     """The labels (B,), needed where there are several groups."""
     if label is None:
-        raise ValueError(f"{groups} categories each have their own here, and no label says which an image is of")
+        raise ValueError(
+            f"{groups} categories each have their own here, and no label says which an image is of (without labels "
+            "they are told apart by the representation, where it is conditional)"
+        )
     return label

@@ -56,6 +56,10 @@ class Representation(nn.Module, ABC):
         x0: Tensor = self.affine(raw, label)
         return x0
 
+    def recognise(self, raw: Tensor) -> Tensor | None:
+        """The labels (B,) of the categories that images are likeliest to be of; None where all have one statistics."""
+        return self.affine.likeliest(raw) if self.affine.groups > 1 else None
+
     def decode(self, x0: Tensor, label: Tensor | None = None) -> Tensor | None:
         """Images (B, 3, H, W) in [0, 1] from x0 and labels, or None where there is no way back."""
         return None

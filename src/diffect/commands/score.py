@@ -29,8 +29,8 @@ Images = list[tuple[str, int | None, Path]]  # name, label (None: class-blind), 
 def run(cfg: DictConfig) -> None:
     """Write `out`/scores.csv (name, category, score, threshold, flagged), `out`/maps/*.png and `out`/explained/.
 
-    `category` is that which the image was judged as: the one that was told, or class-blind that which explains it
-    best; empty where the run does not tell its categories apart. `flagged` says whether the score exceeds the run's
+    `category` is that which the image was judged as: the one that was told, or class-blind that which the run takes
+    it for; empty where the run does not tell its categories apart. `flagged` says whether the score exceeds the run's
     conformal threshold; it is empty where the run has none, and where images are scored class-blind, for thresholds
     hold for a category. What is explained: see `explaining`.
     """

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from diffect.categories import groups_of
 from diffect.denoising import ClosedForm
 
 
@@ -43,11 +42,6 @@ class ByLevel(nn.Module):
         self.parts = nn.ModuleList()
         self.channels: list[int] = []
         self.prepare([shape[0]])
-
-    @property
-    def groups(self) -> int:
-        """How many groups of images the levels' denoisers tell apart."""
-        return groups_of(*self.parts)
 
     def prepare(self, channels: Sequence[int]) -> None:
         """Make a denoiser for each level, told their channels."""

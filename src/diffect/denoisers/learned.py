@@ -25,9 +25,8 @@ class LearnedDenoiser(nn.Module):
     (Karras et al. 2022, table 1): the network's input and target have unit variance at every level.
 
     Where it is told the category, a sample without a label gets the guess for an image of any category: the posterior
-    mean under the mixture of all, which the network learns from the samples whose label is dropped. It is what
-    guidance leads away from, not how unlabelled images are judged: that is as each category in turn, as with any
-    other denoiser, see `Detector`.
+    mean under the mixture of all, which the network learns from the samples whose label is dropped, and from which
+    guidance leads away.
 
     Args:
         network: called as network(shape=(C, h, w), classes=n) -> nn.Module with forward(x, log_snr, label);

@@ -1,10 +1,9 @@
-"""What a detector says about images, and how it decides between the categories that they may be of."""
+"""What a detector says about images."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 
@@ -19,15 +18,3 @@ class Judgement:
     maps: Tensor  # (B, S, S)
     scores: Tensor  # (B,)
     label: Tensor | None
-
-    def or_lower(self, other: Judgement) -> Judgement:
-        """Image by image the one of the lower score, this one where they are equal."""
-        assert self.label is not None and other.label is not None
-        less = other.scores < self.scores
-        wide = less[:, None, None]
-        return Judgement(
-            torch.where(wide[..., None], other.components, self.components),
-            torch.where(wide, other.maps, self.maps),
-            torch.where(less, other.scores, self.scores),
-            torch.where(less, other.label, self.label),
-        )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import functools
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -12,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from diffect.anomaly_map import AnomalyMap
-from diffect.categories import groups_of
 from diffect.data.batches import Batch
 from diffect.denoising import ImageNoise, Learner, Objective, TrainingNoise, denoising_loss, seed_of
 from diffect.detector.judgement import Judgement
@@ -37,10 +35,9 @@ class Detector(pl.LightningModule):
     has_mask, index; one that is to be judged class-blind has no label. All randomness is a function of `seed` and the
     step, or of `seed` and the image.
 
-    Where x0, denoiser or calibration are those of an image's category (`conditional`), an image without label is judged
-    as each of them in turn: the lowest score counts, being that of the category which explains it best, and its map.
-    A calibration of each is what makes scores of categories comparable. A scorer keeps nothing of any category: it
-    hands the label on to the denoiser.
+    Where categories have x0 of their own an image without label is judged as the category that the representation
+    takes it for; else without any label, which a part that needs one refuses. A scorer keeps nothing of any category:
+    it hands the label on to the denoiser.
     """
 
     def __init__(
@@ -81,11 +78,6 @@ class Detector(pl.LightningModule):
     def solves(self) -> bool:
         """Whether the denoiser is a closed form, solved at once."""
         return hasattr(self.denoiser, "fit")
-
-    @property
-    def conditional(self) -> bool:
-        """Whether any part tells categories apart, each having its own switch."""
-        return groups_of(self.representation.affine, self.denoiser, self.anomaly_map) > 1
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
         x0, label = self.encoded(batch)[:2]
@@ -206,12 +198,10 @@ class Detector(pl.LightningModule):
 
     def judgement(self, batch: Batch) -> Judgement:
         """The same with what it rests on."""
-        if "label" in batch or not self.conditional:
-            label, components = batch.get("label"), self.components(batch)
-            return Judgement(components, *self.judged(components, batch["valid"], label), label)
         batch = self._here(batch)
-        labels = [torch.full_like(batch["key"], category) for category in range(len(self.categories))]
-        return functools.reduce(Judgement.or_lower, (self.judgement({**batch, "label": label}) for label in labels))
+        label = batch["label"] if "label" in batch else self.representation.recognise(batch["raw"])
+        components = self.components(batch if label is None else {**batch, "label": label})
+        return Judgement(components, *self.judged(components, batch["valid"], label), label)
 
     def judged(self, components: Tensor, valid: Tensor, label: Tensor | None) -> tuple[Tensor, Tensor]:
         """Maps and scores of components (B, K, h, w) and labels (B,)."""

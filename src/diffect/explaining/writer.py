@@ -122,7 +122,7 @@ class Explainer:
         """What is missing, and why."""
         notes = []
         if label is None:
-            best = "" if category is None else f", as {self.detector.categories[category]}, which explains it best"
+            best = "" if category is None else f", as {self.detector.categories[category]}, which it is likeliest to be"
             notes.append(f"scored class-blind{best}: thresholds hold for a category and are not applied")
         elif outline is None:
             notes.append(
