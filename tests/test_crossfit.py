@@ -85,7 +85,7 @@ def test_components_without_an_image_are_those_of_what_is_fitted_to_the_others()
 def test_without_selection_images_the_scale_is_not_that_of_images_that_were_seen() -> None:
     data, detector = solved(config("data.shots=4", "denoiser.denoiser.memory=null"))
     said = crossfit.calibrate(detector, data)
-    assert said == "the fit normals, each judged by what was fitted without it"
+    assert said == "the fit normals and 8 copies of each (shift, zoom), each judged by what was fitted without it"
     scale = detector.anomaly_map.scale.clone()
     detector.calibrate(data.fit_dataloader())
     assert (scale > 5 * detector.anomaly_map.scale).any()  # a stored patch explains itself
@@ -95,10 +95,50 @@ def test_without_selection_images_the_scale_is_not_that_of_images_that_were_seen
 def test_one_image_is_calibrated_on_its_copies() -> None:
     data, detector = solved(config("data.shots=1"))
     said = crossfit.calibrate(detector, data)
-    assert said.startswith("copies of the fit normals (turn, shift, zoom)")
+    assert said.startswith("copies of the fit normals (shift, zoom)")
     assert (detector.anomaly_map.scale > 1e-3).all() and detector.anomaly_map.frame.rows.numel()
     with pytest.raises(ValueError, match="category brick has one normal image, which cannot be judged by the others"):
         crossfit.folds(data, ["fit"])
+
+
+def calibrated(monkeypatch: pytest.MonkeyPatch, *overrides: str) -> tuple[str, list[list[int]], DataModule]:
+    """What was said, the keys of the images that components were scaled on, and the data."""
+    data, detector = solved(config(*overrides))
+    seen: list[list[int]] = []
+
+    def judged(batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        seen.append(batch["key"].tolist())
+        return torch.ones(len(batch["key"]), len(detector.anomaly_map.scale[0]), 4, 4)
+
+    monkeypatch.setattr(detector, "components", judged)
+    return crossfit.calibrate(detector, data), seen, data
+
+
+@pytest.mark.parametrize(("shots", "selected"), [(8, 2), (40, 4), (80, 8), (96, 10)])
+def test_few_selection_images_are_joined_by_copies_and_enough_are_not(
+    shots: int, selected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said, seen, data = calibrated(monkeypatch, f"data.shots={shots}")
+    own = keys(data.val_dataloader())
+    found = [key for batch in seen for key in batch]
+    few = selected < 8
+    assert len(own) == selected and found[:selected] == own
+    assert len(set(found)) == len(found) == selected * (9 if few else 1)
+    assert said == "the selection normals" + " and 8 copies of each (shift, zoom)" * few
+    assert set(found).isdisjoint(keys(data.fit_dataloader()))
+
+
+def test_left_out_images_are_joined_by_fresh_copies_of_themselves_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, seen, data = calibrated(monkeypatch, "data.shots=3", "data.augment=[shift,zoom]", "data.augment_copies=2")
+    real = [key for position, key in enumerate(keys(data.fit_dataloader())) if position < 3]
+    trained = set(keys(data.fit_dataloader())) - set(real)
+    judged = [key for batch in seen for key in batch]
+    assert len(judged) == len(set(judged)) == 3 * 9 and trained.isdisjoint(judged)
+    place = 0
+    for position in range(3):
+        fresh = keys(data.augmented("fit", crossfit.KINDS, crossfit.COPIES, data.seed, [position]))
+        assert judged[place : place + 9] == [real[position], *fresh]
+        place += 9
 
 
 def test_the_modified_z_score_by_hand_and_unmoved_by_outliers() -> None:

@@ -14,7 +14,8 @@ from diffect.detector import Detector
 Split = Literal["fit", "selection"]
 
 FOLDS = 8  # at most: more fits, each nearer to that of all images
-KINDS, COPIES = ("turn", "shift", "zoom"), 8  # of the copies that stand in for a second image
+FEW = 8  # normal images of a category to calibrate on; fewer get copies
+KINDS, COPIES = ("shift", "zoom"), 8  # of each
 
 
 @dataclass(frozen=True)
@@ -71,25 +72,41 @@ def calibrate(detector: Detector, data: DataModule) -> str:
     """Fix the components' scale on normal images that the denoiser was not fitted to; says on which.
 
     Where none were held out, or none of a category whose scale is its own, an image that a closed form has seen would
-    be no measure: it finds its own patches again. It is then judged by what was fitted to the other fit images, and a
-    single image by its copies, slightly turned, shifted and zoomed. What has learned by steps has seen the fit images
-    under noise, and is calibrated on them.
+    be no measure: it finds its own patches again. It is then judged by what was fitted to the other fit images. Fewer
+    than `FEW` images are joined by copies, a little shifted and rescaled, without which rows and columns of the frame
+    would be those of the few. Of a single image only the copies judge, by what was fitted to it. What has learned by
+    steps has seen the fit images under noise, and is calibrated on them.
     """
-    held = {data.parts[part].label for part, _ in data.splits["selection"]}
-    if len(held) >= detector.anomaly_map.groups:
-        detector.calibrate(data.val_dataloader())
-        return "the selection normals"
-    if not detector.solves:
-        detector.calibrate(data.fit_dataloader())
-        return "the fit normals"
-    given = real(data, "fit")
-    labels = [_label(data, "fit", position) for position in given]
-    if min(map(labels.count, range(len(data.categories)))) > 1:
-        detector.calibrate_without((fold.rest, fold.left) for fold in folds(data, ["fit"]))
-        return "the fit normals, each judged by what was fitted without it"
-    copies = data.augmented(KINDS, COPIES, data.seed)
-    detector.calibrate_without([(data.normal_dataloader("fit", given), copies)])
+    groups = detector.anomaly_map.groups
+    split: Split = "selection" if _fewest(data, "selection", groups) else "fit"
+    given, few = real(data, split), _fewest(data, split, groups) < FEW
+    joined = f" and {COPIES} copies of each ({', '.join(KINDS)})" if few else ""
+    if split == "selection" or not detector.solves:
+        detector.calibrate(_joined(data, split, given, few))
+        return f"the {split} normals{joined}"
+    if _fewest(data, split, len(data.categories)) > 1:
+        detector.calibrate_without(
+            (fold.rest, _joined(data, split, [place for _, place in fold.places if place in given], few))
+            for fold in folds(data, [split])
+        )
+        return f"the fit normals{joined}, each judged by what was fitted without it"
+    copies = data.augmented(split, KINDS, COPIES, data.seed)
+    detector.calibrate_without([(data.normal_dataloader(split, given), copies)])
     return f"copies of the fit normals ({', '.join(KINDS)}), judged by what was fitted to the images themselves"
+
+
+def _fewest(data: DataModule, split: Split, groups: int) -> int:
+    """How many images, not counting copies, a split holds of the category that has the fewest, or of all as one."""
+    labels = [_label(data, split, position) for position in real(data, split)]
+    return len(labels) if groups == 1 else min(map(labels.count, range(groups)))
+
+
+def _joined(data: DataModule, split: Split, positions: Sequence[int], few: bool) -> Together:
+    """The images at these positions, and where they are few fresh copies of them."""
+    loaders = [data.normal_dataloader(split, positions)]
+    if few:
+        loaders.append(data.augmented(split, KINDS, COPIES, data.seed, positions))
+    return Together(loaders)
 
 
 def real(data: DataModule, split: Split) -> list[int]:

@@ -252,14 +252,19 @@ def test_fresh_copies_are_of_the_real_images_and_others_than_those_trained_on(
     items = fitted(data)
     real = len(items) // 3
     for copies in (1, 2):
-        fresh = [image for batch in data.augmented(["turn"], copies, seed=0) for image in batch["image"]]
+        fresh = [image for batch in data.augmented("fit", ["turn"], copies, seed=0) for image in batch["image"]]
         assert len(fresh) == copies * real
         trained = {int(item["key"]) for item in items}
-        keys = [int(key) for batch in data.augmented(["turn"], copies, seed=0) for key in batch["key"]]
+        keys = [int(key) for batch in data.augmented("fit", ["turn"], copies, seed=0) for key in batch["key"]]
         assert not trained & set(keys)
+    some = [int(key) for batch in data.augmented("fit", ["turn"], 2, 0, [1, 0]) for key in batch["key"]]
+    assert some == keys[2:4] + keys[:2]
+    assert sum(len(batch["key"]) for batch in data.augmented("selection", ["turn"], 2)) == 2 * len(
+        data.splits["selection"]
+    )
     plain = module()
     fitted(plain)
-    for a, b in zip(plain.augmented("turn", 2, seed=0), data.augmented(["turn"], 2, seed=0), strict=True):
+    for a, b in zip(plain.augmented("fit", "turn", 2, seed=0), data.augmented("fit", ["turn"], 2, seed=0), strict=True):
         assert all(torch.equal(a[name], b[name]) for name in a)
 
 
@@ -292,5 +297,5 @@ def test_a_quarter_needs_a_square_canvas(module: Callable[..., DataModule], make
     data = module(category="long")
     data.attach("", means)
     with pytest.raises(ValueError, match=said):
-        data.augmented(["quarter"], 1, seed=0)
+        data.augmented("fit", ["quarter"], 1, seed=0)
     module(["quarter"], 1, category="long", max_aspect=1).setup()

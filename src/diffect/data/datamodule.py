@@ -243,16 +243,24 @@ class DataModule(pl.LightningDataModule):
         made, rows = derive(self.splits[part], self.parts, recipe.copies, 0, imagined)
         return self._loads(rows, [self._with_raw(one) for one in made])
 
-    def augmented(self, kinds: Iterable[str], copies: int, seed: int = 0) -> DataLoader[Batch]:
-        """`copies` of every image of the fit set, image by image; batches as in the test.
+    def augmented(
+        self,
+        split: Literal["fit", "selection"],
+        kinds: Iterable[str],
+        copies: int,
+        seed: int = 0,
+        positions: Sequence[int] | None = None,
+    ) -> DataLoader[Batch]:
+        """`copies` of the images given for a split of normal images, or of those at these positions; image by image.
 
-        They are made as `data.augment` would make them, and are others than those: no training has seen them.
+        Batches are as in the test. Copies are made as `data.augment` would make them, and are others than those: no
+        training has seen them.
         """
         self.setup()
         augmentation = Augmentation(as_kinds(kinds), copies, seed, fresh=True)
         augmentation.check(self.canvas)
-        real = [row for row in self.splits["fit"] if self._stem(row) == row]
-        made, rows = augmentation.of(real, self.parts, 0, self.cache)
+        rows = self.splits[split] if positions is None else [self.splits[split][position] for position in positions]
+        made, rows = augmentation.of([row for row in rows if self._stem(row) == row], self.parts, 0, self.cache)
         return self._loads(rows, [self._with_raw(one) for one in made])
 
     def _epoch(self) -> int:
