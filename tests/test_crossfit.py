@@ -73,7 +73,7 @@ def test_copies_are_left_out_with_their_image() -> None:
 def test_components_without_an_image_are_those_of_what_is_fitted_to_the_others() -> None:
     data, detector = solved(config("data.shots=3"))
     others, own = data.normal_dataloader("fit", [0, 2]), data.normal_dataloader("fit", [1])
-    ((found, label),) = detector.components_without(others, own)
+    ((found, label),) = crossfit.components_without(detector, others, own)
     assert label.tolist() == [0]
     alone = assembly.build(config("data.shots=3"), data.categories, data.canvas, detector.representation, "other")
     alone.solve(others, None)

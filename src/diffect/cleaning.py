@@ -48,7 +48,7 @@ class Dropping:
         judge = self._judge(cfg, data, representation)
         held = crossfit.folds(data, SPLITS, self.folds)
         given = {(split, position) for split in SPLITS for position in crossfit.real(data, split)}
-        components = [judge.components_without(fold.rest, fold.left) for fold in held]
+        components = [crossfit.components_without(judge, fold.rest, fold.left) for fold in held]
         judge.anomaly_map.calibrate(part for parts in components for part in parts)
         found: dict[tuple[crossfit.Split, int], float] = {}
         for fold, parts in zip(held, components, strict=True):

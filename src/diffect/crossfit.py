@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Literal
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
 
 from diffect.data.batches import Batch
 from diffect.data.datamodule import DataModule
 from diffect.detector import Detector
+from diffect.detector.passes import Passes
 
 Split = Literal["fit", "selection"]
 
@@ -85,14 +90,30 @@ def calibrate(detector: Detector, data: DataModule) -> str:
         detector.calibrate(_joined(data, split, given, few))
         return f"the {split} normals{joined}"
     if _fewest(data, split, len(data.categories)) > 1:
-        detector.calibrate_without(
+        pairs: list[tuple[Iterable[Batch], Iterable[Batch]]] = [
             (fold.rest, _joined(data, split, [place for _, place in fold.places if place in given], few))
             for fold in folds(data, [split])
-        )
-        return f"the fit normals{joined}, each judged by what was fitted without it"
-    copies = data.augmented(split, KINDS, COPIES, data.seed)
-    detector.calibrate_without([(data.normal_dataloader(split, given), copies)])
-    return f"copies of the fit normals ({', '.join(KINDS)}), judged by what was fitted to the images themselves"
+        ]
+        said = f"the fit normals{joined}, each judged by what was fitted without it"
+    else:
+        pairs = [(data.normal_dataloader(split, given), data.augmented(split, KINDS, COPIES, data.seed))]
+        said = f"copies of the fit normals ({', '.join(KINDS)}), judged by what was fitted to the images themselves"
+    detector.anomaly_map.calibrate(part for pair in pairs for part in components_without(detector, *pair))
+    return said
+
+
+@torch.no_grad()
+def components_without(detector: Detector, rest: Iterable[Batch], left: Iterable[Batch]) -> list[tuple[Tensor, Tensor]]:
+    """Components and labels of the batches of `left`, by a closed form that is fitted to those of `rest` alone."""
+    detector.eval()
+    seen, own = detector.denoiser, copy.deepcopy(detector.denoiser)
+    closed: Any = own
+    detector.denoiser = own
+    try:
+        closed.fit(Passes(rest, lambda batch: detector.encoded(batch)[:2]))
+        return [(detector.components(batch), batch["label"]) for batch in left]
+    finally:
+        detector.denoiser = seen
 
 
 def _fewest(data: DataModule, split: Split, groups: int) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -221,24 +220,6 @@ class Detector(pl.LightningModule):
         self.eval()
         here = map(self._here, batches)
         self.anomaly_map.calibrate((self.components(batch), batch["label"]) for batch in here)
-
-    @torch.no_grad()
-    def calibrate_without(self, folds: Iterable[tuple[Iterable[Batch], Iterable[Batch]]]) -> None:
-        """The same on images that a closed form has seen: of each fold (rest, left), left by what is fitted to rest."""
-        self.eval()
-        self.anomaly_map.calibrate(part for rest, left in folds for part in self.components_without(rest, left))
-
-    @torch.no_grad()
-    def components_without(self, rest: Iterable[Batch], left: Iterable[Batch]) -> list[tuple[Tensor, Tensor]]:
-        """Components and labels of the batches of `left`, by a closed form that is fitted to those of `rest` alone."""
-        seen, own = self.denoiser, copy.deepcopy(self.denoiser)
-        closed: Any = own
-        self.denoiser = own
-        try:
-            closed.fit(Passes(rest, lambda batch: self.encoded(batch)[:2]))
-            return [(self.components(batch), batch["label"]) for batch in map(self._here, left)]
-        finally:
-            self.denoiser = seen
 
     @torch.no_grad()
     def set_thresholds(self, batches: Iterable[Batch], rate: float) -> Thresholds:
