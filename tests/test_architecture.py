@@ -23,7 +23,7 @@ FLOORS = (  # from the ground up; what stands on one floor does not import each 
     {"denoisers", "scorers", "anomaly_map", "head"},
     {"levels"},
     {"detector"},
-    {"assembly", "crossfit", "fitting", "panel", "gallery", "account"},
+    {"assembly", "crossfit", "fitting", "panel", "gallery", "account", "signing"},
     {"adaptation", "cleaning"},
     {"run", "explaining"},
     {"tuning"},
@@ -34,7 +34,14 @@ FLOORS = (  # from the ground up; what stands on one floor does not import each 
 ASIDE = {"runs": set(), "reports": {"runs"}}  # the way from logged runs to a paper
 HEAVY = ("torch", "pytorch_lightning", "torchmetrics", "diffusers", "wandb")
 LIGHT = (
-    *("diffect.__main__", "diffect.launching", "diffect.runs", "diffect.reports", "diffect.commands"),
+    *(
+        "diffect.__main__",
+        "diffect.launching",
+        "diffect.runs",
+        "diffect.reports",
+        "diffect.commands",
+        "diffect.signing",
+    ),
     *(f"diffect.tuning.{name}" for name in ("candidates", "choice", "told")),
     *(f"diffect.data.{name}" for name in ("mvtec", "textures", "audit", "download")),
 )

@@ -20,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 
 
 def _name_run(*, _root_: Any) -> str:
-    from diffect.runs.signature import of
+    from diffect.signing import of
 
     return of(_root_)
 

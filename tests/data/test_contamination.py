@@ -12,14 +12,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
 from pictures import picture, save
 from torch import Tensor
 
+from diffect import signing
 from diffect.data import derived, features
 from diffect.data.datamodule import DataModule
 from diffect.data.mvtec import Folder, Sample
 
 Make = Callable[..., Path]
+CONF = Path(__file__).parents[2] / "conf"
 SPLITS = ("fit", "selection", "calibration")
 
 
@@ -303,3 +306,16 @@ def test_sixteen_bit_images_are_scaled_as_the_training_images_are(
     )
     data.setup()
     assert data.parts[1].store.images.max() == round(200 * 255 / 4095)
+
+
+def test_what_a_folder_of_dirt_holds_names_the_run_and_not_where_it_lies(defective: Path, tmp_path: Path) -> None:
+    def named(folder: Path | str, share: float = 0.1) -> str:
+        given = [f"data.contamination={share}", f"data.contamination_from={folder}", "data.category=brick"]
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            return signing.of(compose("train", given))
+
+    before = named(defective)
+    moved = defective.rename(tmp_path / "moved")
+    assert named(moved) == before != named("test")
+    save(moved / "new.png", picture(5))
+    assert named(moved) != before and named(moved, 0.2) != named(moved)

@@ -10,11 +10,11 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
+from diffect import signing
 from diffect.__main__ import main
 from diffect.data.joined import Joined
 from diffect.data.mvtec import Folder
 from diffect.data.textures import Textures
-from diffect.runs import signature
 
 Make = Callable[..., Path]
 CONF = Path(__file__).parents[2] / "conf"
@@ -69,11 +69,11 @@ def test_joining_leaves_no_choice_out(make: Make) -> None:
 
 def test_not_where_the_data_lies_names_a_run_but_what_it_is(make: Make, tmp_path: Path) -> None:
     root = make("bolt")
-    named = signature.of(composed(root))
+    named = signing.of(composed(root))
     moved = root.rename(tmp_path / "moved")
-    assert signature.of(composed(moved, f"data.cache={tmp_path / 'cache'}")) == named
+    assert signing.of(composed(moved, f"data.cache={tmp_path / 'cache'}")) == named
     (moved / "bolt/train/good/000.png").unlink()
-    assert signature.of(composed(moved)) != named
+    assert signing.of(composed(moved)) != named
 
 
 def test_the_command_describes_them_together(

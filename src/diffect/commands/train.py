@@ -11,8 +11,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from diffect import signing
 from diffect.runs import record as records
-from diffect.runs import signature
 
 GROUPS = (
     "data",
@@ -54,7 +54,7 @@ def run(cfg: DictConfig) -> dict[str, Any]:
     folder = Path(hydra.runtime.output_dir)
     try:
         check(cfg)
-        name = signature.of(cfg)
+        name = signing.of(cfg)
         found = records.finished(folder, name)
         if found is None:
             # torch and Lightning cost seconds to import: a finished run must not pay for them.

@@ -10,9 +10,9 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from diffect import signing
 from diffect.commands import train
 from diffect.data import synthetic
-from diffect.runs import signature
 from diffect.tuning import candidates, told
 
 LEAST = 8  # normal images: fewer have no selection set, see `splits.RULE`
@@ -27,7 +27,7 @@ def run(cfg: DictConfig) -> dict[str, Any]:
         listed = candidates.expand(cfg, list(hydra.overrides.task), train.GROUPS)
         for candidate in listed:
             train.check(candidate.config)
-        name = signature.of(cfg)
+        name = signing.of(cfg)
         done = told.finished(folder, name, cfg.tune.hindsight)
         found = done is not None
         if done is None:

@@ -1,6 +1,5 @@
 """Training images that nobody has looked through: some of those that are taken for normal are defective."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,14 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from diffect.data import decode, layout, splits
+from diffect.data import decode, splits
 from diffect.data.batches import Part, Row
 from diffect.data.cache import ImageStore
+from diffect.data.identity import OWN, Brought
 from diffect.data.imagined import Recipe, open_imagined
-from diffect.data.mvtec import Sample
 
 MOST = 0.5  # of the images; beyond it the defects would be what is normal
-OWN = "test"  # in a folder's place: the category's own test defects
 
 
 @dataclass(frozen=True)
@@ -82,13 +80,6 @@ class Contamination:
         }
         return {"contamination": self.share, "dirty_from": known.get(self.folder, self.folder)}
 
-    def fingerprint(self, category: str) -> str:
-        """Hex SHA-256 over names and sizes of the images that could be drawn; "" where no folder is given."""
-        if self.folder in (None, OWN):
-            return ""
-        held = [f"{sample.name}\t{sample.path.stat().st_size}\n" for sample in self._found(category)]
-        return hashlib.sha256("".join(held).encode()).hexdigest()
-
     def held_out(self, own: Part) -> list[int]:
         """Half of the test rows of each kind of defect, the smaller half, in the order in which they are drawn."""
         kinds: dict[str, list[int]] = {}
@@ -120,7 +111,8 @@ class Contamination:
     def _brought(self, own: Part, count: int, of: int, aspect: str, cache: Path) -> tuple[Part, list[int]]:
         """The part of all images that the folder holds for a category, and the rows of those that are taken."""
         category = own.samples[0].category
-        held = self._found(category)
+        assert self.folder is not None
+        held = Brought(Path(self.folder).expanduser()).samples(category)
         self._enough(category, count, of, len(held))
         canvas = own.store.images.shape[1], own.store.images.shape[2]
         bits = decode.grey_bits([sample.path for sample in own.samples if sample.split == "train"])
@@ -142,17 +134,3 @@ class Contamination:
                 f"data.contamination={self.share:g} replaces {count} of the {of} normal images of {category} by "
                 f"defective ones, but data.contamination_from={self.folder} holds {held} for it"
             )
-
-    def _found(self, category: str) -> list[Sample]:
-        """The folder's defective images for a category: in the folder itself and in its folders, one for each kind."""
-        assert self.folder is not None
-        root = Path(self.folder).expanduser()
-        folder = root / category if (root / category).is_dir() else root
-        if layout.is_category(folder):
-            folder = folder / "test"
-        kinds = [("defective", folder)] + [(at.name, at) for at in layout.folders(folder) if at.name != layout.GOOD]
-        return [
-            Sample(category, "train", kind, path.relative_to(root).as_posix(), path, None)
-            for kind, at in kinds
-            for path in layout.pictures(at)
-        ]

@@ -1,7 +1,5 @@
 """The Lightning DataModule: from a source to batches of features (or pixels), labels, masks and keys."""
 
-import hashlib
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +9,7 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader, Sampler
 
-from diffect.data import audit, decode, splits
+from diffect.data import audit, decode, identity, splits
 from diffect.data.augmentation import Augmentation, as_kinds
 from diffect.data.batches import Batch, Batches, Extract, Items, Part, Row, as_is
 from diffect.data.cache import ImageStore, cache_root
@@ -297,11 +295,9 @@ class DataModule(pl.LightningDataModule):
         return self.parts[part].samples[row]
 
     def fingerprint(self) -> str:
-        """Hex SHA-256 over the categories' names and fingerprints; needs no `setup`, decodes nothing."""
-        held = [[category, self.source.fingerprint(category)] for category in self.categories]
-        if self.contamination and self.contamination_from is not None:
-            held += [[category, self._dirt().fingerprint(category)] for category in self.categories]
-        return hashlib.sha256(json.dumps(held).encode()).hexdigest()
+        """What names all images that may be trained or tested on; needs no `setup`, see `identity.fingerprint`."""
+        dirt = identity.brought(self.contamination, self.contamination_from)
+        return identity.fingerprint(self.source, self.categories, dirt)
 
     def audit(self) -> dict[str, dict[str, Any]]:
         """Per category: images shared between train and test, and what trivial statistics alone achieve."""

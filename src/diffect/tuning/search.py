@@ -13,14 +13,13 @@ from typing import Any
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from diffect import account, assembly
+from diffect import account, assembly, signing
 from diffect.data.datamodule import DataModule
 from diffect.data.layout import choose_categories
 from diffect.data.synthetic import check_kinds
 from diffect.detector import Detector
 from diffect.run import Run, prepare
 from diffect.runs import record as records
-from diffect.runs import signature
 from diffect.sentences import sentence
 from diffect.tuning import choice, evidence, told
 from diffect.tuning.candidates import Candidate, training_name
@@ -156,7 +155,7 @@ class Tuning:
         }
         for category in self.categories:
             config = candidate.of(category)
-            name = signature.of(config)
+            name = signing.of(config)
             folder = self.folder.parent / name
             record = records.finished(folder, name)
             if record is None:

@@ -1,0 +1,51 @@
+"""What names the data of a run: the fingerprint of all images that it may train or test on."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from diffect.data import layout
+from diffect.data.mvtec import Sample
+from diffect.data.source import Source
+
+OWN = "test"  # in a folder's place: the category's own test defects
+
+
+@dataclass(frozen=True)
+class Brought:
+    """Defective images that a folder brings in: those in FOLDER/<category>, or in FOLDER where there is none."""
+
+    root: Path
+
+    def samples(self, category: str) -> list[Sample]:
+        """The images for a category: in the folder itself and in its folders, one for each kind, but `good`."""
+        folder = self.root / category if (self.root / category).is_dir() else self.root
+        if layout.is_category(folder):
+            folder = folder / "test"
+        kinds = [("defective", folder)] + [(at.name, at) for at in layout.folders(folder) if at.name != layout.GOOD]
+        return [
+            Sample(category, "train", kind, path.relative_to(self.root).as_posix(), path, None)
+            for kind, at in kinds
+            for path in layout.pictures(at)
+        ]
+
+    def fingerprint(self, category: str) -> str:
+        """Hex SHA-256 over names and sizes of the images for a category."""
+        held = [f"{sample.name}\t{sample.path.stat().st_size}\n" for sample in self.samples(category)]
+        return hashlib.sha256("".join(held).encode()).hexdigest()
+
+
+def brought(share: float, folder: str | None) -> Brought | None:
+    """What `data.contamination` and `data.contamination_from` bring in; None where that is nothing from elsewhere."""
+    return Brought(Path(folder).expanduser()) if share and folder not in (None, OWN) else None
+
+
+def fingerprint(source: Source, categories: Iterable[str], dirt: Brought | None) -> str:
+    """Hex SHA-256 over the categories' names and fingerprints, and those of what is brought in; decodes nothing."""
+    named = list(categories)
+    held = [[category, source.fingerprint(category)] for category in named]
+    if dirt is not None:
+        held += [[category, dirt.fingerprint(category)] for category in named]
+    return hashlib.sha256(json.dumps(held).encode()).hexdigest()
