@@ -293,10 +293,54 @@ def test_only_where_noise_is_next_to_nothing_the_error_is_the_distance_to_the_ne
     assert "nearest stored patch" not in judging.scorer(composed("denoiser=empirical"))
 
 
-def test_the_frame_is_said_where_there_is_one() -> None:
-    framed, plain = (judging.pooling(composed(f"pooling.frame={width}")) for width in (1, 0))
-    assert "each damped within 1 cell of the border" in framed and "and divided by its mean size on held-out" in framed
-    assert "of the components, each divided by its mean size" in plain and "damped" not in plain
+@pytest.mark.parametrize(
+    ("changes", "overrides", "said"),
+    [
+        (
+            {"protocol": {"component_scale": "the mean on the selection normals, of each category by itself"}},
+            (),
+            "Components are brought to one scale by the mean on the selection normals, of each category by itself.",
+        ),
+        (
+            {},
+            ("data.contamination=0.1",),
+            r"Of these normal images 10\% are replaced by defective ones that nothing tells apart: the same images "
+            "with synthetic defects.",
+        ),
+        (
+            {},
+            ("data.contamination=0.05", "data.contamination_from=test"),
+            r"5\% are replaced by defective ones that nothing tells apart: from half of the test defects of each kind, "
+            "which is held out of the test set.",
+        ),
+        (
+            {},
+            ("data.contamination_from=test",),
+            "none is replaced by a defective one; half of the test defects of each kind is held out of the test set.",
+        ),
+        ({}, ("data.contamination=0.1", "data.contamination_from=/home/me"), "images of a folder of their own."),
+        (
+            {},
+            ("data.augment=[turn,zoom]", "data.augment_copies=7"),
+            "The images to fit are joined by 7 copies of each, at random composed of turn and zoom.",
+        ),
+        (
+            {"cleaning": {"rule": "modified z-score above 3", "dropped": {}}},
+            (),
+            "Left out of training are images of fit and selection with a modified z-score above 3.",
+        ),
+        (
+            {"start": {"signature": "a", "study": "b", "categories": ["leather", "wood"]}},
+            (),
+            "The network starts from that of a run on leather and wood.",
+        ),
+    ],
+)
+def test_what_was_done_to_the_images_is_said(changes: dict[str, Any], overrides: tuple[str, ...], said: str) -> None:
+    records = [make(seed=seed, config=composed(*overrides), **changes) for seed in (0, 1)]
+    text = methods.document(built(records))
+    assert said in text and "/home" not in text
+    assert said not in methods.document(built([make(seed=seed, config=composed()) for seed in (0, 1)]))
 
 
 def test_a_part_without_words_is_told_without_its_seed() -> None:

@@ -109,7 +109,6 @@ def pooling(config: Config) -> str:
     node = part(config, "pooling")
     if kind(node) != "AnomalyMap":
         return verbatim(node) if node else ""
-    scale = "divided by its mean size" if node.get("calibration") == "mean" else "standardised"
     combine = "the mean" if node.get("combine") == "mean" else "the maximum"
     score = "its maximum"
     if node.get("pool") == "top_mean":
@@ -117,15 +116,9 @@ def pooling(config: Config) -> str:
     blur = "not blurred"
     if node.get("blur"):
         blur = f"blurred (Gaussian, {number(node['blur'])} of the short side)"
-    frame = ""
-    if node.get("frame"):
-        frame = (
-            f"damped within {counted(int(node['frame']), 'cell')} of the border by as much as normal images err more"
-            " there (unless it takes both signs) and "
-        )
     return (
-        f"{combine} of the components, each {frame}{scale} on held-out normal images, brought to the size of the image"
-        f" and {blur}; the image's score is {score}"
+        f"{combine} of the components on one scale, brought to the size of the image and {blur}; the image's score is"
+        f" {score}"
     )
 
 

@@ -3,7 +3,7 @@
 from diffect.reports.escaping import breakable, escape
 from diffect.reports.latex import slug
 from diffect.reports.paper.counts import UNKNOWN, image_counts
-from diffect.reports.paper.phrases import kind, listed, number, part
+from diffect.reports.paper.phrases import counted, kind, listed, number, part
 from diffect.reports.paper.varying import told
 from diffect.reports.study import Study
 from diffect.runs.table import Run
@@ -25,6 +25,9 @@ def data(study: Study) -> list[str]:
         told(study, "They are brought to", [_size(run) for run in study.runs]),
         told(study, "Splits:", [_rule(run) for run in study.runs]),
         told(study, "The training uses no more normal images than", [_shots(run) for run in study.runs]),
+        told(study, "Of these normal images", [_dirt(run) for run in study.runs]),
+        told(study, "Left out of training are", [_dropped(run) for run in study.runs]),
+        told(study, "The images to fit are joined by", [_copies(run) for run in study.runs]),
         _counts(study),
     ]
 
@@ -81,6 +84,31 @@ def _rule(run: Run) -> str:
 def _shots(run: Run) -> str:
     shots = part(run.record.get("config") or {}, "data").get("shots")
     return "" if shots is None else f"{number(shots)} of each category"
+
+
+def _dirt(run: Run) -> str:
+    node = part(run.record.get("config") or {}, "data")
+    share, folder = node.get("contamination"), node.get("contamination_from")
+    half = "half of the test defects of each kind"
+    if not share:
+        return f"none is replaced by a defective one; {half} is held out of the test set" if folder == "test" else ""
+    known = {None: "the same images with synthetic defects", "test": f"from {half}, which is held out of the test set"}
+    whence = known.get(folder, "images of a folder of their own")
+    return (
+        rf"{number(round(100 * float(share), 6))}\% are replaced by defective ones that nothing tells apart: {whence}"
+    )
+
+
+def _dropped(run: Run) -> str:
+    found = run.record.get("cleaning")
+    return "" if not found else rf"images of fit and selection with a {escape(str(found['rule']))}"
+
+
+def _copies(run: Run) -> str:
+    node = part(run.record.get("config") or {}, "data")
+    kinds = [escape(str(kind)) for kind in node.get("augment") or []]
+    copies = int(node.get("augment_copies") or 0)
+    return f"{counted(copies, 'copy', 'copies')} of each, at random composed of {listed(kinds)}" if copies else ""
 
 
 def _counts(study: Study) -> str:

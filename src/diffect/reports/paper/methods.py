@@ -14,6 +14,7 @@ from diffect.reports.paper.phrases import Config, counted, listed
 from diffect.reports.paper.varying import apart, told
 from diffect.reports.study import Study
 from diffect.runs import grid
+from diffect.runs.table import Run
 
 
 def document(study: Study) -> str:
@@ -41,11 +42,13 @@ def document(study: Study) -> str:
         "Training": [
             said("Training takes", training),
             said("The time $t$ is drawn", times),
+            told(study, "The network starts from", [_start(run) for run in study.runs]),
             chosen("Checkpoint:", "checkpoint"),
             said("A head is taught by", head),
         ],
         "Scoring": [
             said("An image is judged by", scorer),
+            chosen("Components are brought to one scale by", "component_scale"),
             said("The anomaly map is", pooling),
             chosen("Decision threshold:", "threshold"),
             chosen("Settings:", "settings"),
@@ -62,6 +65,12 @@ def document(study: Study) -> str:
             blocks.append("\n".join([rf"\paragraph{{{title}.}}", *(text for text in sentences if text)]))
     blocks[1:1] = [table.strip("\n") for table in environments(image_counts(study).sheet(), (), table_label(study))]
     return "\n\n".join(blocks) + "\n"
+
+
+def _start(run: Run) -> str:
+    """Whose weights the network goes on from; empty where they are random."""
+    found = run.record.get("start")
+    return "" if not found else f"that of a run on {listed([breakable(str(one)) for one in found['categories']])}"
 
 
 def _design(study: Study) -> list[str]:
