@@ -17,6 +17,7 @@ from PIL import Image
 from diffect.__main__ import main
 from diffect.explaining.nearest import cells_at, distances, edges, usual_distance
 from diffect.explaining.regions import Fitting, check_scale, worst_region
+from diffect.runs import record as records
 
 # Regions and sizes
 
@@ -213,6 +214,21 @@ def test_of_the_images_that_were_fitted_the_nearest_is_the_image_itself(
         left, top = one["map"]["peak_px"]
         box = one["nearest_normal"][0]["box_px"]
         assert box["left"] <= left <= box["left"] + box["width"] and box["top"] <= top <= box["top"] + box["height"]
+
+
+def test_what_cleaning_left_out_is_no_normal_patch(trained: Path, folder: Path, tmp_path: Path) -> None:
+    images, run = tmp_path / "images", tmp_path / "run"
+    images.mkdir()
+    shutil.copy(folder / "data" / "dark" / "test" / "spot" / "0.png", images)
+    asked = f"images={images}", "category=dark"
+    (before,) = explain(trained, folder, tmp_path / "before", *asked).values()
+    shutil.copytree(trained, run)
+    record, nearest = records.read(run / records.RECORD), before["nearest_normal"][0]["image"]
+    dropped = {"dark": [{"name": nearest.removeprefix("dark/"), "defect": "good", "split": "fit", "z": 4.0}]}
+    records.write(run, record | {"cleaning": {"rule": "odd ones", "judged": 40, "dropped": dropped}})
+    (after,) = explain(run, folder, tmp_path / "after", *asked).values()
+    assert after["normal_images_searched"] == before["normal_images_searched"] - 1
+    assert nearest not in [one["image"] for one in after["nearest_normal"]]
 
 
 def test_class_blind_knows_no_threshold_and_tells_which_category_explains_an_image_best(

@@ -69,7 +69,7 @@ class Run:
             data = assembly.open_data(self.cfg)
             self.record |= {
                 "categories": data.categories,
-                "splits": {**data.describe(), "fingerprint": data.fingerprint()},
+                "splits": {**data.describe(), **data.fingerprints()},
                 "audit": data.audit(),
             }
         with self._phase("features"):

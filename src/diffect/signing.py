@@ -36,14 +36,14 @@ def _name(folder: Path) -> str:
 
 
 def _fingerprint(cfg: DictConfig) -> str:
-    """Hex digits that name the data a config trains and tests on, or "unreadable"."""
+    """What names the data that a config trains and tests on, or "unreadable"."""
     from hydra.utils import instantiate
 
     try:
         source = instantiate(cfg.data.source)
         chosen = cfg.data.category
         names = source.categories() if chosen == "all" else [chosen] if isinstance(chosen, str) else list(chosen)
-        return identity.fingerprint(source, names, _brought(cfg))
+        return " ".join(identity.fingerprints(source, names, _brought(cfg)).values())
     except Exception:
         return "unreadable"
 

@@ -197,14 +197,15 @@ def test_images_of_a_folder_take_the_places_of_the_same_images(
     assert {one.defect for some in dirty(other).values() for _, one in some} == {"defective"}
 
 
-def test_what_the_folder_holds_is_part_of_the_fingerprint(module: Callable[..., DataModule], defective: Path) -> None:
-    def named(share: float) -> str:
-        return module(share, category="a", contamination_from=str(defective)).fingerprint()
+def test_what_the_folder_holds_has_a_fingerprint_of_its_own(module: Callable[..., DataModule], defective: Path) -> None:
+    def named(share: float, folder: Path | str = defective) -> dict[str, str]:
+        return module(share, category="a", contamination_from=str(folder)).fingerprints()
 
-    before = named(0.1)
-    assert module(0, category="a").fingerprint() == named(0) != before
+    before, clean = named(0.1), module(0, category="a").fingerprints()
+    assert named(0) == named(0.1, "test") == clean
+    assert before["fingerprint"] == clean["fingerprint"]  # tested on the same images
     save(defective / "a/hole/9.png", picture(9))
-    assert named(0.1) != before
+    assert named(0.1)["dirt_fingerprint"] != before["dirt_fingerprint"] and named(0.1).keys() == before.keys()
 
 
 def test_a_data_set_gives_its_test_images_for_it_but_not_those_that_are_tested(

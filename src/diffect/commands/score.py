@@ -47,10 +47,11 @@ def run(cfg: DictConfig) -> None:
     for made in ("maps", "explained"):  # those of an earlier call would stand beside other scores
         shutil.rmtree(out / made, ignore_errors=True)
     # As training found them: found again on a batch, a score would depend on its neighbours.
-    told = records.read(folder / records.RECORD)["splits"]
+    record = records.read(folder / records.RECORD)
+    told = record["splits"]
     canvas = int(told["canvas"][0]), int(told["canvas"][1])
     bits = [int(told["categories"][category]["grey_bits"]) for category in detector.categories]
-    explainer = _explainer(detector, thresholds, trained, told, scale, out) if cfg.explain else None
+    explainer = _explainer(detector, thresholds, trained, record, scale, out) if cfg.explain else None
     rows: list[tuple[str, str, str, str, str]] = []
     low = high = 0.0
     for batch in _batches(images, cfg.batch_size):
@@ -128,7 +129,7 @@ def _explainer(
     detector: Any,
     thresholds: list[float | None],
     trained: DictConfig,
-    splits: dict[str, Any],
+    record: records.Record,
     scale: float | None,
     out: Path,
 ) -> Explainer:
@@ -138,7 +139,7 @@ def _explainer(
 
     normal, missing = None, ""
     try:
-        normal = NormalImages.open(trained, splits["fingerprint"], detector.representation)
+        normal = NormalImages.open(trained, record, detector.representation)
     except ValueError as error:
         missing = f"no nearest normal patches: {error}"
     return Explainer(detector, thresholds, trained.evaluation.conformal_rate, scale, normal, missing, out)

@@ -294,10 +294,10 @@ class DataModule(pl.LightningDataModule):
         """The sample behind a row of a split; a category's position is that of its own part."""
         return self.parts[part].samples[row]
 
-    def fingerprint(self) -> str:
-        """What names all images that may be trained or tested on; needs no `setup`, see `identity.fingerprint`."""
+    def fingerprints(self) -> dict[str, str]:
+        """What names the images of this data, for the record; needs no `setup`, see `identity.fingerprints`."""
         dirt = identity.brought(self.contamination, self.contamination_from)
-        return identity.fingerprint(self.source, self.categories, dirt)
+        return identity.fingerprints(self.source, self.categories, dirt)
 
     def audit(self) -> dict[str, dict[str, Any]]:
         """Per category: images shared between train and test, and what trivial statistics alone achieve."""

@@ -1,4 +1,4 @@
-"""What names the data of a run: the fingerprint of all images that it may train or test on."""
+"""What names the data of a run: fingerprints of the images that it trains and tests on, and of dirt brought in."""
 
 import hashlib
 import json
@@ -42,10 +42,15 @@ def brought(share: float, folder: str | None) -> Brought | None:
     return Brought(Path(folder).expanduser()) if share and folder not in (None, OWN) else None
 
 
-def fingerprint(source: Source, categories: Iterable[str], dirt: Brought | None) -> str:
-    """Hex SHA-256 over the categories' names and fingerprints, and those of what is brought in; decodes nothing."""
+def fingerprints(source: Source, categories: Iterable[str], dirt: Brought | None) -> dict[str, str]:
+    """Of the source's images, and apart from it of what is brought in, if anything; decodes nothing.
+
+    Hex SHA-256 over the categories' names and fingerprints. Runs that agree in the first are tested on the same images.
+    """
     named = list(categories)
-    held = [[category, source.fingerprint(category)] for category in named]
-    if dirt is not None:
-        held += [[category, dirt.fingerprint(category)] for category in named]
+    brought_in = {} if dirt is None else {"dirt_fingerprint": _joined([[one, dirt.fingerprint(one)] for one in named])}
+    return {"fingerprint": _joined([[one, source.fingerprint(one)] for one in named]), **brought_in}
+
+
+def _joined(held: list[list[str]]) -> str:
     return hashlib.sha256(json.dumps(held).encode()).hexdigest()

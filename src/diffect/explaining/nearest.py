@@ -18,6 +18,7 @@ from diffect.data import decode
 from diffect.data.datamodule import DataModule
 from diffect.explaining.regions import Box, Fitting
 from diffect.representations import Representation
+from diffect.runs.record import Record
 
 Cells = tuple[int, int, int]  # top row, left column and side of a square of grid cells
 
@@ -108,12 +109,19 @@ class NormalImages:
         self.data, self.representation = data, representation
 
     @classmethod
-    def open(cls, trained: DictConfig, fingerprint: str, representation: Representation) -> NormalImages:
-        """Those of a run by its config; ValueError where they are gone, or are others than it was trained on."""
+    def open(cls, trained: DictConfig, record: Record, representation: Representation) -> NormalImages:
+        """Those of a run by its config and record, without what its cleaning left out.
+
+        ValueError where they are gone, or are others than it was trained on.
+        """
         data: DataModule = assembly.open_data(trained)
-        if data.fingerprint() != fingerprint:
+        if any(record["splits"].get(name) != value for name, value in data.fingerprints().items()):
             raise ValueError("the images there are no longer those that the run was trained on")
         assembly.attach_features(trained, data)
+        dropped = (record.get("cleaning") or {}).get("dropped", {})
+        gone = {(category, one["name"]) for category, some in dropped.items() for one in some if one["split"] == "fit"}
+        held = [data.sample(*row) for row in data.splits["fit"]]
+        data.drop("fit", [at for at, sample in enumerate(held) if (sample.category, sample.name) in gone])
         return cls(data, representation)
 
     @torch.no_grad()
