@@ -6,6 +6,7 @@ from typing import Any
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
+from diffect.commands import kinds
 from diffect.data import download
 
 
@@ -19,6 +20,7 @@ def run(cfg: DictConfig) -> None:
         where = download.fetch(str(cfg.download), cfg.root, cfg.accept_license, cfg.url, cfg.sha256)
         print(f"{cfg.download} is in {where}: diffect data data=mvtec data.root={where}")
         return
+    kinds.check(cfg)
     module = instantiate(cfg.data)
     module.setup()
     held = module.describe()["categories"]

@@ -12,6 +12,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from diffect import signing
+from diffect.commands import kinds
 from diffect.runs import record as records
 
 GROUPS = (
@@ -27,25 +28,6 @@ GROUPS = (
     "pooling",
     "trainer",
 )
-
-NUMBERS = {
-    "seed": ("whole number", 0),
-    "threads": ("whole number", 1),
-    "panel": ("whole number", 0),
-    "gallery": ("whole number", 0),
-    "data.size": ("whole number", 16),
-    "data.batch_size": ("whole number", 1),
-    "training.steps": ("whole number", 1),
-    "training.validate_every": ("whole number", 1),
-    "training.learning_rate": ("number", 0),
-    "training.weight_decay": ("number", 0),
-    "training.warmup": ("whole number", 0),
-    "training.ema": ("number", 0),
-    "evaluation.conformal_rate": ("number", 0),
-    "evaluation.replicates": ("whole number", 0),
-    "evaluation.latency_repeats": ("whole number", 1),
-}
-"""Keys that hold numbers, and the least that each may be."""
 
 
 def run(cfg: DictConfig) -> dict[str, Any]:
@@ -72,17 +54,11 @@ def run(cfg: DictConfig) -> dict[str, Any]:
 
 
 def check(cfg: DictConfig) -> None:
-    """What can be refused before anything is imported, written or trained: missing values and wrong numbers."""
+    """What can be refused before anything is imported, written or trained: missing values and wrong kinds of them."""
     missing = sorted(OmegaConf.missing_keys(cfg))
     if missing:
         raise ValueError(f"{missing[0]} has no value; give it as {missing[0]}=...")
-    for key, (kind, low) in NUMBERS.items():
-        value = OmegaConf.select(cfg, key)
-        if key == "threads" and value is None:
-            continue
-        fits = isinstance(value, int if kind == "whole number" else int | float) and not isinstance(value, bool)
-        if not fits or value < low:
-            raise ValueError(f"{key} is {value!r}; it must be a {kind}, {low} or more")
+    kinds.check(cfg)
     steps, every = cfg.training.steps, cfg.training.validate_every
     if steps % every:
         raise ValueError(

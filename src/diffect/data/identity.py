@@ -39,7 +39,7 @@ class Brought:
 
 def brought(share: float, folder: str | None) -> Brought | None:
     """What `data.contamination` and `data.contamination_from` bring in; None where that is nothing from elsewhere."""
-    return Brought(Path(folder).expanduser()) if share and folder not in (None, OWN) else None
+    return Brought(Path(str(folder)).expanduser()) if share and folder not in (None, OWN) else None
 
 
 def fingerprints(source: Source, categories: Iterable[str], dirt: Brought | None) -> dict[str, str]:

@@ -68,8 +68,8 @@ def is_category(folder: Path) -> bool:
 def unknown(category: str, known: list[str], where: str) -> str:
     """The sentence for a category that is not there, with the names near it."""
     near = difflib.get_close_matches(category.lower(), known, n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(near)}? " if near else ""
-    return f"data.category={category} is not in {where}: {hint}It holds {listed(known)}"
+    hint = f"did you mean {' or '.join(near)}? It" if near else "it"
+    return f"data.category={category} is not in {where}: {hint} holds {listed(known)}"
 
 
 def too_low(root: Path, category: Path) -> str:

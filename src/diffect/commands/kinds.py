@@ -1,0 +1,112 @@
+"""What kind of value a config key holds, told in one sentence where it holds another, before any work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from omegaconf import DictConfig, ListConfig, OmegaConf
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What is allowed, in words, and whether a value is."""
+
+    said: str
+    fits: Callable[[Any], bool]
+
+
+def or_null(kind: Kind, why: str) -> Kind:
+    """The same, or null, which means `why`."""
+    return Kind(f"{kind.said}, or null for {why}", lambda value: value is None or kind.fits(value))
+
+
+def whole(least: int) -> Kind:
+    """Whole numbers from `least` up."""
+
+    def fits(value: Any) -> bool:
+        return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+    return Kind(f"a whole number, {least} or more", fits)
+
+
+def number(least: float | None = None) -> Kind:
+    """Numbers, from `least` up if there is one."""
+
+    def fits(value: Any) -> bool:
+        real = isinstance(value, int | float) and not isinstance(value, bool)
+        return real and (least is None or value >= least)
+
+    return Kind("a number" if least is None else f"a number, {least:g} or more", fits)
+
+
+def names(what: str) -> Kind:
+    """A name or a list of them."""
+
+    def fits(value: Any) -> bool:
+        held = value if isinstance(value, ListConfig) else [value]
+        return all(isinstance(name, str) for name in held)
+
+    return Kind(what, fits)
+
+
+TRUTH = Kind("true or false", lambda value: isinstance(value, bool))
+TEXT = Kind("text", lambda value: isinstance(value, str))
+
+KINDS = {
+    "seed": whole(0),
+    "threads": or_null(whole(1), "torch's own choice"),
+    "panel": whole(0),
+    "gallery": whole(0),
+    "evidence": TRUTH,
+    "conditional": TRUTH,
+    "data.category": names("all, the name of a category or a list of names, a number among them in quotes"),
+    "data.size": whole(16),
+    "data.shots": or_null(whole(1), "all images"),
+    "data.contamination": number(0),
+    "data.contamination_from": or_null(TEXT, "synthetic defects"),
+    "data.augment": names("the name of a kind of copies or a list of names, [] for none"),
+    "data.augment_copies": whole(0),
+    "data.batch_size": whole(1),
+    "data.seed": whole(0),
+    "training.steps": whole(1),
+    "training.validate_every": whole(1),
+    "training.learning_rate": number(0),
+    "training.weight_decay": number(0),
+    "training.warmup": whole(0),
+    "training.ema": number(0),
+    "evaluation.conformal_rate": number(0),
+    "evaluation.replicates": whole(0),
+    "evaluation.latency_repeats": whole(1),
+    "representation.grid": or_null(whole(1), "the finest level's own"),
+    "representation.conditional": TRUTH,
+    "cleaning.threshold": number(0),
+    "cleaning.folds": whole(2),
+    "denoiser.conditional": TRUTH,
+    "denoiser.label_dropout": number(0),
+    "denoiser.guidance": number(),
+    "denoiser.network.width": whole(1),
+    "denoiser.network.depth": whole(1),
+    "scorer.draws": whole(0),
+    "scorer.steps": whole(1),
+    "scorer.guidance": number(0),
+    "scorer.adaptor": TRUTH,
+    "pooling.blur": number(0),
+    "pooling.share": number(0),
+    "pooling.frame": whole(0),
+    "pooling.conditional": TRUTH,
+}
+"""Keys whose values are used before, or far from where, their owner could refuse them; each is there or not."""
+
+_ABSENT = object()
+
+
+def check(cfg: DictConfig) -> None:
+    """ValueError for the first key of the config that holds what it must not; keys that are not there are no error."""
+    for key, kind in KINDS.items():
+        value = OmegaConf.select(cfg, key, default=_ABSENT)
+        if value is not _ABSENT and not kind.fits(value):
+            shown = list(value) if isinstance(value, ListConfig) else value
+            said = "null" if value is None else repr(shown)
+            raise ValueError(f"{key} is {said}; it must be {kind.said}")
