@@ -337,12 +337,14 @@ def test_a_line_along_numbers_leads_from_group_to_group_and_opens_their_runs(win
     focus(window, f"{plot} .mark")
     told = window.text("#tip div")
     places = {group.label: place for place, group in enumerate(found.groups)}
-    estimate = found.estimates["image_auroc"][places["0, 1"]]
-    assert told[:2] == ["0, 1", f"image AUROC {estimate.value:.3f} ± {estimate.half:.3f}"]
+    estimate = found.estimates["image_auroc"][places["augment_copies=0, shots=1"]]
+    assert told[:2] == ["augment_copies=0, shots=1", f"image AUROC {estimate.value:.3f} ± {estimate.half:.3f}"]
     window.press("Right", "Right")
-    assert window.text("#tip div")[0] == "0, 16" and "not comparable" in window.text("#tip div")[-1]
+    assert (
+        window.text("#tip div")[0] == "augment_copies=0, shots=16" and "not comparable" in window.text("#tip div")[-1]
+    )
     window.press("Right")
-    assert window.text("#tip div")[0] == "0, null"
+    assert window.text("#tip div")[0] == "augment_copies=0, shots=null"
     window.press("Enter")
     assert len(window.text("dialog tbody tr")) == 6
     window.press("Escape")

@@ -131,7 +131,7 @@ def test_holes_are_found(tmp_path: Path) -> None:
     full, short = grid.groups(runs, grid.axes(runs))
     assert full.missing == () and short.missing == (("b", 1),)
     assert (full.planned, short.planned) == (4, 4)
-    pairs = [grid.Group(values, ()) for values in (("a", "x"), ("a", "y"), ("b", "x"))]
+    pairs = [grid.Group(("schedule", "denoiser"), values, ()) for values in (("a", "x"), ("a", "y"), ("b", "x"))]
     assert grid.absent(pairs) == [("b", "y")]
 
 

@@ -86,12 +86,6 @@ def number(metric: Metric, value: float) -> str:
     return f"{value:.1f}" if metric.name == "latency_ms" else f"{value:.3f}"
 
 
-def short(axes: Sequence[str]) -> list[str]:
-    """Each axis by its last part, where that is not another's too."""
-    last = [axis.rsplit(".", 1)[-1] for axis in axes]
-    return [part if last.count(part) == 1 else axis for part, axis in zip(last, axes, strict=True)]
-
-
 def two_lines(title: str) -> tuple[str, str]:
     """A column's title over two lines, the shorter way; a single word stands on the lower one."""
     words = title.split()

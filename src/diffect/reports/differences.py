@@ -4,10 +4,10 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from diffect.reports.cells import METRIC, short
+from diffect.reports.cells import METRIC
 from diffect.runs import estimands, grid, paired
 from diffect.runs.estimands import FIXED, RANDOM
-from diffect.runs.grid import Group
+from diffect.runs.grid import Group, short
 from diffect.runs.statistics import Estimate, Unit, p_value
 from diffect.runs.statistics import paired as less
 
@@ -189,7 +189,8 @@ def tied(
 
 def named(groups: Sequence[Group], axes: Sequence[str], text: str) -> Group:
     """The one group that `text` names: by its label, or by choices as KEY=VALUE,...; else ValueError."""
-    found = [group for group in groups if group.label == re.sub(r",\s*", ", ", text)]
+    spaced = re.sub(r",\s*", ", ", text)
+    found = [group for group in groups if spaced in (group.label, ", ".join(group.values))]
     if not found and "=" in text:
         keys = dict(zip(short(axes), axes, strict=True))
         choices = [part.partition("=") for part in re.split(r",\s*(?=[\w.]+=)", text)]

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from diffect.reports import intervals, notes, seeds, verdicts
-from diffect.reports.cells import METRIC, SHOWN, WARNED, Cell, Sheet, column, marks, number, over_seeds, short
+from diffect.reports.cells import METRIC, SHOWN, WARNED, Cell, Sheet, column, marks, number, over_seeds
 from diffect.reports.differences import COMPARED, Comparison, Difference
 from diffect.runs import grid
 from diffect.runs.estimands import BLOCKS, RANDOM
-from diffect.runs.grid import Group
+from diffect.runs.grid import Group, short
 from diffect.runs.statistics import Estimate
 from diffect.runs.table import Run
 

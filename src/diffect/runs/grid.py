@@ -1,6 +1,7 @@
 """The grid of a study: its axes (what varied between the runs), the groups along them, and the holes."""
 
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,19 +12,23 @@ from typing import Any
 from diffect.runs.statistics import Unit
 from diffect.runs.table import Run
 
+_BARE = re.compile(r"[-+.\d\[]|(null|true|false|none)$")  # values that say nothing without their axis
+
 
 @dataclass(frozen=True)
 class Group:
-    """The runs that agree in all axes; `missing` are the (category, seed) that only other groups have."""
+    """The runs that agree in all `axes`; `missing` are the (category, seed) that only other groups have."""
 
+    axes: tuple[str, ...]
     values: tuple[str, ...]
     runs: tuple[Run, ...]
     missing: tuple[Unit, ...] = ()
 
     @property
     def label(self) -> str:
-        """The group's values, as one name; empty where there are no axes."""
-        return ", ".join(self.values)
+        """The group's values, as one name; empty where there are no axes. A number is said with its axis."""
+        named = zip(short(self.axes), self.values, strict=True)
+        return ", ".join(f"{axis}={value}" if _BARE.match(value) else value for axis, value in named)
 
     @cached_property
     def by_cell(self) -> dict[Unit, Run]:
@@ -34,6 +39,12 @@ class Group:
     def planned(self) -> int:
         """How many runs there would be without holes, at as many categories a run as these have."""
         return len(self.runs) + math.ceil(len(self.missing) * len(self.runs) / len(self.by_cell))
+
+
+def short(axes: Sequence[str]) -> list[str]:
+    """Each axis by its last part, where that is not another's too."""
+    last = [axis.rsplit(".", 1)[-1] for axis in axes]
+    return [part if last.count(part) == 1 else axis for part, axis in zip(last, axes, strict=True)]
 
 
 def axes(runs: Sequence[Run]) -> tuple[str, ...]:
@@ -121,7 +132,7 @@ def groups(runs: Sequence[Run], keys: Sequence[str]) -> list[Group]:
         by_values.setdefault(tuple(run.choice(key) for key in keys), []).append(run)
     found = []
     for values in sorted(by_values, key=natural):
-        group = Group(values, tuple(by_values[values]))
+        group = Group(tuple(keys), values, tuple(by_values[values]))
         found.append(replace(group, missing=tuple(cell for cell in cells if cell not in group.by_cell)))
     return found
 

@@ -10,10 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from diffect.reports.cells import METRIC, short
+from diffect.reports.cells import METRIC
 from diffect.reports.drawn.curves import Curves, curves, estimates, reason
 from diffect.reports.study import Study
 from diffect.reports.style import GREY, WIDTH, legend_columns, look, marker, new, reach, save, shorten, style, widen
+from diffect.runs.grid import short
 from diffect.runs.statistics import Estimate
 
 _NAMED = 8  # lines with intervals that can be told apart; more are grey

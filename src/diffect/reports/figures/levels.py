@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from diffect.reports.cells import METRIC, short
+from diffect.reports.cells import METRIC
 from diffect.reports.drawn.levels import LEFT_OUT, METRICS, Curve, curve, left_out, partial
 from diffect.reports.study import Study
 from diffect.reports.style import GREY, WIDTH, legend_columns, look, marker, new, reach, save, shorten, style, widen
-from diffect.runs.grid import Group
+from diffect.runs.grid import Group, short
 
 _NAMED = 8  # lines with intervals that can be told apart; more groups are grey
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from diffect.reports.cells import METRIC, number, short
+from diffect.reports.cells import METRIC, number
 from diffect.reports.drawn import curves, levels, schedules, tradeoff
 from diffect.reports.notes import joined
 from diffect.reports.page import tables
@@ -12,6 +12,7 @@ from diffect.reports.sheets import REFERENCE
 from diffect.reports.study import RANKED, Study
 from diffect.runs import grid
 from diffect.runs.estimands import BLOCKS
+from diffect.runs.grid import short
 from diffect.runs.record import METRICS
 from diffect.runs.signature import IRRELEVANT
 from diffect.runs.statistics import Estimate

@@ -6,9 +6,10 @@ from dataclasses import replace
 from functools import reduce
 from typing import Any
 
-from diffect.reports.cells import TIED, WARNED, Cell, Sheet, short
+from diffect.reports.cells import TIED, WARNED, Cell, Sheet
 from diffect.reports.study import Study
 from diffect.runs import grid
+from diffect.runs.grid import short
 from diffect.runs.record import METRICS
 
 _REFERENCE = "reference"  # a row that keeps its place below the others, however they are sorted

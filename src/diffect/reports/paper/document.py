@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from diffect.reports.cells import METRIC, short
+from diffect.reports.cells import METRIC
 from diffect.reports.differences import COMPARED
 from diffect.reports.drawn import curves
 from diffect.reports.drawn.left_out import left_out
@@ -13,6 +13,7 @@ from diffect.reports.notes import evidence
 from diffect.reports.paper.references import Work, listed
 from diffect.reports.study import Study
 from diffect.reports.verdicts import lines
+from diffect.runs.grid import short
 
 _PREAMBLE = r"""% Written by diffect report, and written anew by the next; text of your own goes into files beside it:
 % prose.tex       what stands before the methods; it sets \title and \author and calls \maketitle itself

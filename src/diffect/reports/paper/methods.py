@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-from diffect.reports.cells import short
 from diffect.reports.escaping import breakable, escape
 from diffect.reports.latex import environments
 from diffect.reports.paper.analysis import analysis
@@ -14,6 +13,7 @@ from diffect.reports.paper.phrases import Config, counted, listed
 from diffect.reports.paper.varying import apart, told
 from diffect.reports.study import Study
 from diffect.runs import grid
+from diffect.runs.grid import short
 from diffect.runs.table import Run
 
 

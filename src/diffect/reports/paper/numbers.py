@@ -3,14 +3,14 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from diffect.reports.cells import METRIC, number, short
+from diffect.reports.cells import METRIC, number
 from diffect.reports.differences import Difference
 from diffect.reports.escaping import escape
 from diffect.reports.paper.counts import KINDS, image_counts
 from diffect.reports.paper.naming import names
 from diffect.reports.sheets import Estimates
 from diffect.reports.study import RANKED, Study
-from diffect.runs.grid import Group
+from diffect.runs.grid import Group, short
 from diffect.runs.statistics import Estimate
 
 _HEAD = r"""% Written by diffect report: the figures of the study, as the tables show them. Needs no package.

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable, Sequence
 
-from diffect.reports.cells import short
 from diffect.reports.escaping import breakable
 from diffect.reports.paper.phrases import Config, listed
 from diffect.reports.study import Study
 from diffect.runs import grid
+from diffect.runs.grid import short
 
 _BESIDE = ("study", "study_note", "evidence", "panel", "gallery", "tracking", "cache")  # not of the method
 
