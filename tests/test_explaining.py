@@ -168,7 +168,9 @@ def test_every_image_is_explained_and_its_shares_add_up(
         listed = [part["value"] for part in one["contributions"]["by_component"]]
         assert sum(listed) == pytest.approx(one["score"], rel=1e-4)
         box, region = one["region"]["box_px"], one["region"]
-        assert region["area_px"] <= box["width"] * box["height"] and region["area_mm2"] == region["area_px"] / 4
+        assert region["area_px"] <= box["width"] * box["height"] and region["area_mm2"] == pytest.approx(
+            region["area_px"] / 4
+        )
         assert box["left"] + box["width"] <= 120 and box["top"] + box["height"] <= 90
         names = [near["image"] for near in one["nearest_normal"]]
         assert len(set(names)) == 3 and all(name.startswith("light/train/good/") for name in names)
@@ -235,7 +237,7 @@ def test_class_blind_knows_no_threshold_and_tells_which_category_explains_an_ima
     learned: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     told = explain(learned, folder, tmp_path, "category=none")
-    assert len(told) == 8 and "class-blind" in capsys.readouterr().out
+    assert len(told) == 8 and "8 images scored, no decision was made, for thresholds hold" in capsys.readouterr().out
     for one in told.values():
         assert one["category"] in ("dark", "light") and one["threshold"] is None and one["flagged"] is None
         assert f"class-blind, as {one['category']}, which" in one["notes"][0] and one["normal_images_searched"] < 23
@@ -262,7 +264,10 @@ def test_without_the_training_images_all_else_is_told(
     [
         ("category=bolt", "category is bolt, which training never saw; it saw dark, light (or category=none"),
         ("scale=-2", "scale is -2; it must be a positive number of millimetres per pixel"),
-        ("batch_size=0", "batch_size is 0; it must be 1 or more"),
+        ("batch_size=0", "batch_size is 0; it must be a whole number, 1 or more"),
+        ("batch_size=abc", "batch_size is 'abc'; it must be a whole number, 1 or more"),
+        ("explain=maybe", "explain is 'maybe'; allowed: true, false"),
+        ("maps=3", "maps is 3; allowed: true, false"),
     ],
 )
 def test_bad_settings_are_refused_with_a_sentence(

@@ -10,20 +10,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 from omegaconf import DictConfig
 
+from diffect.commands.images import BLIND, Asked, asked
 from diffect.data import decode
 from diffect.data.cache import content_key
 from diffect.data.canvas import fit_to_canvas, inside
-from diffect.data.layout import EXTENSIONS
+from diffect.explaining.colouring import ColourScale
+from diffect.explaining.naming import check_distinct, stem
+from diffect.explaining.regions import check_scale
 from diffect.runs import record as records
 
 if TYPE_CHECKING:
     from diffect.explaining.writer import Explainer, Judged
 
-BLIND = "none"  # as a category: scored without telling any
-Images = list[tuple[str, int | None, Path]]  # name, label (None: class-blind), path
+Row = tuple[str, str, str, str, str]  # of scores.csv
 
 
 def run(cfg: DictConfig) -> None:
@@ -35,13 +36,13 @@ def run(cfg: DictConfig) -> None:
     hold for a category. What is explained: see `explaining`.
     """
     from diffect import assembly
-    from diffect.explaining.regions import check_scale
 
+    scale = _checked(cfg)
     folder = Path(str(cfg.run)).expanduser()
-    scale = check_scale(cfg.scale)
     trained, detector, thresholds = assembly.restore(folder)
-    known = _category(cfg, detector.categories)
-    images = _own(trained, cfg.category, known) if cfg.images is None else _given(cfg, detector.categories, known)
+    images = asked(cfg, trained, detector.categories)
+    if cfg.maps or cfg.explain:
+        check_distinct(image.name for image in images)
     name = "test" if cfg.images is None else Path(str(cfg.images)).expanduser().resolve().stem
     out = Path(str(cfg.out)).expanduser() if cfg.out else folder / "scored" / name
     for made in ("maps", "explained"):  # those of an earlier call would stand beside other scores
@@ -51,78 +52,76 @@ def run(cfg: DictConfig) -> None:
     told = record["splits"]
     canvas = int(told["canvas"][0]), int(told["canvas"][1])
     bits = [int(told["categories"][category]["grey_bits"]) for category in detector.categories]
-    explainer = _explainer(detector, thresholds, trained, record, scale, out) if cfg.explain else None
-    rows: list[tuple[str, str, str, str, str]] = []
-    low = high = 0.0
+    broken = [_broken(record, category) for category in detector.categories]
+    explainer = _explainer(detector, thresholds, trained, record, broken, scale, out) if cfg.explain else None
+    rows: list[Row] = []
     for batch in _batches(images, cfg.batch_size):
         found = _judge(batch, detector, canvas, trained.data.aspect, bits)
-        maps = found.judgement.maps.cpu().numpy()
-        if not rows:  # one colour scale for all maps: the first batch's lowest value to twice its median peak
-            low, high = float(maps.min()), 2 * float(np.median(maps.max((1, 2))))
-        scores = found.judgement.scores.tolist()
-        for (name, label, _), category, score in zip(batch, found.categories, scores, strict=True):
-            threshold = None if label is None else thresholds[label]
-            flagged = "" if threshold is None else str(score > threshold).lower()
-            whose = "" if category is None else detector.categories[category]
-            rows.append((name, whose, repr(score), _text(threshold), flagged))
+        rows += _rows(found, detector.categories, thresholds)
         if cfg.maps:
-            _draw(found.names, maps, found.images, out / "maps", low, high)
+            _draw(found, detector.outlines, out / "maps")
         if explainer is not None:
             explainer.write(found)
     _write(out / "scores.csv", rows)
-    reason = "class-blind" if images[0][1] is None else "the run had too few calibration images"
-    count, judged = sum(row[-1] == "true" for row in rows), any(row[-1] for row in rows)
-    flags = f"{count} flagged" if judged else f"none flagged: {reason}"
-    print(f"{len(rows)} images scored, {flags}: {out / 'scores.csv'}")
+    print(f"{_summary(rows, images[0].label is None, trained.evaluation.conformal_rate)}: {out / 'scores.csv'}")
+    for label in sorted({image.label for image in images if image.label is not None}):
+        if broken[label]:
+            print(f"warning: {detector.categories[label]}: {broken[label]}")
     if explainer is not None:
         print(f"explained: {explainer.folder}" + (f" ({explainer.missing})" if explainer.missing else ""))
 
 
-def _category(cfg: DictConfig, categories: list[str]) -> int | None:
-    """The label of the category that was named, 0 where none was; None for class-blind."""
-    named = cfg.category
-    if named is None:
-        return 0
-    if named == BLIND and BLIND not in categories:
-        return None
-    if named not in categories:
-        raise ValueError(
-            f"category is {named}, which training never saw; it saw {', '.join(categories)} (or category={BLIND}, to "
-            "score class-blind)"
-        )
-    return categories.index(named)
+def _checked(cfg: DictConfig) -> float | None:
+    """The scale, once this command's settings are known to be right; a ValueError where one is not."""
+    for key in ("maps", "explain"):
+        if not isinstance(cfg[key], bool):
+            raise ValueError(f"{key} is {cfg[key]!r}; allowed: true, false")
+    size = cfg.batch_size
+    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+        raise ValueError(f"batch_size is {size!r}; it must be a whole number, 1 or more")
+    if cfg.scale is not None and not cfg.explain:
+        raise ValueError(f"scale is {cfg.scale}, but only explanations tell sizes; it needs explain=true")
+    return check_scale(cfg.scale)
 
 
-def _own(trained: DictConfig, named: str | None, label: int | None) -> Images:
-    """The run's own test images, those of the category that was named, or all, class-blind or with their labels."""
-    from diffect.assembly import open_data
+def _broken(record: records.Record, category: str) -> str:
+    """A sentence where the run's own test denies the rate of false positives that its threshold promises; else ""."""
+    rate = record["config"]["evaluation"]["conformal_rate"]
+    interval = record["intervals"][category].get("conformal_fpr")
+    if not interval or interval[0] <= rate:
+        return ""
+    return (
+        f"the promised false-positive rate of {rate:g} was not kept in the run's own test, where it was between "
+        f"{interval[0]:.2g} and {interval[1]:.2g}: good test images are unlike the held-out ones that set the "
+        "threshold"
+    )
 
-    data = open_data(trained)
-    found: Images = []
-    for part, row in data.splits["test"]:
-        sample = data.sample(part, row)
-        own = data.categories.index(sample.category)
-        if named is None or label in (None, own):
-            found.append((f"{sample.category}/{sample.name}", None if label is None else own, sample.path))
-    return found
+
+def _rows(found: Judged, categories: Sequence[str], thresholds: Sequence[float | None]) -> list[Row]:
+    rows = []
+    judged = zip(found.names, found.labels, found.categories, found.judgement.scores.tolist(), strict=True)
+    for name, label, category, score in judged:
+        threshold = None if label is None else thresholds[label]
+        flagged = "" if threshold is None else str(score > threshold).lower()
+        rows.append((name, "" if category is None else categories[category], repr(score), _text(threshold), flagged))
+    return rows
 
 
-def _given(cfg: DictConfig, categories: list[str], label: int | None) -> Images:
-    """The images that were asked for."""
-    place = Path(str(cfg.images)).expanduser()
-    if len(categories) > 1 and cfg.category is None:
-        raise ValueError(
-            f"category is not set; this run holds several, say which: {', '.join(categories)} (or category={BLIND}, "
-            "to score class-blind)"
-        )
-    if place.is_file():
-        return [(place.name, label, place)]
-    if not place.is_dir():
-        raise ValueError(f"images is {place}: there is no such file or folder")
-    paths = sorted(path for path in place.rglob("*") if path.suffix.lower() in EXTENSIONS)
-    if not paths:
-        raise ValueError(f"images is {place}: it holds no image ({', '.join(EXTENSIONS)})")
-    return [(path.relative_to(place).as_posix(), label, path) for path in paths]
+def _summary(rows: Sequence[Row], blind: bool, rate: float) -> str:
+    """How many images were scored and flagged, or why no decision was made."""
+    undecided = sum(not row[-1] for row in rows)
+    reason = (
+        f"thresholds hold for a category, and none was told (category={BLIND})"
+        if blind
+        else f"the run had too few calibration images to promise a rate of {rate:g}"
+    )
+    parts = [f"{len(rows)} images scored"]
+    if undecided < len(rows):
+        parts.append(f"{sum(row[-1] == 'true' for row in rows)} flagged")
+    if undecided:
+        whose = "" if undecided == len(rows) else f" on {undecided} of them"
+        parts.append(f"no decision was made{whose}, for {reason}")
+    return ", ".join(parts)
 
 
 def _explainer(
@@ -130,6 +129,7 @@ def _explainer(
     thresholds: list[float | None],
     trained: DictConfig,
     record: records.Record,
+    broken: Sequence[str],
     scale: float | None,
     out: Path,
 ) -> Explainer:
@@ -142,17 +142,16 @@ def _explainer(
         normal = NormalImages.open(trained, record, detector.representation)
     except ValueError as error:
         missing = f"no nearest normal patches: {error}"
-    return Explainer(detector, thresholds, trained.evaluation.conformal_rate, scale, normal, missing, out)
+    rate = trained.evaluation.conformal_rate
+    return Explainer(detector, thresholds, rate, broken, scale, normal, missing, out)
 
 
-def _batches(images: Images, size: int) -> Iterator[Images]:
-    if size < 1:
-        raise ValueError(f"batch_size is {size}; it must be 1 or more")
+def _batches(images: Sequence[Asked], size: int) -> Iterator[Sequence[Asked]]:
     for start in range(0, len(images), size):
         yield images[start : start + size]
 
 
-def _judge(batch: Images, detector: Any, canvas: tuple[int, int], aspect: str, bits: list[int]) -> Judged:
+def _judge(batch: Sequence[Asked], detector: Any, canvas: tuple[int, int], aspect: str, bits: list[int]) -> Judged:
     """The images of a batch, fitted to the canvas and judged."""
     import torch
 
@@ -182,18 +181,16 @@ def _judge(batch: Images, detector: Any, canvas: tuple[int, int], aspect: str, b
     return Judged(names, labels, photographs, fittings, pixels, given, found)
 
 
-def _draw(
-    names: Sequence[str],
-    maps: NDArray[np.float32],
-    images: NDArray[np.uint8],
-    folder: Path,
-    low: float,
-    high: float,
-) -> None:
+def _draw(found: Judged, outlines: Sequence[float | None], folder: Path) -> None:
+    """The map of each image, on the colours of its category: whatever else is scored, a colour is one value."""
     from diffect import panel
 
-    for name, picture in zip(names, panel.overlay(maps, images, low, high), strict=True):
-        path = folder / (name if name.lower().endswith(".png") else f"{name}.png")
+    maps = found.judgement.maps.cpu().numpy()
+    for place, (name, label) in enumerate(zip(found.names, found.labels, strict=True)):
+        scale = ColourScale.of(None if label is None else outlines[label])
+        one = slice(place, place + 1)
+        (picture,) = panel.overlay(maps[one], found.images[one], scale.low, scale.twice)
+        path = folder / f"{stem(name)}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         panel.save(picture, path)
 

@@ -1,22 +1,23 @@
-"""What is said about one image: numbers that add up, in a form that is JSON's own, and one sentence."""
+"""What is said about one image: numbers that add up, and sentences."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from diffect.explaining.nearest import Cells, Neighbour, Neighbourhood
-from diffect.explaining.regions import Box, Fitting, Region
+from diffect.explaining.colouring import ColourScale
+from diffect.explaining.nearest import Cells, Neighbourhood
+from diffect.explaining.regions import Fitting, Region
 from diffect.levels import Origin
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """All that picture and JSON of an image show.
+    """All that picture and JSON of an image show; `telling.told` makes the JSON.
 
     `photograph` (., ., 3) has the original's own size, `rebuilt` (H, W, 3) and `map` (H, W) are on the canvas. The
     thresholds, of the score and of the map (`outline`), are None where there are none; `notes` say why, and what else
@@ -41,7 +42,13 @@ class Explanation:
     rebuilt: NDArray[np.uint8] | None = None
     normal: Neighbourhood | None = None  # None where the training images are gone
     scale: float | None = None  # mm per pixel of the photograph
+    by_patch: bool = True  # whether the denoiser holds normal patches, so that the score is made of nearest ones
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def colours(self) -> ColourScale:
+        """Of the map; images of one category all have the same."""
+        return ColourScale.of(self.outline)
 
     @property
     def flagged(self) -> bool | None:
@@ -66,6 +73,25 @@ class Explanation:
         return sums
 
     @property
+    def groups(self) -> dict[str, dict[str, float]]:
+        """The same for a person, by what parts are; only where there are several to tell apart."""
+        levels = {one.pyramid: f"level {one.pyramid + 1}" for one in self.origins if one.pyramid is not None}
+        noises = {one.log_snr: f"log-SNR {one.log_snr:g}" for one in self.origins if one.log_snr is not None}
+        said = _extremes(levels, "fine", "coarse") | _extremes(noises, "more noise", "less noise")
+        found = {"pyramid level": self.by_pyramid, "noise level": self.by_noise}
+        return {
+            title: {said.get(name, name): value for name, value in group.items()}
+            for title, group in found.items()
+            if len(group) > 1
+        }
+
+    @property
+    def cell(self) -> tuple[float, float]:
+        """How high and wide a cell of the grid is, in pixels of the photograph."""
+        height, width = self.map.shape
+        return height / self.grid[0] * self.fitting.steps[0], width / self.grid[1] * self.fitting.steps[1]
+
+    @property
     def verdict(self) -> str:
         """The decision and what it rests on."""
         if self.threshold is None:
@@ -80,7 +106,8 @@ class Explanation:
         if self.threshold is not None:
             does = "exceeds" if self.flagged else "does not exceed"
             said.append(
-                f"The score {does} {figure(self.threshold)}, above which at most {self.rate:.0%} of good parts lie."
+                f"The score {does} {figure(self.threshold)}, above which at most {self.rate:.0%} of good parts lie, as "
+                "promised for parts like the held-out ones."
             )
         place = "The worst region" if self.region.outlined else "No pixel is outlined; the most suspicious region"
         said.append(f"{place if self.outline is not None else 'The worst region'} is {self.size}.")
@@ -96,16 +123,24 @@ class Explanation:
         told = f"Of {count} normal images the nearest at the worst place is {figure(here.distance)} away"
         if self.normal.usual is not None:
             told += f", where they usually lie {figure(self.normal.usual)} from each other"
-        return [f"{told}; the nearest patch anywhere is {figure(near.distance)} away ({near.name})."]
+        said = [f"{told}; the nearest patch anywhere is {figure(near.distance)} away ({near.name})."]
+        said.append("Distances are in standard deviations of x0.")
+        if not self.by_patch:
+            said.append("This score is not made of distances to patches: the nearest ones illustrate it.")
+        return said
 
     def _loudest(self) -> list[str]:
         """Which level of each kind adds the most to the score, where there are several."""
-        parts = []
-        for group, kind in ((self.by_pyramid, "pyramid "), (self.by_noise, "")):
+        if len(self.origins) == 1:
+            return ["The score has one component, and so no shares to tell."]
+        parts: list[str] = []
+        for title, group in self.groups.items():
             name = max(group, key=lambda key: group[key])
-            if len(group) > 1 and self.score > 0:
-                parts.append(f"{group[name] / self.score:.0%} of the score come from {kind}{name}")
-        return [f"{' and '.join(parts)}."] if parts else []
+            if self.score > 0:
+                comes = "" if parts else "of the score comes "
+                parts.append(f"by {title} {group[name] / self.score:.0%} {comes}from {name}")
+        told = ", ".join(parts)
+        return [f"{told[0].upper()}{told[1:]}."] if parts else []
 
     @property
     def size(self) -> str:
@@ -118,65 +153,15 @@ class Explanation:
             told += f" ({sides}, {figure(area * self.scale**2)} mm²)"
         return told
 
-    def told(self) -> dict[str, Any]:
-        """The same as JSON's own types."""
-        area = self.region.area(self.fitting)
-        box = self.region.box(self.fitting)
-        down, across = self.fitting.steps
-        row, column = self.region.peak
-        mm = self.scale
-        return {
-            "name": self.name,
-            "category": self.category,
-            "score": self.score,
-            "threshold": self.threshold,
-            "flagged": self.flagged,
-            "promised_false_positive_rate": self.rate,
-            "map": {
-                "threshold": self.outline,
-                "peak": float(self.map[row, column]),
-                "peak_px": [
-                    (column + 0.5 - self.fitting.inner[1]) * across,
-                    (row + 0.5 - self.fitting.inner[0]) * down,
-                ],
-            },
-            "region": {
-                "outlined": self.region.outlined,
-                "level": self.region.level,
-                "area_px": area,
-                "box_px": _box(box),
-                "area_mm2": None if mm is None else area * mm**2,
-                "box_mm": None if mm is None else _box([edge * mm for edge in box]),
-                "mm_per_px": mm,
-            },
-            "contributions": {
-                "by_component": [
-                    {"name": origin.name, "value": value}
-                    for origin, value in zip(self.origins, self.contributions, strict=True)
-                ],
-                "by_pyramid_level": self.by_pyramid,
-                "by_noise_level": self.by_noise,
-            },
-            "nearest_normal": None if self.normal is None else [_patch(one) for one in self.normal.anywhere],
-            "normal_at_this_place": None
-            if self.normal is None or self.normal.here is None
-            else _patch(self.normal.here),
-            "usual_distance_at_this_place": None if self.normal is None else self.normal.usual,
-            "normal_images_searched": 0 if self.normal is None else self.normal.searched,
-            "reconstruction": self.rebuilt is not None,
-            "notes": self.notes,
-            "sentences": self.sentences,
-        }
-
 
 def figure(value: float) -> str:
     """Three digits, and all of a large number's."""
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
-def _patch(one: Neighbour) -> dict[str, Any]:
-    return {"image": one.name, "box_px": _box(one.box), "distance": one.distance}
-
-
-def _box(box: Box | Sequence[float]) -> dict[str, float]:
-    return dict(zip(("left", "top", "width", "height"), map(float, box), strict=True))
+def _extremes(names: Mapping[Any, str], first: str, last: str) -> dict[str, str]:
+    """What a person reads instead of the names of the lowest and the highest of several levels."""
+    if len(names) < 2:
+        return {}
+    low, high = names[min(names)], names[max(names)]
+    return {low: f"{low} ({first})", high: f"{high} ({last})"}

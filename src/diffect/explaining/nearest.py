@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from omegaconf import DictConfig
 from torch import Tensor
 
-from diffect import assembly
+from diffect import assembly, crossfit
 from diffect.data import decode
 from diffect.data.datamodule import DataModule
 from diffect.explaining.regions import Box, Fitting
@@ -103,10 +103,11 @@ def usual_distance(patches: Tensor) -> float | None:
 
 
 class NormalImages:
-    """The images that a run was fitted on, with their features, and its fitted representation."""
+    """The images that a run was fitted on, without copies made of them, with features and fitted representation."""
 
     def __init__(self, data: DataModule, representation: Representation) -> None:
         self.data, self.representation = data, representation
+        self.loader = data.normal_dataloader("fit", crossfit.real(data, "fit"))
 
     @classmethod
     def open(cls, trained: DictConfig, record: Record, representation: Representation) -> NormalImages:
@@ -140,7 +141,7 @@ class NormalImages:
         here = [top * columns + left for top, left, _ in cells]
         found: list[_Search] = [_Search(count, at) for at in here]
         start = 0
-        for batch in self.data.fit_dataloader():
+        for batch in self.loader:
             known = self.representation.encode(batch["raw"].to(x0.device), batch["label"].to(x0.device))
             own = batch["label"].tolist()
             far = distances(queries, known).flatten(2)
@@ -158,10 +159,10 @@ class NormalImages:
 
     def _neighbour(self, found: _Found, columns: int, side: int, grid: Sequence[int]) -> Neighbour:
         distance, position, place = found
-        items: Any = self.data.fit_dataloader().dataset
+        items: Any = self.loader.dataset
         batch = items.__getitems__([position])
         image, valid = batch["image"][0].permute(1, 2, 0).numpy(), batch["valid"][0].numpy()
-        sample = self.data.sample(*items.rows[position])  # which may be a copy, or one brought in
+        sample = self.data.sample(*items.rows[position])  # which may be one brought in
         rows, across = np.flatnonzero(valid.any(1)), np.flatnonzero(valid.any(0))
         inner = int(rows[0]), int(across[0]), len(rows), len(across)
         cells = (*divmod(place, columns), side)

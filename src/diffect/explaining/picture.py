@@ -18,14 +18,22 @@ from diffect.explaining.explanation import figure as _figure
 from diffect.explaining.nearest import Cells, edges
 from diffect.gallery import colours
 
+_Place = tuple[float, float, float, float]  # left, top, width and height
 _OUTLINE = "#00e5ff"  # a colour that neither photographs of parts nor the maps have
 _FLAGGED, _PASSED, _GREY = "#c62828", "#2e7d32", "#555555"
 _BARS = "#37568c"
-_LEFT, _RIGHT = 0.045, 0.975
-_CONTEXT = 0.28  # side of a shown patch, in short sides of the canvas
-_SIZE = (10.4, 9.2)  # inches
-_LONG = 2.7  # width by height from which images are larger one above the other
 _DPI = 110
+# In inches:
+_WIDTH, _MARGIN, _GAP = 10.4, 0.45, 0.4
+_TITLE = 0.3  # what a title, or numbers below an image, take
+_BAR, _BAR_ROOM = 0.14, 1.15  # the colour bar, and with its numbers
+_TALLEST = 5.4  # an image
+_LINE = 0.185  # of text
+_PATCHES, _ROW = 1.95, 0.24  # the row of patches, and of bars one
+
+_LONG = 2.7  # width by height from which images are larger one above the other
+_CONTEXT = 0.28  # side of a shown patch, in short sides of the canvas
+_CHARACTERS = 145  # on a line
 
 
 def draw(one: Explanation) -> bytes:
@@ -34,59 +42,103 @@ def draw(one: Explanation) -> bytes:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
+    said = textwrap.wrap(" ".join(one.sentences), _CHARACTERS, break_on_hyphens=False)
+    places, height = _places(one)
+    rows = max(map(len, one.groups.values()), default=0)
+    parts = {
+        "heading": 0.75 + _LINE * len(said),
+        "images": height,
+        "patches": _PATCHES,
+        "bars": 0.5 + _ROW * rows if rows else 0.1,
+    }
     with rc_context({"font.size": 9, "font.family": "DejaVu Sans", "axes.titlesize": 9, "axes.titlelocation": "left"}):
-        figure = Figure(figsize=_SIZE, facecolor="white")
+        figure = Figure(figsize=(_WIDTH, sum(parts.values())), facecolor="white")
         FigureCanvasAgg(figure)
-        parts: Any = figure.subfigures(4, 1, height_ratios=(1.25, 4.65, 1.95, 1.55), hspace=0)
-        _heading(parts[0], one)
-        _upper(parts[1], one)
-        _patches(parts[2], one)
-        _bars(parts[3], one)
+        drawn: Any = figure.subfigures(len(parts), 1, height_ratios=list(parts.values()), hspace=0)
+        page = dict(zip(parts, drawn, strict=True))
+        _heading(page["heading"], one, said, parts["heading"])
+        _images(page["images"], one, places, height)
+        _patches(page["patches"], one)
+        if rows:
+            _bars(page["bars"], one, parts["bars"])
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None})
     return buffer.getvalue()
 
 
-def _heading(figure: Any, one: Explanation) -> None:
+def _heading(figure: Any, one: Explanation, said: list[str], height: float) -> None:
     colour = _GREY if one.flagged is None else _FLAGGED if one.flagged else _PASSED
-    named = one.name if one.category is None else f"{one.name}  ·  {one.category}"
-    figure.text(_LEFT, 0.8, textwrap.shorten(named, 64, placeholder=" …"), size=13, weight="bold", va="center")
-    figure.text(_RIGHT, 0.8, one.verdict, size=13, weight="bold", color=colour, ha="right", va="center")
-    said = textwrap.shorten(" ".join(one.sentences), 560, placeholder=" …")
-    figure.text(
-        _LEFT,
-        0.58,
-        textwrap.fill(said, 145, break_on_hyphens=False),
-        size=9,
-        color="#222222",
-        va="top",
-        linespacing=1.35,
-    )
+    category = "" if one.category is None else f"  ·  {_short(one.category, 20)}"
+    named = _short(one.name, 52 - len(category)) + category
+    left, right, top = _MARGIN / _WIDTH, 1 - _MARGIN / _WIDTH, 1 - 0.3 / height
+    figure.text(left, top, named, size=13, weight="bold", va="center", parse_math=False)
+    figure.text(right, top, one.verdict, size=13, weight="bold", color=colour, ha="right", va="center")
+    text, below = "\n".join(said), 1 - 0.55 / height
+    figure.text(left, below, text, size=9, color="#222222", va="top", linespacing=1.35, parse_math=False)
 
 
-def _upper(figure: Any, one: Explanation) -> None:
-    """Photograph, map and, where there is one, reconstruction, side by side or one above the other."""
-    height, width = one.photograph.shape[:2]
+def _places(one: Explanation) -> tuple[list[_Place], float]:
+    """Where photograph, map and, where there is one, reconstruction go, and the height that they take, in inches.
+
+    Side by side, or one above the other where the photograph is long; the map has room for its colour bar.
+    """
+    tall, wide = one.photograph.shape[:2]
     count = 2 + (one.rebuilt is not None)
-    shape = (count, 1) if width > _LONG * height else (1, count)
-    room = {"left": _LEFT, "right": _RIGHT, "bottom": 0.06, "top": 0.93, "wspace": 0.1, "hspace": 0.35}
-    axes = figure.subplots(*shape, squeeze=False, gridspec_kw=room).flat
-    extent = (0, width, height, 0)
-    axes[0].imshow(one.photograph, extent=extent)
-    _outline(axes[0], one)
-    axes[0].set_title("photograph, in pixels")
-    middle = one.outline if one.outline is not None else one.region.level
-    inside = one.map[one.fitting.valid]
-    axes[1].imshow(colours(inside, float(np.median(inside)), middle), extent=extent, interpolation="bilinear")
-    _outline(axes[1], one)
-    axes[1].set_title(_map_title(one))
+    room = _WIDTH - 2 * _MARGIN - _BAR_ROOM
+    if wide > _LONG * tall:
+        height = room * tall / wide
+        tops = [_TITLE + place * (height + 2 * _TITLE) for place in range(count)]
+        return [(_MARGIN, top, room, height) for top in tops], tops[-1] + height + _TITLE
+    width = min((room - (count - 1) * _GAP) / count, _TALLEST * wide / tall)
+    height = width * tall / wide
+    lefts = [_MARGIN + place * (width + _GAP) + (place > 1) * _BAR_ROOM for place in range(count)]
+    return [(left, _TITLE, width, height) for left in lefts], height + 2 * _TITLE
+
+
+def _images(figure: Any, one: Explanation, places: list[_Place], height: float) -> None:
+    """Photograph, map and reconstruction, in pixels of the photograph."""
+    tall, wide = one.photograph.shape[:2]
+    valid, scale = one.fitting.valid, one.colours
+    shown = {
+        "photograph, in pixels": one.photograph,
+        _map_title(one): colours(one.map[valid], scale.low, scale.middle),
+    }
     if one.rebuilt is not None:
-        axes[2].imshow(one.rebuilt[one.fitting.valid], extent=extent)
-        axes[2].set_title("as the model rebuilds it")
-    for axis in axes:
-        axis.set_anchor("W")
+        shown["as the model rebuilds it"] = one.rebuilt[valid]
+    for number, (title, image) in enumerate(shown.items()):
+        axis = _axis(figure, places[number], height)
+        axis.imshow(image, extent=(0, wide, tall, 0), interpolation="bilinear", aspect="auto")
+        axis.set_title(title)
         axis.tick_params(length=2, labelsize=7, labelcolor=_GREY, color=_GREY)
         axis.spines[:].set_visible(False)
+        if number < 2:
+            _outline(axis, one)
+    left, top, width, below = places[1]
+    _colour_bar(_axis(figure, (left + width + 0.12, top, _BAR, below), height), one)
+
+
+def _axis(figure: Any, place: _Place, height: float) -> Any:
+    left, top, wide, tall = place
+    return figure.add_axes((left / _WIDTH, 1 - (top + tall) / height, wide / _WIDTH, tall / height))
+
+
+def _colour_bar(axis: Any, one: Explanation) -> None:
+    """The colours of the map with the values that they stand for; a triangle at the image's own peak."""
+    scale, peak = one.colours, float(one.map[one.region.peak])
+    steps = np.linspace(0, 1, 256, endpoint=False)
+    ramp = colours((steps / (1 - steps)).astype(np.float32)[:, None], 0.0, 1.0)
+    axis.imshow(ramp, extent=(0, 1, 0, 1), origin="lower", aspect="auto")
+    names = [_figure(value) for value in scale.ticks]
+    if one.outline is not None:
+        names[1] += " threshold"
+        axis.axhline(scale.position(scale.middle), color=_OUTLINE, lw=1.6)
+    axis.set_xticks([])
+    axis.set_yticks([scale.position(value) for value in scale.ticks], names)
+    axis.yaxis.tick_right()
+    axis.tick_params(length=2, labelsize=7, labelcolor=_GREY, color=_GREY)
+    axis.spines[:].set_visible(False)
+    axis.plot([0], [scale.position(peak)], marker=5, color="black", markersize=6, clip_on=False)
+    axis.set(xlim=(0, 1), ylim=(0, 1))
 
 
 def _map_title(one: Explanation) -> str:
@@ -113,7 +165,7 @@ def _outline(axis: Any, one: Explanation) -> None:
 
 def _patches(figure: Any, one: Explanation) -> None:
     """The worst patch, the normal one at the same place, and those that come nearest wherever they lie."""
-    room = {"left": _LEFT, "right": _RIGHT, "bottom": 0.2, "top": 0.84, "wspace": 0.1}
+    room = {"left": _MARGIN / _WIDTH, "right": 1 - _MARGIN / _WIDTH, "bottom": 0.2, "top": 0.84, "wspace": 0.1}
     axes = figure.subplots(1, 5, gridspec_kw=room)
     for axis in axes:
         axis.set_anchor("W")
@@ -133,7 +185,8 @@ def _patches(figure: Any, one: Explanation) -> None:
         axis.set_title(title)
         left, top, width, height = found.box
         at = f"at {left + width / 2:.0f}, {top + height / 2:.0f} px; distance {_figure(found.distance)}"
-        axis.text(0, -0.05, f"{_short(found.name)}\n{at}", transform=axis.transAxes, size=7, color=_GREY, va="top")
+        said = f"{_short(found.name, 26)}\n{at}"
+        axis.text(0, -0.05, said, transform=axis.transAxes, size=7, color=_GREY, va="top", parse_math=False)
 
 
 def _patch(axis: Any, image: NDArray[np.uint8], cells: Cells, grid: tuple[int, int], colour: str) -> None:
@@ -151,18 +204,20 @@ def _patch(axis: Any, image: NDArray[np.uint8], cells: Cells, grid: tuple[int, i
     axis.set(xlim=(x, x + side), ylim=(y + side, y))
 
 
-def _bars(figure: Any, one: Explanation) -> None:
-    """What the score is made of, once by pyramid level and once by noise level."""
-    groups = {"by pyramid level": one.by_pyramid, "by noise level": one.by_noise}
-    room = {"left": 0.13, "right": 0.9, "bottom": 0.08, "top": 0.8, "wspace": 0.6}
+def _bars(figure: Any, one: Explanation, height: float) -> None:
+    """What the score is made of, once by pyramid level and once by noise level, whichever has several."""
+    room = {"left": 0.17, "right": 0.9, "bottom": 0.1 / height, "top": 1 - 0.35 / height, "wspace": 0.75}
     axes = figure.subplots(1, 2, gridspec_kw=room)
-    reach = [value for group in groups.values() for value in group.values()]
-    rows = max(3, *map(len, groups.values()))
-    for axis, (title, group) in zip(axes, groups.items(), strict=True):
+    reach = [value for group in one.groups.values() for value in group.values()]
+    rows = max(map(len, one.groups.values()))
+    for axis in axes[len(one.groups) :]:
+        axis.set_axis_off()
+    for axis, (title, group) in zip(axes, one.groups.items(), strict=False):
         _bar(axis, group, one.score)
         axis.set_xlim(min(0.0, *reach), max(1e-12, *reach))
         axis.set_ylim(rows - 0.5, -0.5)
-        axis.set_title(f"the score of {_figure(one.score)}, {title}")
+        cells = f", cells of {one.cell[1]:.0f} x {one.cell[0]:.0f} px" if title == "pyramid level" else ""
+        axis.set_title(f"the score of {_figure(one.score)} by {title}{cells}")
 
 
 def _bar(axis: Any, group: Mapping[str, float], score: float) -> None:
@@ -178,5 +233,5 @@ def _bar(axis: Any, group: Mapping[str, float], score: float) -> None:
     axis.spines[:].set_visible(False)
 
 
-def _short(name: str) -> str:
-    return name if len(name) <= 26 else f"… {name[-24:]}"
+def _short(name: str, most: int) -> str:
+    return name if len(name) <= most else f"… {name[2 - most :]}"

@@ -12,11 +12,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from diffect.denoisers.empirical import Empirical
 from diffect.detector import Detector, Judgement
 from diffect.explaining import picture
-from diffect.explaining.explanation import Explanation
+from diffect.explaining.explanation import Explanation, figure
+from diffect.explaining.naming import stem
 from diffect.explaining.nearest import NormalImages, cells_at
-from diffect.explaining.regions import Fitting, worst_region
+from diffect.explaining.regions import Fitting, Region, worst_region
+from diffect.explaining.telling import told
 from diffect.levels import origins
 from diffect.runs import record as records
 
@@ -50,8 +53,9 @@ class Judged:
 class Explainer:
     """Writes `out`/explained/NAME.png and NAME.json for every image that it is given.
 
-    `thresholds` are the detector's, by category; `rate` what they promise; `scale` mm per pixel; `normal` None where
-    the training images are gone, and then `missing` says why.
+    `thresholds` are the detector's, by category; `rate` what they promise; `broken` where the run's own test denies it,
+    by category, a sentence or ""; `scale` mm per pixel; `normal` None where the training images are gone, and then
+    `missing` says why.
     """
 
     def __init__(
@@ -59,23 +63,25 @@ class Explainer:
         detector: Detector,
         thresholds: Sequence[float | None],
         rate: float,
+        broken: Sequence[str],
         scale: float | None,
         normal: NormalImages | None,
         missing: str,
         out: Path,
     ) -> None:
         self.detector, self.thresholds, self.rate, self.scale = detector, list(thresholds), rate, scale
+        self.broken = list(broken)
         self.normal, self.missing, self.folder = normal, missing, out / FOLDER
         channels = detector.representation.channels
         self.origins = origins(detector.scorer, channels, detector.head is not None)
+        self.by_patch = any(isinstance(part, Empirical) for part in detector.denoiser.modules())
 
     def write(self, judged: Judged) -> None:
         """One picture and one JSON file for each image of a batch."""
         for one in self.explain(judged):
-            stem = one.name.removesuffix(".png")
-            records.write_atomic(self.folder / f"{stem}.png", picture.draw(one))
-            text = json.dumps(one.told(), indent=1, allow_nan=False, ensure_ascii=False)
-            records.write_atomic(self.folder / f"{stem}.json", text + "\n")
+            records.write_atomic(self.folder / f"{stem(one.name)}.png", picture.draw(one))
+            text = json.dumps(told(one), indent=1, allow_nan=False, ensure_ascii=False)
+            records.write_atomic(self.folder / f"{stem(one.name)}.json", text + "\n")
 
     @torch.no_grad()
     def explain(self, judged: Judged) -> list[Explanation]:
@@ -113,26 +119,47 @@ class Explainer:
                 rebuilt=None if rebuilt is None else _bytes(rebuilt[place]),
                 normal=None if normal is None else normal[place],
                 scale=self.scale,
-                notes=self._notes(label, category, outlines[place]),
+                by_patch=self.by_patch,
+                notes=self._notes(label, category, scores[place], regions[place]),
             )
             for place, (name, label, category) in enumerate(zip(judged.names, judged.labels, judged_as, strict=True))
         ]
 
-    def _notes(self, label: int | None, category: int | None, outline: float | None) -> list[str]:
-        """What is missing, and why."""
-        notes = []
-        if label is None:
-            best = "" if category is None else f", as {self.detector.categories[category]}, which it is likeliest to be"
-            notes.append(f"scored class-blind{best}: thresholds hold for a category and are not applied")
-        elif outline is None:
-            notes.append(
-                "no outline: the run holds no threshold of the map, for it had too few calibration images for the "
-                "promised rate, or was made by an earlier version"
-            )
+    def _notes(self, label: int | None, category: int | None, score: float, region: Region) -> list[str]:
+        """What a decision rests on or lacks, what is missing, and why."""
+        notes = self._blind(category, score) if label is None else self._promises(label, score, region)
         several = len(self.detector.representation.channels) > 1
         if several and all(one.pyramid is None for one in self.origins):
             notes.append("the scorer fuses the levels of the pyramid, so that none has a part of its own")
         return [*notes, self.missing] if self.normal is None else notes
+
+    def _blind(self, category: int | None, score: float) -> list[str]:
+        """Of an image whose category nobody told."""
+        taken = None if category is None else self.detector.categories[category]
+        best = "" if taken is None else f", as {taken}, which it is likeliest to be"
+        notes = [f"scored class-blind{best}: no decision is made, for thresholds hold for a category that is told"]
+        threshold = None if category is None else self.thresholds[category]
+        if threshold is not None and score > threshold:
+            notes.append(
+                f"the score exceeds {figure(threshold)}, the threshold of {taken}: it shows a defect, or a part that "
+                "training never saw"
+            )
+        return notes
+
+    def _promises(self, label: int, score: float, region: Region) -> list[str]:
+        """What is to be known about the thresholds of score and map."""
+        threshold, outline = self.thresholds[label], self.detector.outlines[label]
+        if threshold is None or outline is None:
+            few = f"too few calibration images to promise a rate of {self.rate:.0%}"
+            return [f"no decision and no outline: the run had {few}"]
+        notes = [self.broken[label]] if self.broken[label] else []
+        if region.outlined != (score > threshold):
+            does, shows = ("passes", "though a region is") if region.outlined else ("is flagged", "though none is")
+            notes.append(
+                f"it {does} by its score, {shows} outlined: score and outline have thresholds of their own, each of "
+                f"which promises {self.rate:.0%}"
+            )
+        return notes
 
 
 def _bytes(image: Tensor) -> NDArray[np.uint8]:
