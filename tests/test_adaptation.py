@@ -5,9 +5,12 @@ from typing import Any
 
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 
 from diffect import assembly, checkpoints
 from diffect.__main__ import main
+from diffect.launching import config_folder
 from diffect.runs import record as records
 
 SMALL = ["training.steps=2", "training.validate_every=1", "training.warmup=0", "backbone.blocks=[4]", "denoiser=conv"]
@@ -68,7 +71,15 @@ def test_the_learner_and_its_average_have_the_weights(source: Path) -> None:
     ("overrides", "said"),
     [
         (["denoiser=gaussian"], "nothing learns by steps here"),
-        (["denoiser.network.width=24"], "whose network is another one"),
+        (["denoiser=none", "scorer=diffusion_time"], "other tensors: give the same denoiser"),
+        (["denoiser.network.width=24"], "something else: denoiser.network.width is 16 there and 24 here; it must be"),
+        (["denoiser.prediction=x0"], "something else: denoiser.prediction is v there and x0 here; it must be the same"),
+        (["backbone.blocks=[5]"], "something else: backbone.blocks is [4] there and [5] here"),
+        (["representation.scaling=standard"], "something else: representation.scaling is whitened there and standard"),
+        (["representation.statistics=cell"], "something else: representation.statistics is shared there and cell here"),
+        (["representation.exposure=none"], "something else: representation.exposure is level there and none here"),
+        (["representation.grid=16"], "something else: representation.grid is null there and 16 here"),
+        (["data.category=[brick,grass]"], "whose network has other tensors: give the same denoiser"),
     ],
 )
 def test_what_does_not_fit_is_refused(
@@ -80,16 +91,81 @@ def test_what_does_not_fit_is_refused(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    given = [one for one in SMALL if "denoiser" not in one] if "denoiser=gaussian" in overrides else SMALL
+    given = [one for one in SMALL if "denoiser" not in one] if overrides[0].startswith("denoiser=") else SMALL
 
     assert main(["train", *given, "data.category=grass", f"start={source}", *overrides]) == 1
     (line,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith("diffect train:"))
     assert said in line
 
 
-def test_a_folder_that_is_no_run_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_what_may_differ_is_no_reason_to_refuse(source: Path) -> None:
+    from diffect.adaptation import check
+
+    free = [
+        "denoiser.guidance=0.5",
+        "denoiser.label_dropout=0.2",
+        "conditional=false",
+        "schedule=linear",
+        "data.size=64",
+    ]
+    free += ["scorer=reconstruction", "pooling=max", "training.learning_rate=1e-2", "weight=eps", "head=synthetic"]
+    with initialize_config_dir(str(config_folder("train")), version_base="1.3"):
+        check(compose("train", [*SMALL, *free, f"start={source}"]))
+        check(compose("train", SMALL))
+
+
+def test_where_the_scorer_is_what_learns_its_settings_count(source: Path, tmp_path: Path) -> None:
+    from diffect.adaptation import check
+
+    judged = ["denoiser=none", "scorer=diffusion_time"]
+    with initialize_config_dir(str(config_folder("train")), version_base="1.3"):
+        record = records.read(source / records.RECORD)
+        record["config"] = OmegaConf.to_container(compose("train", judged), resolve=True)
+        records.write(tmp_path, record)
+        check(compose("train", [*judged, f"start={tmp_path}"]))
+        with pytest.raises(
+            ValueError, match=r"scorer\.levels is \[0\.0, 1\.5, 3\.0, 4\.5\] there and \[0, 1, 3, 4\] here"
+        ):
+            check(compose("train", [*judged, "scorer.levels=[0,1,3,4]", f"start={tmp_path}"]))
+
+
+@pytest.mark.parametrize(
+    ("start", "said"),
+    [
+        ("nowhere", "start is nowhere, which is no folder; it must be the folder of a finished run"),
+        ("5", "start is 5, which is no folder"),
+        ("empty", "start is empty, which holds no record.json; it must be the folder of a finished run"),
+        ("foreign", "start is foreign, which holds no run of diffect's ("),
+        ("broken", "start is broken, which holds no run of diffect's ("),
+        ("failed", "start is failed, a run that is failed: only a finished one can be gone on from"),
+    ],
+)
+def test_a_folder_that_is_no_finished_run_is_named(
+    start: str,
+    said: str,
+    source: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert main(["train", *SMALL, "data.category=grass", "start=nowhere"]) == 1
-    assert "nowhere" in capsys.readouterr().err
+    text = (source / records.RECORD).read_text()
+    held = {"foreign": '{"a": 1}', "broken": text[:99], "failed": text.replace('"finished"', '"failed"', 1)}
+    for name in ("empty", *held):
+        Path(name).mkdir()
+        if name in held:
+            Path(name, records.RECORD).write_text(held[name])
+    assert main(["train", *SMALL, "data.category=grass", f"start={start}"]) == 1
+    (line,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith("diffect train:"))
+    assert line.startswith(f"diffect train: {said}")
+    assert not list(Path("outputs").glob("*/*"))
+
+
+def test_a_run_without_its_weights_is_named_by_the_key(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("bare").mkdir()
+    Path("bare", records.RECORD).write_bytes((source / records.RECORD).read_bytes())
+    assert main(["train", *SMALL, "data.category=grass", "start=bare"]) == 1
+    assert "diffect train: start is bare: there is no bare/checkpoint.pt;" in capsys.readouterr().err

@@ -11,7 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from diffect import signing
+from diffect import adaptation, signing
 from diffect.commands import kinds
 from diffect.runs import record as records
 
@@ -54,7 +54,7 @@ def run(cfg: DictConfig) -> dict[str, Any]:
 
 
 def check(cfg: DictConfig) -> None:
-    """What can be refused before anything is imported, written or trained: missing values and wrong kinds of them."""
+    """What can be refused before anything is imported, written or trained: missing values, wrong ones, a `start`."""
     missing = sorted(OmegaConf.missing_keys(cfg))
     if missing:
         raise ValueError(f"{missing[0]} has no value; give it as {missing[0]}=...")
@@ -67,6 +67,7 @@ def check(cfg: DictConfig) -> None:
         )
     if cfg.tracking.mode not in ("auto", "online", "offline"):
         raise ValueError(f"tracking.mode is {cfg.tracking.mode!r}; allowed: auto, online, offline")
+    adaptation.check(cfg)
 
 
 def choices(hydra: Any) -> dict[str, str]:
