@@ -39,8 +39,8 @@ def check(cfg: DictConfig) -> None:
         if key not in FREE and there != here:
             name = key.removeprefix("representation.") if key.startswith("representation.backbone.") else key
             raise ValueError(
-                f"start is {cfg.start}, whose network means something else: {name} is {_told(there)} there and {_told(here)} here; "
-                "it must be the same"
+                f"start is {cfg.start}, whose network means something else: {name} is {_told(there)} there and "
+                f"{_told(here)} here; it must be the same"
             )
 
 

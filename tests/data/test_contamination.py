@@ -243,6 +243,7 @@ def test_half_of_the_tests_defects_are_held_out_and_trained_on(module: Callable[
         told = data.describe()
         assert told["dirty_from"] == "half of the test defects of each kind, held out of the test set"
         assert told["categories"]["a"]["defects"] == Counter(one.defect for one in tested)
+        assert told["categories"]["a"]["masks"] == sum(one.mask is not None for one in tested) == 2
         assert sum(told["categories"]["a"].get("dirty", {}).values()) == len(dirt)
         seen = [
             batch["anomalous"].any() or batch["mask"].any()
@@ -251,6 +252,17 @@ def test_half_of_the_tests_defects_are_held_out_and_trained_on(module: Callable[
         ]
         assert not any(seen)
         assert sum(int(batch["anomalous"].sum()) for batch in data.test_dataloader()) == sum(kinds.values()) - 1
+
+
+def test_notes_are_of_the_images_that_are_tested(make: Make, tmp_path: Path) -> None:
+    root = make("bare", train=20, defective=4)
+    for path in sorted((root / "bare/ground_truth/hole").iterdir()):
+        path.unlink()
+    for share in (None, "test"):
+        data = DataModule(Folder(root), size=32, batch_size=2, cache=str(tmp_path / "cache"), contamination_from=share)
+        told = data.describe()["categories"]["bare"]
+        left = 4 if share is None else 2
+        assert told["notes"] == [f"{left} defective images have no mask: image metrics only"]
 
 
 def test_the_same_test_defects_are_held_out_at_every_share_and_others_by_another_seed(
@@ -279,6 +291,28 @@ def test_the_same_test_defects_are_held_out_at_every_share_and_others_by_another
 def test_a_share_out_of_range_is_refused(module: Callable[..., DataModule], share: float) -> None:
     with pytest.raises(ValueError, match=rf"data\.contamination={share} is not allowed; .* from 0 to 0\.5"):
         module(share).setup()
+
+
+@pytest.mark.parametrize(
+    ("share", "shots", "said"),
+    [
+        (
+            0.1,
+            2,
+            r"0\.1 replaces no image: .* half an image or less of the 2 of a .* 0 or above 0\.25, which replaces one",
+        ),
+        (0.02, 20, r"0\.02 replaces no image: .* of the 20 of a .* above 0\.025, which"),
+        (0.5, 1, r"0\.5 replaces no image: .* of the 1 of a that are trained on; it must be 0$"),
+    ],
+)
+@pytest.mark.parametrize("folder", [None, "test"])
+def test_a_share_of_less_than_an_image_is_refused(
+    module: Callable[..., DataModule], share: float, shots: int, said: str, folder: str | None
+) -> None:
+    with pytest.raises(ValueError, match=rf"data\.contamination={said}"):
+        module(share, shots=shots, contamination_from=folder).setup()
+    if shots == 2:
+        assert sum(map(len, dirty(module(0.26, shots=2, category="a")).values())) == 1
 
 
 def test_what_cannot_be_had_is_said_in_one_sentence(module: Callable[..., DataModule], defective: Path) -> None:

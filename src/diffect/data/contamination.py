@@ -48,7 +48,8 @@ class Contamination:
     ) -> tuple[list[Part], dict[str, list[Row]]]:
         """The categories' own parts, after them one of defective images for each, and the splits that hold of both.
 
-        ValueError where the folder holds fewer than are wanted, or images of the test set.
+        ValueError where the share is less than an image, where the folder holds fewer than are wanted, or images of the
+        test set.
         """
         made, swaps, held = list(parts), dict[Row, Row](), set[Row]()
         for label, own in enumerate(parts):
@@ -56,7 +57,7 @@ class Contamination:
                 held |= {(label, row) for row in self.held_out(own)}
             kept = {row for name, rows in cut.items() if name != "test" for part, row in rows if part == label}
             order = [row for row in self._order(own) if row in kept]
-            count = round(self.share * len(order))
+            count = self._count(own.samples[0].category, len(order))
             if not count:
                 continue
             if self.folder is None:
@@ -89,6 +90,18 @@ class Contamination:
         rng = splits.generator(self.seed, own.samples[0].category, "held out")
         halves = [rng.permutation(kinds[kind])[: len(kinds[kind]) // 2] for kind in sorted(kinds)]
         return [int(row) for row in rng.permutation(np.concatenate(halves))] if halves else []
+
+    def _count(self, category: str, of: int) -> int:
+        """How many of a category's images are replaced: some, where any share above 0 is asked for."""
+        count = round(self.share * of)
+        if self.share and not count:
+            least = 0.5 / of
+            allowed = f"0 or above {least:.4g}, which replaces one" if least < MOST else "0"
+            raise ValueError(
+                f"data.contamination={self.share:g} replaces no image: it is half an image or less of the {of} of "
+                f"{category} that are trained on; it must be {allowed}"
+            )
+        return count
 
     def _order(self, own: Part) -> list[int]:
         """All normal rows of a category, in the order in which they are replaced."""

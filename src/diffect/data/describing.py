@@ -21,22 +21,23 @@ def describe_category(
 ) -> dict[str, Any]:
     """Counts of one category's images: in its folder, in each split, dropped from them, by defect; and notes.
 
+    Masks, defects and notes are of the images that are tested, not of those that are held out of the test.
     Copies of fit images are counted by themselves and nowhere else.
     """
     samples, store = parts[label].samples, parts[label].store
     gone = {name: _count(label, parts, rows) for name, rows in dropped.items()}
     copies = sum(parts[part].label == label and bool(parts[part].origins) for part, _ in splits["fit"])
-    tested = Counter(samples[row].defect for part, row in splits["test"] if part == label)
+    tested = [row for part, row in splits["test"] if part == label]
     return {
         "train": sum(sample.split == "train" for sample in samples),
         **{name: _count(label, parts, rows) for name, rows in splits.items()},
         **({"copies": copies} if copies else {}),
         **({"dropped": gone} if gone else {}),
         **(_dirt(label, parts, splits, dropped) if contaminated else {}),
-        "defects": dict(tested),
-        "masks": sum(sample.mask is not None for sample in samples),
+        "defects": dict(Counter(samples[row].defect for row in tested)),
+        "masks": sum(samples[row].mask is not None for row in tested),
         "grey_bits": decode.grey_bits([sample.path for sample in samples if sample.split == "train"]),
-        "notes": _notes(samples, store),
+        "notes": _notes(samples, store, tested),
     }
 
 
@@ -57,13 +58,13 @@ def _dirt(
     return found | ({"dropped_dirty": {name: count(rows) for name, rows in dropped.items()}} if dropped else {})
 
 
-def _notes(samples: list[Sample], store: ImageStore) -> list[str]:
-    """What a reader of the record should know about a category."""
+def _notes(samples: list[Sample], store: ImageStore, tested: list[int]) -> list[str]:
+    """What a reader of the record should know about a category, whose test images are at these rows."""
     notes = []
-    defective = [row for row, sample in enumerate(samples) if sample.anomalous]
+    defective = [row for row in tested if samples[row].anomalous]
     if not defective:
         notes.append("no defective test images: no detection metrics")
-    if all(sample.anomalous for sample in samples if sample.split == "test"):
+    if len(defective) == len(tested):
         notes.append("no normal test images: no detection metrics")
     unmasked = sum(not store.has_mask[row] for row in defective)
     if unmasked:
