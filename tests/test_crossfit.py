@@ -63,7 +63,7 @@ def test_every_image_is_left_out_once_and_never_judged_by_itself() -> None:
 
 
 def test_copies_are_left_out_with_their_image() -> None:
-    data, _ = opened(config("data.shots=3", "data.augment=[mirror]", "data.augment_copies=2"))
+    data, _ = opened(config("data.shots=3", "data.augment=[mirror,flip]", "data.augment_copies=2"))
     folds = crossfit.folds(data, ["fit"])
     assert [len(keys(fold.left)) for fold in folds] == [3, 3, 3] and [len(fold.places) for fold in folds] == [3] * 3
     for fold in folds:

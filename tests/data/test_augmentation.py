@@ -14,7 +14,7 @@ from pictures import picture, save
 from torch import Tensor
 
 from diffect.data import derived, features
-from diffect.data.augmentation import DEGREES, KINDS, SHARE, ZOOM, _draw_move, _moved
+from diffect.data.augmentation import DEGREES, KINDS, SHARE, ZOOM, _applied, _draw_move, _exact_moves, _moved
 from diffect.data.datamodule import DataModule
 from diffect.data.mvtec import Folder
 
@@ -55,14 +55,33 @@ def moved(kind: str, seed: int, image: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("shape", [(40, 40), (31, 40)])
-def test_exact_kinds_move_pixels_and_change_none(shape: tuple[int, int]) -> None:
+@pytest.mark.parametrize(
+    ("kinds", "count"),
+    [
+        (["mirror"], 1),
+        (["flip"], 1),
+        (["mirror", "flip"], 3),
+        (["quarter"], 3),
+        (["mirror", "quarter"], 7),
+        (["flip", "quarter"], 7),
+        (["mirror", "flip", "quarter"], 7),
+    ],
+)
+def test_exact_kinds_move_pixels_and_change_none(shape: tuple[int, int], kinds: list[str], count: int) -> None:
     image = picture(3, *shape)
-    for seed in range(8):
-        assert np.array_equal(moved("mirror", seed, image), image[:, ::-1])
-        assert np.array_equal(moved("flip", seed, image), image[::-1])
-        turned = moved("quarter", seed, image)
-        assert [np.array_equal(turned, np.rot90(image, k)) for k in range(4)].count(True) == 1
-        assert not np.array_equal(turned, image)
+    blank, moves = np.zeros(shape, np.uint8), _exact_moves(kinds)
+    found = [_applied(image, blank, move)[0] for move in moves]
+    group = [np.rot90(one, turns) for one in (image, image[:, ::-1]) for turns in range(4)]
+    where = [[np.array_equal(one, other) for other in group] for one in found]
+    assert all(row.count(True) == 1 for row in where)
+    assert len({row.index(True) for row in where} - {0}) == len(moves) == count
+    one_kind = {"mirror": [image[:, ::-1]], "flip": [image[::-1]], "quarter": group[1:4]}
+    if len(kinds) == 1:
+        assert all(any(np.array_equal(a, b) for b in one_kind[kinds[0]]) for a in found)
+
+
+def test_kinds_that_change_pixels_are_drawn() -> None:
+    assert all(_exact_moves(["mirror", kind]) == [] for kind in ("turn", "shift", "zoom")) and _exact_moves([]) == []
 
 
 def test_a_shift_is_of_whole_pixels_with_the_mirror_at_the_border() -> None:
@@ -135,7 +154,7 @@ def test_copies_join_the_fit_set_and_no_other(module: Callable[..., DataModule])
 
 
 def test_a_copy_bears_the_name_of_its_image_and_its_number(module: Callable[..., DataModule]) -> None:
-    data = module("mirror", 2)
+    data = module(["mirror", "flip"], 2)
     data.setup()
     count = len(data.splits["fit"]) // 3
     names = [data.sample(*row).name for row in data.splits["fit"]]
@@ -158,6 +177,23 @@ def test_one_image_becomes_several(module: Callable[..., DataModule]) -> None:
     assert len({int(item["key"]) for item in items}) == 8 and data.origins("fit") == [0] * 8
     counts = data.describe()["categories"]["a"]
     assert (counts["fit"], counts["copies"]) == (1, 7)
+
+
+@pytest.mark.parametrize(("kinds", "copies"), [(["mirror", "flip"], 3), (["quarter"], 3), (["flip", "quarter"], 7)])
+def test_copies_of_an_image_differ_from_it_and_from_each_other(
+    module: Callable[..., DataModule], kinds: list[str], copies: int
+) -> None:
+    data = module(kinds, copies, category="a")
+    items = fitted(data)
+    origins = data.origins("fit")
+    for origin in set(origins):
+        made = {int(item["key"]) for item, of in zip(items, origins, strict=True) if of == origin}
+        assert len(made) == 1 + copies
+    few = fitted(module(kinds, 1, category="a"))  # the first of these copies, whatever their number
+    real = len(few) // 2
+    assert [int(one["key"]) for one in few[real:]] == [int(one["key"]) for one in items[real::copies]]
+    orders = [int(item["key"]) for item in fitted(module(kinds, copies, category="a", seed=1))]
+    assert orders != [int(item["key"]) for item in items]
 
 
 def test_a_copy_depends_on_seed_image_and_number_alone(module: Callable[..., DataModule]) -> None:
@@ -207,7 +243,7 @@ def test_padding_is_the_mirror_of_the_copy_and_a_quarter_turns_the_box(
     root = make("a", train=8)
     for number in range(2):  # upright images among the squares
         save(root / f"a/train/good/9{number}.png", picture(number, 40, 20))
-    items = fitted(module(["quarter"], 6, root=root, selection=0, category="a"))
+    items = fitted(module(["quarter"], 3, root=root, selection=0, category="a"))
     boxes = [(int(one["valid"].any(1).sum()), int(one["valid"].any(0).sum())) for one in items]
     assert {(32, 32), (32, 16), (16, 32)} == set(boxes)
     for item, box in zip(items, boxes, strict=True):
@@ -217,7 +253,7 @@ def test_padding_is_the_mirror_of_the_copy_and_a_quarter_turns_the_box(
 
 
 def test_dropping_an_image_drops_its_copies(module: Callable[..., DataModule]) -> None:
-    data = module(["mirror"], 2, category="a")
+    data = module(["mirror", "flip"], 2, category="a")
     before = fitted(data)
     real = len(before) // 3
     data.drop("fit", [1, real])  # image 1, and by its first copy image 0
@@ -277,6 +313,16 @@ def test_fresh_copies_are_of_the_real_images_and_others_than_those_trained_on(
         ({"kinds": ["twist"], "copies": 1}, r"data\.augment names twist, which is not known; allowed: mirror, flip"),
         ({"kinds": ["turn"], "copies": -1}, r"data\.augment_copies=-1 is not allowed; it must be 0 \(none\) or more"),
         ({"kinds": ["turn"], "copies": 1.5}, r"data\.augment_copies=1\.5 is not allowed"),
+        (
+            {"kinds": ["mirror"], "copies": 7},
+            r"data\.augment_copies=7 is not allowed: mirror makes 1 different copy of an",
+        ),
+        (
+            {"kinds": ["flip", "mirror"], "copies": 4},
+            r"mirror and flip make 3 different copies .* so many at most, or add",
+        ),
+        ({"kinds": "quarter", "copies": 4}, r"quarter makes 3 different"),
+        ({"kinds": ["mirror", "quarter"], "copies": 8}, r"mirror and quarter make 7 different copies"),
         ({"kinds": [], "copies": 2}, r"data\.augment_copies=2 asks for copies, but data\.augment names nothing"),
     ],
 )

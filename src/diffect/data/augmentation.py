@@ -6,7 +6,9 @@ Which of these keep an image normal is knowledge about the part: a turned screw 
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,11 +18,13 @@ from diffect.data.batches import Part, Row
 from diffect.data.cache import ImageStore
 from diffect.data.derived import Copy, derive, open_copies
 
-VERSION = 1  # of the recipe; raise it when a pixel changes
+VERSION = 2  # of the recipe; raise it when a pixel changes
 KINDS = ("mirror", "flip", "quarter", "turn", "shift", "zoom")
+EXACT = KINDS[:3]  # which move pixels and change none, in few ways
 DEGREES = 15.0  # a turn is at most so much, either way
 SHARE = 0.04  # of the side: a shift is at most so much, either way, and at least a pixel
 ZOOM = 1.1  # an image grows, or shrinks, at most so much
+QUARTER = np.array([[0.0, -1.0], [1.0, 0.0]])
 TRIES = 8
 
 
@@ -31,7 +35,8 @@ class Augmentation:
     mirror: left and right exchanged. flip: up and down exchanged. quarter: turned by a multiple of 90 degrees. turn:
     by up to 15 degrees either way. shift: by up to 4% of height and of width, in whole pixels. zoom: by 1 / 1.1 to 1.1.
     What comes in from beyond the border is the image's mirror. A copy is a function of the seed, the image's pixels
-    and the copy's number; `fresh` ones are others than those of the same seed that are not.
+    and the copy's number; `fresh` ones are drawn apart from those of the same seed that are not. Of mirror, flip and
+    quarter alone there are few compositions: the copies of an image are then all different ones, in random order.
     """
 
     kinds: tuple[str, ...]
@@ -51,6 +56,14 @@ class Augmentation:
                 f"them; allowed: some of {', '.join(KINDS)}"
             )
         object.__setattr__(self, "kinds", tuple(kind for kind in KINDS if kind in self.kinds))
+        exact = _exact_moves(self.kinds)
+        if exact and self.copies > len(exact):
+            raise ValueError(
+                f"data.augment_copies={self.copies} is not allowed: {' and '.join(self.kinds)} "
+                f"{'make' if len(self.kinds) > 1 else 'makes'} {len(exact)} "
+                f"different {'copies' if len(exact) > 1 else 'copy'} of an image; take so many at most, or add turn, "
+                f"shift or zoom to data.augment"
+            )
 
     def check(self, canvas: tuple[int, int]) -> None:
         """ValueError where images of this height and width cannot be copied so."""
@@ -81,10 +94,16 @@ class Augmentation:
     def _draw(self, store: ImageStore, row: int, copy: int) -> Copy:
         """One copy on the canvas, in its middle."""
         key = int(store.keys[row]) % 2**64  # seeds are not negative
-        rng = np.random.Generator(np.random.PCG64([self.seed, key, copy, self.fresh]))
         top, left, height, width = store.valid_boxes[row].tolist()
         held = np.s_[top : top + height, left : left + width]
-        image, mask = _moved(store.images[row][held], store.masks[row][held], self.kinds, rng)
+        image, mask = store.images[row][held], store.masks[row][held]
+        exact = _exact_moves(self.kinds)
+        if exact:
+            order = np.random.Generator(np.random.PCG64([self.seed, key, self.fresh])).permutation(len(exact))
+            image, mask = _applied(image, mask, exact[order[copy]])
+        else:
+            rng = np.random.Generator(np.random.PCG64([self.seed, key, copy, self.fresh]))
+            image, mask = _moved(image, mask, self.kinds, rng)
         above, before = (store.images.shape[1] - image.shape[0]) // 2, (store.images.shape[2] - image.shape[1]) // 2
         around = (
             (above, store.images.shape[1] - image.shape[0] - above),
@@ -104,28 +123,53 @@ def as_kinds(named: str | Iterable[str]) -> tuple[str, ...]:
     return (named,) if isinstance(named, str) else tuple(str(kind) for kind in named)
 
 
+class _Move(NamedTuple):
+    """Matrix (2, 2) and shift (2,), from places out to places in, and whether the sides swap."""
+
+    matrix: NDArray[np.float64]
+    shift: NDArray[np.float64]
+    swapped: bool
+
+
 def _moved(
     image: NDArray[np.uint8], mask: NDArray[np.uint8], kinds: Sequence[str], rng: np.random.Generator
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """An image (H, W, 3) and its mask (H, W) moved alike, so that it shows wherever it can."""
+    """An image (H, W, 3) and its mask (H, W) moved alike at random, so that it shows wherever it can."""
     for _ in range(TRIES):
-        matrix, shift, swapped = _draw_move(image.shape[:2], kinds, rng)
-        shape = image.shape[1::-1] if swapped else image.shape[:2]
-        # The pixel at o comes from M (o - middle of what comes out) + middle of what goes in + shift.
-        offset = (np.array(image.shape[:2]) - 1) / 2 + shift - matrix @ ((np.array(shape) - 1) / 2)
-        # Pixels that only change places are taken as they are, all others from a cubic spline.
-        order = 0 if np.array_equal(matrix, np.rint(matrix)) else 3
-        channels = [_resampled(image[..., c], matrix, offset, shape, order) for c in range(3)]
-        moved = np.stack(channels, axis=2)
-        if not np.array_equal(moved, image):
+        moved = _applied(image, mask, _draw_move(image.shape[:2], kinds, rng))
+        if not np.array_equal(moved[0], image):
             break
-    return moved, _resampled(mask, matrix, offset, shape, 0)
+    return moved
 
 
-def _draw_move(
-    shape: tuple[int, ...], kinds: Sequence[str], rng: np.random.Generator
-) -> tuple[NDArray[np.float64], NDArray[np.float64], bool]:
-    """A random move: matrix (2, 2) and shift (2,), from places out to places in, and whether the sides swap."""
+def _applied(
+    image: NDArray[np.uint8], mask: NDArray[np.uint8], move: _Move
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """An image (H, W, 3) and its mask (H, W), both moved."""
+    matrix, shift, swapped = move
+    shape = image.shape[1::-1] if swapped else image.shape[:2]
+    # The pixel at o comes from M (o - middle of what comes out) + middle of what goes in + shift.
+    offset = (np.array(image.shape[:2]) - 1) / 2 + shift - matrix @ ((np.array(shape) - 1) / 2)
+    # Pixels that only change places are taken as they are, all others from a cubic spline.
+    order = 0 if np.array_equal(matrix, np.rint(matrix)) else 3
+    channels = [_resampled(image[..., c], matrix, offset, shape, order) for c in range(3)]
+    return np.stack(channels, axis=2), _resampled(mask, matrix, offset, shape, 0)
+
+
+def _exact_moves(kinds: Sequence[str]) -> list[_Move]:
+    """All different moves that mirror, flip and quarter compose, but none at all; empty where other kinds take part."""
+    if not set(kinds) <= set(EXACT):
+        return []
+    found: dict[bytes, _Move] = {}
+    ways = [range(times if kind in kinds else 1) for kind, times in zip(EXACT, (2, 2, 4), strict=True)]
+    for mirror, flip, quarter in product(*ways):
+        matrix = np.diag([1.0 - 2 * flip, 1.0 - 2 * mirror]) @ np.linalg.matrix_power(QUARTER, quarter) + 0.0
+        found.setdefault(matrix.tobytes(), _Move(matrix, np.zeros(2), quarter % 2 == 1))
+    return [move for move in found.values() if not np.array_equal(move.matrix, np.eye(2))]
+
+
+def _draw_move(shape: tuple[int, ...], kinds: Sequence[str], rng: np.random.Generator) -> _Move:
+    """A random move of an image of this height and width."""
     matrix, shift, quarters = np.eye(2), np.zeros(2), 0
     if "mirror" in kinds and rng.random() < 0.5:
         matrix = matrix @ np.diag([1.0, -1.0])
@@ -133,7 +177,7 @@ def _draw_move(
         matrix = matrix @ np.diag([-1.0, 1.0])
     if "quarter" in kinds:
         quarters = int(rng.integers(4))
-        matrix = matrix @ np.linalg.matrix_power(np.array([[0.0, -1.0], [1.0, 0.0]]), quarters)
+        matrix = matrix @ np.linalg.matrix_power(QUARTER, quarters)
     if "turn" in kinds:
         angle = np.radians(rng.uniform(-DEGREES, DEGREES))
         matrix = matrix @ np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
@@ -142,7 +186,7 @@ def _draw_move(
     if "shift" in kinds:
         most = [max(1, round(SHARE * side)) for side in shape]
         shift = np.array([rng.integers(-reach, reach + 1) for reach in most], np.float64)
-    return matrix, shift, quarters % 2 == 1
+    return _Move(matrix, shift, quarters % 2 == 1)
 
 
 def _resampled(
