@@ -78,8 +78,11 @@ def protocol(
         selection = "none to choose from: the denoiser was solved on the fit images"
     elif not data.splits["selection"]:
         selection = "the last step: too few images for a selection set"
-    promised = f"held-out calibration normals for a promised false-positive rate of {cfg.evaluation.conformal_rate:g}"
-    if any(value is None for value in thresholds):
+    rate = f"a promised false-positive rate of {cfg.evaluation.conformal_rate:g}"
+    promised = f"held-out calibration normals for {rate}"
+    if all(value is None for value in thresholds):
+        promised = f"none: too few calibration normals for {rate} (19 for 5%)"
+    elif None in thresholds:
         promised += "; null where a category has too few of them (19 for 5%)"
     told = {
         "checkpoint": selection,

@@ -24,7 +24,7 @@ def data(study: Study) -> list[str]:
         told(study, "The images are", [_source(run) for run in study.runs]),
         told(study, "They are brought to", [_size(run) for run in study.runs]),
         told(study, "Splits:", [_rule(run) for run in study.runs]),
-        told(study, "The training uses no more normal images than", [_shots(run) for run in study.runs]),
+        told(study, "Of the normal images of each category are used", _shots(study)),
         told(study, "Of these normal images", [_dirt(run) for run in study.runs]),
         told(study, "Left out of training are", [_dropped(run) for run in study.runs]),
         told(study, "The images to fit are joined by", [_copies(run) for run in study.runs]),
@@ -81,9 +81,10 @@ def _rule(run: Run) -> str:
     return escape(str((run.record.get("splits") or {}).get("rule") or ""))
 
 
-def _shots(run: Run) -> str:
-    shots = part(run.record.get("config") or {}, "data").get("shots")
-    return "" if shots is None else f"{number(shots)} of each category"
+def _shots(study: Study) -> list[str]:
+    """Of each run; nothing is said where all take all."""
+    found = [part(run.record.get("config") or {}, "data").get("shots") for run in study.runs]
+    return ["all" if shots is None else number(shots) for shots in found] if any(found) else []
 
 
 def _dirt(run: Run) -> str:
