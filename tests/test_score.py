@@ -97,6 +97,59 @@ def test_scores_are_those_of_the_run_whatever_else_is_scored(trained: Path, fold
         assert Image.open(tmp_path / "out" / "maps" / Path(name).name).size == (160, 64)
 
 
+def before(out: Path) -> Path:
+    """A map of an earlier call, which stays where a call is refused."""
+    kept = out / "maps" / "earlier.png"
+    kept.parent.mkdir(parents=True)
+    kept.write_bytes(b"kept")
+    return kept
+
+
+def test_the_category_of_a_run_with_one_is_known(
+    trained: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = "score", f"run={trained}", f"images={folder / 'data' / 'board' / 'test'}", f"out={tmp_path}"
+    assert main([*asked, "category=none"]) == 0
+    with (tmp_path / "scores.csv").open() as file:
+        assert {row["category"] for row in csv.DictReader(file)} == {"board"}
+    assert "9 images scored, no decision was made, for the run had too few" in capsys.readouterr().out
+
+
+def test_a_map_does_not_depend_on_what_else_is_scored(trained: Path, folder: Path, tmp_path: Path) -> None:
+    test = folder / "data" / "board" / "test"
+    for images in ("crack", "crack/2.png"):
+        assert main(["score", f"run={trained}", f"images={test / images}", f"out={tmp_path / images}"]) == 0
+    whole, alone = (np.asarray(Image.open(tmp_path / images / "maps" / "2.png")) for images in ("crack", "crack/2.png"))
+    assert np.abs(whole.astype(int) - alone).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ("a.bmp.png", "images holds a.bmp and a.bmp.png, whose pictures would both be a.bmp.png; rename one"),
+        ("b.png", "b.png cannot be read as an image (no known image format)"),
+    ],
+)
+def test_images_are_checked_before_anything_is_deleted(
+    wrong: str, sentence: str, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images, kept = tmp_path / "images", before(tmp_path / "out")
+    images.mkdir()
+    Image.new("RGB", (WIDTH, HEIGHT)).save(images / "a.bmp")
+    (images / wrong).write_bytes((images / "a.bmp").read_bytes() if wrong == "a.bmp.png" else b"no image")
+    assert main(["score", f"run={trained}", f"images={images}", f"out={tmp_path / 'out'}"]) != 0
+    assert sentence in capsys.readouterr().err and kept.is_file()
+
+
+def test_a_scale_without_explanations_is_refused(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = before(tmp_path)
+    assert main(["score", f"run={trained}", f"out={tmp_path}", "scale=0.1"]) != 0
+    assert "scale is 0.1, but only explanations tell sizes; it needs explain=true" in capsys.readouterr().err
+    assert kept.is_file()
+
+
 @pytest.mark.parametrize("network", [name for name in NETWORKS if name != "conv"])
 def test_every_network_learns_on_a_long_grid(
     network: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
