@@ -178,6 +178,41 @@ def test_wrong_settings_are_refused(setting: str, message: str) -> None:
         instantiate(config("cleaning=dropping", setting).cleaning)
 
 
+@pytest.mark.parametrize(
+    ("chosen", "message"),
+    [
+        (["denoiser@cleaning.denoiser=conv"], r"cleaning\.denoiser learns by steps; .* denoiser@cleaning\.denoiser="),
+        (
+            ["denoiser@cleaning.denoiser=none"],
+            r"cleaning=dropping judges by cleaning\.denoiser and cleaning\.scorer: denoiser=none leaves the scorer",
+        ),
+        (
+            ["cleaning.denoiser.denoiser.keep=most"],
+            r"cleaning=dropping judges by cleaning\.denoiser .* is 'most'; allowed: random, greedy",
+        ),
+    ],
+)
+def test_a_judge_that_cannot_judge_is_named_by_cleanings_keys(chosen: list[str], message: str) -> None:
+    cfg = config("cleaning=dropping", "data.shots=4", *chosen)
+    with pytest.raises(ValueError, match=message):
+        instantiate(cfg.cleaning).clean(cfg, *opened(cfg))
+
+
+@pytest.mark.parametrize("shots", [1, 2])
+def test_too_few_images_for_one_to_stand_out_are_refused(shots: int) -> None:
+    cfg = config("cleaning=dropping", f"data.shots={shots}")
+    assert (modified_z(np.array([1.0, 9.0])[:shots]) < 0.68).all()
+    said = rf"cleaning=dropping needs 3 normal images or more of each category in fit and selection.* brick has {shots}"
+    with pytest.raises(ValueError, match=said):
+        instantiate(cfg.cleaning).clean(cfg, *opened(cfg))
+
+
+def test_of_three_images_one_can_stand_out() -> None:
+    assert modified_z(np.array([1.0, 1.1, 9.0]))[2] > 3
+    cfg = config("cleaning=dropping", "data.shots=3")
+    assert instantiate(cfg.cleaning).clean(cfg, *opened(cfg))["judged"] == 3
+
+
 def test_copies_are_not_judged_and_go_with_their_image() -> None:
     copies = ["data.augment=[mirror]", "data.augment_copies=1"]
     cfg = config("data.contamination=0.2", "cleaning=dropping", "backbone.blocks=[4,7,10]", *copies)

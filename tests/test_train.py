@@ -292,6 +292,11 @@ def test_a_promise_that_was_not_kept_is_said(low: float, warned: bool, capsys: p
         (["denoiser.guidance=abc"], "denoiser.guidance is 'abc'; it must be a number"),
         (["cleaning=dropping", "cleaning.threshold=abc"], "cleaning.threshold is 'abc'; it must be a number"),
         (["cleaning=dropping", "cleaning.threshold=null"], "cleaning.threshold is null"),
+        (
+            ["cleaning=dropping", "cleaning.denoiser=conv"],
+            "cleaning.denoiser is 'conv'; it must be a choice of its group: denoiser@cleaning.denoiser=NAME",
+        ),
+        (["cleaning=dropping", "cleaning.scorer=null"], "cleaning.scorer is null; it must be a choice of its group"),
         (["conditional=maybe"], "conditional is 'maybe'; it must be true or false"),
         (["conditional=null"], "conditional is null; it must be true or false"),
         (["data=mvtec"], "data.root"),

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from hydra.errors import InstantiationException
 from numpy.typing import NDArray
 from omegaconf import DictConfig
 
@@ -13,8 +14,10 @@ from diffect import assembly, crossfit
 from diffect.data.datamodule import DataModule
 from diffect.detector import Detector
 from diffect.representations import Representation
+from diffect.sentences import sentence
 
 SPLITS: tuple[crossfit.Split, ...] = ("fit", "selection")
+LEAST = 3  # images of a category: of two, both are as far from their median, |z| = 1 / 1.4826, and none stands out
 _NORMAL = 1.4826  # standard deviations of a Gaussian in its median absolute deviation
 
 
@@ -44,7 +47,11 @@ class Dropping:
         self.denoiser, self.scorer, self.threshold, self.folds = denoiser, scorer, threshold, folds
 
     def clean(self, cfg: DictConfig, data: DataModule, representation: Representation) -> dict[str, Any]:
-        """Drop the images from their splits and fit the representation anew; tells the rule and what was dropped."""
+        """Drop the images from their splits and fit the representation anew; tells the rule and what was dropped.
+
+        ValueError where a category has too few images for one to stand out, or where the judge is no closed form.
+        """
+        self._check_enough(data)
         judge = self._judge(cfg, data, representation)
         held = crossfit.folds(data, SPLITS, self.folds)
         given = {(split, position) for split in SPLITS for position in crossfit.real(data, split)}
@@ -60,20 +67,39 @@ class Dropping:
         representation.fit((batch["raw"], batch["label"]) for batch in data.fit_dataloader())
         return told
 
+    def _check_enough(self, data: DataModule) -> None:
+        held = [_category(data, split, place) for split in SPLITS for place in crossfit.real(data, split)]
+        for category in data.categories:
+            count = held.count(category)
+            if count < LEAST:
+                raise ValueError(
+                    f"cleaning=dropping needs {LEAST} normal images or more of each category in fit and selection, as "
+                    f"none of fewer can stand out from the others, and {category} has {count}: take more, or "
+                    "cleaning=none"
+                )
+
     def _judge(self, cfg: DictConfig, data: DataModule, representation: Representation) -> Detector:
         own = cfg.copy()
         own.denoiser, own.scorer, own.head = self.denoiser, self.scorer, None
-        judge = assembly.build(own, data.categories, data.canvas, representation, "cleaning").to(assembly.device(cfg))
+        try:
+            judge = assembly.build(own, data.categories, data.canvas, representation, "cleaning")
+        except (ValueError, InstantiationException) as error:
+            raise ValueError(
+                f"cleaning=dropping judges by cleaning.denoiser and cleaning.scorer: {sentence(error)}"
+            ) from error
         if not judge.solves:
-            raise ValueError("cleaning.denoiser learns by steps; it must be a closed form, such as empirical_by_level")
-        return judge.eval()
+            raise ValueError(
+                "cleaning.denoiser learns by steps; it must be a closed form, such as "
+                "denoiser@cleaning.denoiser=empirical_by_level"
+            )
+        return judge.to(assembly.device(cfg)).eval()
 
     def _drop(self, data: DataModule, found: dict[tuple[crossfit.Split, int], float]) -> dict[str, Any]:
         """From the score of every image, by split and position."""
         dropped: dict[str, list[dict[str, Any]]] = {category: [] for category in data.categories}
         gone: dict[crossfit.Split, list[int]] = {split: [] for split in SPLITS}
-        for index, category in enumerate(data.categories):
-            places = [place for place in found if data.parts[data.splits[place[0]][place[1]][0]].label == index]
+        for category in data.categories:
+            places = [place for place in found if _category(data, *place) == category]
             deviations = modified_z(np.array([found[place] for place in places]))
             for (split, position), z in zip(places, deviations.tolist(), strict=True):
                 if z > self.threshold:
@@ -84,6 +110,11 @@ class Dropping:
             data.drop(split, positions)
         rule = f"modified z-score of log score above {self.threshold:g}, by a closed form fitted to the other images"
         return {"rule": rule, "judged": len(found), "dropped": dropped}
+
+
+def _category(data: DataModule, split: crossfit.Split, position: int) -> str:
+    part, _ = data.splits[split][position]
+    return data.categories[data.parts[part].label]
 
 
 def modified_z(scores: NDArray[np.float64]) -> NDArray[np.float64]:

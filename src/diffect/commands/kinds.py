@@ -51,6 +51,11 @@ def names(what: str) -> Kind:
     return Kind(what, fits)
 
 
+def chosen(group: str, key: str) -> Kind:
+    """A whole part of the config, chosen from a group."""
+    return Kind(f"a choice of its group: {group}@{key}=NAME", lambda value: isinstance(value, DictConfig))
+
+
 TRUTH = Kind("true or false", lambda value: isinstance(value, bool))
 TEXT = Kind("text", lambda value: isinstance(value, str))
 
@@ -81,6 +86,8 @@ KINDS = {
     "evaluation.latency_repeats": whole(1),
     "representation.grid": or_null(whole(1), "the finest level's own"),
     "representation.conditional": TRUTH,
+    "cleaning.denoiser": chosen("denoiser", "cleaning.denoiser"),
+    "cleaning.scorer": chosen("scorer", "cleaning.scorer"),
     "cleaning.threshold": number(0),
     "cleaning.folds": whole(2),
     "denoiser.conditional": TRUTH,
