@@ -79,10 +79,11 @@ class Explanation:
         noises = {one.log_snr: f"log-SNR {one.log_snr:g}" for one in self.origins if one.log_snr is not None}
         said = _extremes(levels, "fine", "coarse") | _extremes(noises, "more noise", "less noise")
         found = {"pyramid level": self.by_pyramid, "noise level": self.by_noise}
+        several = {title: group for title, group in found.items() if len(group) - ("head" in group) > 1}
+        if not several and len(self.by_noise) > 1:  # the scorer's one part, and the head's
+            several = {"component": self.by_noise}
         return {
-            title: {said.get(name, name): value for name, value in group.items()}
-            for title, group in found.items()
-            if len(group) > 1
+            title: {said.get(name, name): value for name, value in group.items()} for title, group in several.items()
         }
 
     @property

@@ -214,7 +214,7 @@ def _bars(figure: Any, one: Explanation, height: float) -> None:
         axis.set_axis_off()
     for axis, (title, group) in zip(axes, one.groups.items(), strict=False):
         _bar(axis, group, one.score)
-        axis.set_xlim(min(0.0, *reach), max(1e-12, *reach))
+        axis.set_xlim(min(0.0, *reach), 1.2 * max(1e-12, *reach))  # a fifth for what is written
         axis.set_ylim(rows - 0.5, -0.5)
         cells = f", cells of {one.cell[1]:.0f} x {one.cell[0]:.0f} px" if title == "pyramid level" else ""
         axis.set_title(f"the score of {_figure(one.score)} by {title}{cells}")

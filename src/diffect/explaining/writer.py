@@ -129,7 +129,7 @@ class Explainer:
         """What a decision rests on or lacks, what is missing, and why."""
         notes = self._blind(category, score) if label is None else self._promises(label, score, region)
         several = len(self.detector.representation.channels) > 1
-        if several and all(one.pyramid is None for one in self.origins):
+        if several and len(self.origins) > 1 and all(one.pyramid is None for one in self.origins):
             notes.append("the scorer fuses the levels of the pyramid, so that none has a part of its own")
         return [*notes, self.missing] if self.normal is None else notes
 
