@@ -208,6 +208,16 @@ def test_class_blind_knows_no_threshold_and_tells_which_category_explains_an_ima
         assert f"class-blind, as {one['category']}, which" in one["notes"][0] and one["normal_images_searched"] < 23
 
 
+def test_class_blind_a_score_above_the_likeliest_category_s_threshold_is_told(
+    deciding: Path, folder: Path, tmp_path: Path
+) -> None:
+    told = explain(deciding, folder, tmp_path, "category=none")
+    for one in told.values():
+        exceeds = one["category"] == "dark" and one["score"] > 2
+        assert exceeds == any("exceeds 2, the threshold of dark: it may show a defect" in note for note in one["notes"])
+    assert any(one["category"] == "dark" and one["score"] > 2 for one in told.values())
+
+
 def test_without_the_training_images_all_else_is_told(
     trained: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
