@@ -141,8 +141,8 @@ class Explainer:
         threshold = None if category is None else self.thresholds[category]
         if threshold is not None and score > threshold:
             notes.append(
-                f"the score exceeds {figure(threshold)}, the threshold of {taken}: it may show a defect, or a part that "
-                "training never saw"
+                f"the score exceeds {figure(threshold)}, the threshold of {taken}: it may show a defect, or a part "
+                "that training never saw"
             )
         return notes
 
