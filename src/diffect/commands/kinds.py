@@ -41,6 +41,15 @@ def number(least: float | None = None) -> Kind:
     return Kind("a number" if least is None else f"a number, {least:g} or more", fits)
 
 
+def numbers(kind: Kind, what: str) -> Kind:
+    """A list of numbers of a kind."""
+
+    def fits(value: Any) -> bool:
+        return isinstance(value, ListConfig) and all(map(kind.fits, value))
+
+    return Kind(f"a list of {what}", fits)
+
+
 def names(what: str) -> Kind:
     """A name or a list of them."""
 
@@ -58,6 +67,8 @@ def chosen(group: str, key: str) -> Kind:
 
 TRUTH = Kind("true or false", lambda value: isinstance(value, bool))
 TEXT = Kind("text", lambda value: isinstance(value, str))
+PATCHES = or_null(number(), "all patches")
+WINDOW = or_null(whole(1), "all cells")
 
 KINDS = {
     "seed": whole(0),
@@ -74,7 +85,13 @@ KINDS = {
     "data.augment": names("the name of a kind of copies or a list of names, [] for none"),
     "data.augment_copies": whole(0),
     "data.batch_size": whole(1),
+    "data.batches_per_epoch": whole(1),
     "data.seed": whole(0),
+    "data.cache": or_null(TEXT, "the usual place"),
+    "data.source.seed": whole(0),
+    "data.source.size": whole(1),
+    "schedule.log_snr_range": numbers(number(), "two numbers, [low, high]"),
+    "backbone.blocks": numbers(whole(0), "whole numbers"),
     "training.steps": whole(1),
     "training.validate_every": whole(1),
     "training.learning_rate": number(0),
@@ -85,6 +102,10 @@ KINDS = {
     "evaluation.replicates": whole(0),
     "evaluation.latency_repeats": whole(1),
     "representation.grid": or_null(whole(1), "the finest level's own"),
+    "representation.prior": number(),
+    "representation.correlation_prior": number(),
+    "representation.floor": number(),
+    "representation.shrinkage": number(),
     "representation.conditional": TRUTH,
     "cleaning.denoiser": chosen("denoiser", "cleaning.denoiser"),
     "cleaning.scorer": chosen("scorer", "cleaning.scorer"),
@@ -95,6 +116,28 @@ KINDS = {
     "denoiser.guidance": number(),
     "denoiser.network.width": whole(1),
     "denoiser.network.depth": whole(1),
+    "denoiser.network.kernel": whole(1),
+    "denoiser.network.expand": whole(1),
+    "denoiser.network.patch": whole(1),
+    "denoiser.network.heads": whole(1),
+    "denoiser.network.layers": whole(1),
+    "denoiser.network.head": whole(1),
+    "denoiser.denoiser.memory": PATCHES,
+    "denoiser.denoiser.window": WINDOW,
+    "denoiser.denoiser.conditional": TRUTH,
+    "denoiser.denoiser.seed": whole(0),
+    "denoiser.memory": PATCHES,
+    "denoiser.window": WINDOW,
+    "denoiser.seed": whole(0),
+    "scorer.levels": numbers(number(), "log-SNRs between -20 and 20"),
+    "scorer.shrinkage": number(),
+    "scorer.start": number(),
+    "scorer.stop": number(),
+    "scorer.low": number(),
+    "scorer.high": number(),
+    "scorer.neighbourhood": whole(1),
+    "scorer.width": whole(1),
+    "scorer.depth": whole(1),
     "scorer.draws": whole(0),
     "scorer.steps": whole(1),
     "scorer.guidance": number(0),
@@ -104,16 +147,18 @@ KINDS = {
     "pooling.frame": whole(0),
     "pooling.conditional": TRUTH,
 }
-"""Keys whose values are used before, or far from where, their owner could refuse them; each is there or not."""
+"""What Python would otherwise refuse in its own words; which of these values do is for their owner to say."""
 
 _ABSENT = object()
 
 
 def check(cfg: DictConfig) -> None:
     """ValueError for the first key of the config that holds what it must not; keys that are not there are no error."""
-    for key, kind in KINDS.items():
-        value = OmegaConf.select(cfg, key, default=_ABSENT)
-        if value is not _ABSENT and not kind.fits(value):
-            shown = list(value) if isinstance(value, ListConfig) else value
-            said = "null" if value is None else repr(shown)
-            raise ValueError(f"{key} is {said}; it must be {kind.said}")
+    for known, kind in KINDS.items():
+        # Cleaning has a denoiser and a scorer of its own.
+        for key in (known, f"cleaning.{known}") if known.startswith(("denoiser.", "scorer.")) else (known,):
+            value = OmegaConf.select(cfg, key, default=_ABSENT)
+            if value is not _ABSENT and not kind.fits(value):
+                shown = list(value) if isinstance(value, ListConfig) else value
+                said = "null" if value is None else repr(shown)
+                raise ValueError(f"{key} is {said}; it must be {kind.said}")
