@@ -304,6 +304,11 @@ def test_a_promise_that_was_not_kept_is_said(low: float, warned: bool, capsys: p
         (["scorer.levels=[abc]"], "scorer.levels is ['abc']; it must be a list of log-SNRs between -20 and 20"),
         (["representation.floor=null"], "representation.floor is null; it must be a number"),
         (["denoiser.network.kernel=abc"], "denoiser.network.kernel is 'abc'; it must be a whole number, 1 or more"),
+        (
+            ["head=synthetic", "head.kinds=null"],
+            "head.kinds is null; it must be the name of a kind of defects or a list",
+        ),
+        (["head=synthetic", "head.dropout=abc"], "head.dropout is 'abc'; it must be a number"),
         (["conditional=maybe"], "conditional is 'maybe'; it must be true or false"),
         (["conditional=null"], "conditional is null; it must be true or false"),
         (["data=mvtec"], "data.root"),
