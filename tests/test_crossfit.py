@@ -166,6 +166,26 @@ def test_dirt_is_dropped_from_fit_and_selection_and_told() -> None:
     assert sum(counted.values()) == len(gone)
 
 
+def test_calibration_images_go_only_where_that_is_asked_for() -> None:
+    cleaned = {}
+    for asked in ("false", "true"):
+        cfg = config(
+            *("data.contamination=0.2", "cleaning=dropping", "backbone.blocks=[4,7,10]"),
+            f"cleaning.calibration={asked}",
+        )
+        data, representation = opened(cfg)
+        before = keys(data.calibration_dataloader())
+        dirty = {one.name for one in (data.sample(*row) for row in data.splits["calibration"]) if one.anomalous}
+        told = instantiate(cfg.cleaning).clean(cfg, data, representation)
+        gone = {one["name"] for one in told["dropped"]["brick"] if one["split"] == "calibration"}
+        assert len(keys(data.calibration_dataloader())) == len(before) - len(gone)
+        cleaned[asked] = gone & dirty, gone - dirty, told
+    assert cleaned["false"][:2] == (set(), set()) and cleaned["false"][2]["splits"] == ["fit", "selection"]
+    found, wrong, told = cleaned["true"]
+    assert len(found) >= 2 and len(wrong) <= 1 and told["splits"] == ["fit", "selection", "calibration"]
+    assert told["judged"] == cleaned["false"][2]["judged"] + len(before)
+
+
 @pytest.mark.parametrize(
     ("setting", "message"),
     [

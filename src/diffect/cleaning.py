@@ -12,17 +12,17 @@ from omegaconf import DictConfig
 
 from diffect import assembly, crossfit
 from diffect.data.datamodule import DataModule
+from diffect.data.splits import Split
 from diffect.detector import Detector
 from diffect.representations import Representation
 from diffect.sentences import sentence
 
-SPLITS: tuple[crossfit.Split, ...] = ("fit", "selection")
 LEAST = 3  # images of a category: of two, both are as far from their median, |z| = 1 / 1.4826, and none stands out
 _NORMAL = 1.4826  # standard deviations of a Gaussian in its median absolute deviation
 
 
 class Dropping:
-    """Leaves out the images of fit and selection whose score stands out, category by category.
+    """Leaves out the images of fit and selection, or of calibration too, whose score stands out, category by category.
 
     Each image gets the score s that a closed form gives it that was fitted to the other folds of these images. With m
     the median of log s and d its median absolute deviation an image goes if
@@ -30,21 +30,33 @@ class Dropping:
         log s - m > threshold 1.4826 d,
 
     the modified z-score (Iglewicz & Hoaglin 1993), which dirt on less than half of the images hardly moves. Ratios of
-    errors are near log-normal, which is why logarithms are taken. Calibration images stay: they promise a rate of false
-    positives for whatever comes like them, and dropping the odd ones would break that promise.
+    errors are near log-normal, which is why logarithms are taken.
+
+    Calibration images stay unless told otherwise: they promise a rate of false positives for whatever comes like them.
+    Where the odd ones go, the promise is one for parts like those that were kept, and no longer of conformal
+    prediction; where they are dirt and stay, the threshold rises to the defects'.
 
     Args:
         denoiser, scorer: configs of the closed form that judges, and of how; whatever is trained afterwards.
         threshold: see above; the higher, the fewer images go.
         folds: at most; each fits to all but one of them.
+        calibration: whether calibration images are judged and left out like the others.
     """
 
-    def __init__(self, denoiser: DictConfig, scorer: DictConfig, threshold: float = 3.0, folds: int = 4) -> None:
+    def __init__(
+        self,
+        denoiser: DictConfig,
+        scorer: DictConfig,
+        threshold: float = 3.0,
+        folds: int = 4,
+        calibration: bool = False,
+    ) -> None:
         if threshold <= 0:
             raise ValueError(f"cleaning.threshold is {threshold}; it must be above 0")
         if isinstance(folds, bool) or not isinstance(folds, int) or folds < 2:
             raise ValueError(f"cleaning.folds is {folds}; it must be 2 or more")
         self.denoiser, self.scorer, self.threshold, self.folds = denoiser, scorer, threshold, folds
+        self.splits: tuple[Split, ...] = ("fit", "selection", *(("calibration",) if calibration else ()))
 
     def clean(self, cfg: DictConfig, data: DataModule, representation: Representation) -> dict[str, Any]:
         """Drop the images from their splits and fit the representation anew; tells the rule and what was dropped.
@@ -53,11 +65,11 @@ class Dropping:
         """
         self._check_enough(data)
         judge = self._judge(cfg, data, representation)
-        held = crossfit.folds(data, SPLITS, self.folds)
-        given = {(split, position) for split in SPLITS for position in crossfit.real(data, split)}
+        held = crossfit.folds(data, self.splits, self.folds)
+        given = {(split, position) for split in self.splits for position in crossfit.real(data, split)}
         components = [crossfit.components_without(judge, fold.rest, fold.left) for fold in held]
         judge.anomaly_map.calibrate(part for parts in components for part in parts)
-        found: dict[tuple[crossfit.Split, int], float] = {}
+        found: dict[tuple[Split, int], float] = {}
         for fold, parts in zip(held, components, strict=True):
             pairs = zip(parts, fold.left, strict=True)
             scores = [judge.judged(part, batch["valid"], label)[1] for (part, label), batch in pairs]
@@ -68,14 +80,14 @@ class Dropping:
         return told
 
     def _check_enough(self, data: DataModule) -> None:
-        held = [_category(data, split, place) for split in SPLITS for place in crossfit.real(data, split)]
+        held = [_category(data, split, place) for split in self.splits for place in crossfit.real(data, split)]
         for category in data.categories:
             count = held.count(category)
             if count < LEAST:
                 raise ValueError(
-                    f"cleaning=dropping needs {LEAST} normal images or more of each category in fit and selection, as "
-                    f"none of fewer can stand out from the others, and {category} has {count}: take more, or "
-                    "cleaning=none"
+                    f"cleaning=dropping needs {LEAST} normal images or more of each category in "
+                    f"{' and '.join(self.splits)}, as none of fewer can stand out from the others, and {category} has "
+                    f"{count}: take more, or cleaning=none"
                 )
 
     def _judge(self, cfg: DictConfig, data: DataModule, representation: Representation) -> Detector:
@@ -94,10 +106,10 @@ class Dropping:
             )
         return judge.to(assembly.device(cfg)).eval()
 
-    def _drop(self, data: DataModule, found: dict[tuple[crossfit.Split, int], float]) -> dict[str, Any]:
+    def _drop(self, data: DataModule, found: dict[tuple[Split, int], float]) -> dict[str, Any]:
         """From the score of every image, by split and position."""
         dropped: dict[str, list[dict[str, Any]]] = {category: [] for category in data.categories}
-        gone: dict[crossfit.Split, list[int]] = {split: [] for split in SPLITS}
+        gone: dict[Split, list[int]] = {split: [] for split in self.splits}
         for category in data.categories:
             places = [place for place in found if _category(data, *place) == category]
             deviations = modified_z(np.array([found[place] for place in places]))
@@ -109,10 +121,10 @@ class Dropping:
         for split, positions in gone.items():
             data.drop(split, positions)
         rule = f"modified z-score of log score above {self.threshold:g}, by a closed form fitted to the other images"
-        return {"rule": rule, "judged": len(found), "dropped": dropped}
+        return {"rule": rule, "splits": list(self.splits), "judged": len(found), "dropped": dropped}
 
 
-def _category(data: DataModule, split: crossfit.Split, position: int) -> str:
+def _category(data: DataModule, split: Split, position: int) -> str:
     part, _ = data.splits[split][position]
     return data.categories[data.parts[part].label]
 

@@ -6,17 +6,16 @@ import copy
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from diffect.data.batches import Batch
 from diffect.data.datamodule import DataModule
+from diffect.data.splits import Split
 from diffect.detector import Detector
 from diffect.detector.passes import Passes
-
-Split = Literal["fit", "selection"]
 
 FOLDS = 8  # at most: more fits, each nearer to that of all images
 FEW = 8  # normal images of a category to calibrate on; fewer get copies

@@ -184,14 +184,12 @@ class DataModule(pl.LightningDataModule):
         """The fit set once, in order."""
         return self._loader("fit")
 
-    def normal_dataloader(
-        self, split: Literal["fit", "selection"], positions: Sequence[int] | None = None
-    ) -> DataLoader[Batch]:
+    def normal_dataloader(self, split: splits.Split, positions: Sequence[int] | None = None) -> DataLoader[Batch]:
         """A split of normal images, or those of its images that stand at these positions, in order."""
         rows = self.splits[split]
         return self._loads(rows if positions is None else [rows[position] for position in positions])
 
-    def drop(self, split: Literal["fit", "selection"], positions: Iterable[int]) -> None:
+    def drop(self, split: splits.Split, positions: Iterable[int]) -> None:
         """Leave the images at these positions, with all copies, out of a split from now on; `describe` counts them."""
         rows = self.splits[split]
         stems = [self._stem(row) for row in rows]
@@ -200,7 +198,7 @@ class DataModule(pl.LightningDataModule):
         self.dropped.setdefault(split, []).extend(row for row, stem in both if stem in gone)
         self.splits[split] = [row for row, stem in both if stem not in gone]
 
-    def origins(self, split: Literal["fit", "selection"]) -> list[int]:
+    def origins(self, split: splits.Split) -> list[int]:
         """For each position of a split its own, or that of the image which the copy there was made of."""
         where = {row: position for position, row in enumerate(self.splits[split])}
         return [where[self._stem(row)] for row in self.splits[split]]
@@ -243,7 +241,7 @@ class DataModule(pl.LightningDataModule):
 
     def augmented(
         self,
-        split: Literal["fit", "selection"],
+        split: splits.Split,
         kinds: Iterable[str],
         copies: int,
         seed: int = 0,

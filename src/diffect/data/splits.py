@@ -1,8 +1,11 @@
 """How the normal training images of a category are cut into fit, selection and calibration."""
 
 import hashlib
+from typing import Literal
 
 import numpy as np
+
+Split = Literal["fit", "selection", "calibration"]  # of normal images
 
 RULE = (
     "per category the normal training images are permuted by (seed, category name) and cut: fewer than 8 "

@@ -102,7 +102,8 @@ def _dirt(run: Run) -> str:
 
 def _dropped(run: Run) -> str:
     found = run.record.get("cleaning")
-    return "" if not found else rf"images of fit and selection with a {escape(str(found['rule']))}"
+    splits = listed([str(split) for split in (found or {}).get("splits", ["fit", "selection"])])
+    return "" if not found else rf"images of {splits} with a {escape(str(found['rule']))}"
 
 
 def _copies(run: Run) -> str:
