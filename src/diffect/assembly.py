@@ -133,8 +133,7 @@ def restore(folder: Path) -> tuple[DictConfig, Detector, list[float | None]]:
     wanted = set(detector.scoring_state())
     if unknown or wanted & set(missing):
         raise ValueError(f"{path} does not fit the config in {records.RECORD}: it lacks or adds some tensors")
-    # A run of an earlier version has none, and says so where an outline is asked for.
-    detector.outlines = kept.get("outlines", detector.outlines)
+    detector.outlines = kept["outlines"]
     detector.to(device(cfg)).eval()
     return cfg, detector, thresholds
 
