@@ -265,6 +265,22 @@ def test_a_promise_that_was_not_kept_is_said(low: float, warned: bool, capsys: p
     assert ("false-positive rate of 0.05 is not kept" in capsys.readouterr().out) == warned
 
 
+def test_what_the_images_were_used_for_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    few = {"fit": 4, "selection": 0, "calibration": 0, "test": 46, "copies": 28}
+    many = {"fit": 60, "selection": 9, "calibration": 20, "test": 46, "dirty": {"fit": 1, "selection": 0}}
+    for counts in (few, many | {"dropped": {"fit": 5}}):
+        config = {"evaluation": {"conformal_rate": 0.05}}
+        _tell(make(config=config, splits={"categories": {"brick": counts}}), Path("run"), found=False)
+    first, second = (line for line in capsys.readouterr().out.splitlines() if "images:" in line)
+    assert first == (
+        "  images: fit 4 and 28 copies, test 46; none held out, so that the last step counts and no threshold is set"
+    )
+    assert second == (
+        "  images: fit 60, selection 9, calibration 20, test 46; defective among the normal ones: fit 1; "
+        "left out: fit 5"
+    )
+
+
 # Bad input: one sentence, exit status not 0, nothing left behind
 
 

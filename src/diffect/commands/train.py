@@ -94,6 +94,9 @@ def _tell(record: records.Record, folder: Path, found: bool) -> None:
     print(f"run {record['signature']} {'was finished already' if found else 'finished'}: {folder}")
     for category, values in record["metrics"].items():
         print(f"\n{category}")
+        counts = ((record.get("splits") or {}).get("categories") or {}).get(category)
+        if counts:
+            print(f"  {_images(counts)}")
         for metric in records.METRICS:
             value = values.get(metric.name)
             interval = record["intervals"][category].get(metric.name)
@@ -112,3 +115,16 @@ def _tell(record: records.Record, folder: Path, found: bool) -> None:
                 " the held-out normal images that the threshold was set on"
             )
     sys.stdout.flush()
+
+
+def _images(counts: dict[str, Any]) -> str:
+    """How many images of a category were used for what, where any are, and what was done to them."""
+    copies = {"fit": f" and {counts['copies']} copies"} if "copies" in counts else {}
+    splits = ("fit", "selection", "calibration", "test")
+    said = [", ".join(f"{name} {counts[name]}{copies.get(name, '')}" for name in splits if counts[name])]
+    for key, what in (("dirty", "defective among the normal ones"), ("dropped", "left out")):
+        if found := [f"{name} {number}" for name, number in counts.get(key, {}).items() if number]:
+            said.append(f"{what}: {', '.join(found)}")
+    if not counts["selection"]:
+        said.append("none held out, so that the last step counts and no threshold is set")
+    return f"images: {'; '.join(said)}"
