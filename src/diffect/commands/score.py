@@ -174,7 +174,7 @@ def _judge(batch: Sequence[Asked], detector: Any, canvas: tuple[int, int], aspec
         if None not in labels:
             given["label"] = torch.tensor(labels, device=detector.device)
         found = detector.judgement(given)
-    if found.label is not None:  # also where it is the category that explains an image best
+    if found.label is not None:  # also where the run found out by itself
         given["label"] = found.label
     fittings = [Fitting(box, *one.shape[:2]) for (_, _, box), one in zip(fitted, photographs, strict=True)]
     names = [name for name, _, _ in batch]
