@@ -198,24 +198,23 @@ def test_a_broken_promise_and_two_promises_that_differ_are_told(
     assert "as promised for parts like the held-out ones" in light["sentences"][0]
 
 
-def test_class_blind_knows_no_threshold_and_tells_which_category_explains_an_image_best(
-    learned: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    told = explain(learned, folder, tmp_path, "category=none")
-    assert len(told) == 8 and "8 images scored, no decision was made, for thresholds hold" in capsys.readouterr().out
-    for one in told.values():
-        assert one["category"] in ("dark", "light") and one["threshold"] is None and one["flagged"] is None
-        assert f"class-blind, as {one['category']}, which" in one["notes"][0] and one["normal_images_searched"] < 23
-
-
-def test_class_blind_a_score_above_the_likeliest_category_s_threshold_is_told(
+def test_without_a_category_an_image_is_judged_and_decided_as_what_it_is_taken_for(
     deciding: Path, folder: Path, tmp_path: Path
 ) -> None:
-    told = explain(deciding, folder, tmp_path, "category=none")
-    for one in told.values():
-        exceeds = one["category"] == "dark" and one["score"] > 2
-        assert exceeds == any("exceeds 2, the threshold of dark: it may show a defect" in note for note in one["notes"])
-    assert any(one["category"] == "dark" and one["score"] > 2 for one in told.values())
+    untold = explain(deciding, folder, tmp_path / "untold", "category=none")
+    told = explain(deciding, folder, tmp_path / "told")
+    assert len(untold) == 8
+    for name, one in untold.items():
+        note = one["notes"][0]
+        assert note.startswith(f"nobody told its category, and it is taken for {one['category']}")
+        assert one["normal_images_searched"] < 23
+        assert ("a part that training never saw" in note) == bool(one["flagged"])
+        if one["category"] == told[name]["category"]:
+            same = ("threshold", "flagged", "score")
+            assert [one[key] for key in same] == [told[name][key] for key in same]
+            assert one["notes"][1:] == told[name]["notes"]
+    right = [one for name, one in untold.items() if one["category"] == told[name]["category"]]
+    assert len(right) > 4 and any(one["flagged"] for one in right)
 
 
 def test_without_the_training_images_all_else_is_told(

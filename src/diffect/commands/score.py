@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from omegaconf import DictConfig
 
-from diffect.commands.images import BLIND, Asked, asked
+from diffect.commands.images import Asked, asked
 from diffect.data import decode
 from diffect.data.cache import content_key
 from diffect.data.canvas import fit_to_canvas, inside
@@ -32,8 +32,8 @@ def run(cfg: DictConfig) -> None:
 
     `category` is that which the image was judged as: the one that was told, or class-blind that which the run takes
     it for; empty where the run does not tell its categories apart. `flagged` says whether the score exceeds the run's
-    conformal threshold; it is empty where the run has none, and where images are scored class-blind, for thresholds
-    hold for a category. What is explained: see `explaining`.
+    conformal threshold for that category; it is empty where the run has none, and where there is no category. What is
+    explained: see `explaining`.
     """
     from diffect import assembly
 
@@ -63,10 +63,10 @@ def run(cfg: DictConfig) -> None:
         if explainer is not None:
             explainer.write(found)
     _write(out / "scores.csv", rows)
-    print(f"{_summary(rows, images[0].label is None, trained.evaluation.conformal_rate)}: {out / 'scores.csv'}")
-    for label in sorted({image.label for image in images if image.label is not None}):
-        if broken[label]:
-            print(f"warning: {detector.categories[label]}: {broken[label]}")
+    print(f"{_summary(rows, trained.evaluation.conformal_rate)}: {out / 'scores.csv'}")
+    for category, sentence in zip(detector.categories, broken, strict=True):
+        if sentence and any(row[1] == category for row in rows):
+            print(f"warning: {category}: {sentence}")
     if explainer is not None:
         print(f"explained: {explainer.folder}" + (f" ({explainer.missing})" if explainer.missing else ""))
 
@@ -99,22 +99,19 @@ def _broken(record: records.Record, category: str) -> str:
 
 def _rows(found: Judged, categories: Sequence[str], thresholds: Sequence[float | None]) -> list[Row]:
     rows = []
-    judged = zip(found.names, found.labels, found.categories, found.judgement.scores.tolist(), strict=True)
-    for name, label, category, score in judged:
-        threshold = None if label is None else thresholds[label]
+    for name, category, score in zip(found.names, found.categories, found.judgement.scores.tolist(), strict=True):
+        threshold = None if category is None else thresholds[category]
         flagged = "" if threshold is None else str(score > threshold).lower()
         rows.append((name, "" if category is None else categories[category], repr(score), _text(threshold), flagged))
     return rows
 
 
-def _summary(rows: Sequence[Row], blind: bool, rate: float) -> str:
+def _summary(rows: Sequence[Row], rate: float) -> str:
     """How many images were scored and flagged, or why no decision was made."""
     undecided = sum(not row[-1] for row in rows)
-    reason = (
-        f"thresholds hold for a category, and none was told (category={BLIND})"
-        if blind
-        else f"the run had too few calibration images to promise a rate of {rate:g}"
-    )
+    reason = f"the run had too few calibration images to promise a rate of {rate:g}"
+    if not rows[0][1]:
+        reason = "thresholds hold for a category: none was told, and the run does not tell its own apart"
     parts = [f"{len(rows)} images scored"]
     if undecided < len(rows):
         parts.append(f"{sum(row[-1] == 'true' for row in rows)} flagged")
@@ -178,7 +175,7 @@ def _judge(batch: Sequence[Asked], detector: Any, canvas: tuple[int, int], aspec
         given["label"] = found.label
     fittings = [Fitting(box, *one.shape[:2]) for (_, _, box), one in zip(fitted, photographs, strict=True)]
     names = [name for name, _, _ in batch]
-    return Judged(names, labels, photographs, fittings, pixels, given, found)
+    return Judged(names, [label is not None for label in labels], photographs, fittings, pixels, given, found)
 
 
 def _draw(found: Judged, outlines: Sequence[float | None], folder: Path) -> None:
@@ -186,8 +183,8 @@ def _draw(found: Judged, outlines: Sequence[float | None], folder: Path) -> None
     from diffect import panel
 
     maps = found.judgement.maps.cpu().numpy()
-    for place, (name, label) in enumerate(zip(found.names, found.labels, strict=True)):
-        scale = ColourScale.of(None if label is None else outlines[label])
+    for place, (name, category) in enumerate(zip(found.names, found.categories, strict=True)):
+        scale = ColourScale.of(None if category is None else outlines[category])
         one = slice(place, place + 1)
         (picture,) = panel.overlay(maps[one], found.images[one], scale.low, scale.twice)
         path = folder / f"{stem(name)}.png"

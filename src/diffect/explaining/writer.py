@@ -15,7 +15,7 @@ from torch import Tensor
 from diffect.denoisers.empirical import Empirical
 from diffect.detector import Detector, Judgement
 from diffect.explaining import picture
-from diffect.explaining.explanation import Explanation, figure
+from diffect.explaining.explanation import Explanation
 from diffect.explaining.naming import stem
 from diffect.explaining.nearest import NormalImages, cells_at
 from diffect.explaining.regions import Fitting, Region, worst_region
@@ -29,14 +29,14 @@ NEIGHBOURS = 3
 
 @dataclass(frozen=True)
 class Judged:
-    """Images as they were judged: names, labels (None: class-blind), the originals, how each lies in the canvas.
+    """Images as they were judged: names, whether categories were told, the originals, how each lies in the canvas.
 
     `batch` is what the detector was given, on its device, with the labels that images were judged as; `judgement` what
     it said; `images` (B, H, W, 3) are on the canvas.
     """
 
     names: Sequence[str]
-    labels: Sequence[int | None]
+    told: Sequence[bool]
     photographs: Sequence[NDArray[np.uint8]]
     fittings: Sequence[Fitting]
     images: NDArray[np.uint8]
@@ -45,7 +45,7 @@ class Judged:
 
     @property
     def categories(self) -> list[int | None]:
-        """As which category each image was judged; None where the run does not tell them apart and none was told."""
+        """As which category each image was judged, told or not; None where the run could not find out either."""
         label = self.judgement.label
         return [None] * len(self.names) if label is None else list(label.tolist())
 
@@ -88,7 +88,7 @@ class Explainer:
         """The explanations of a batch; none depends on its company."""
         valid, found, judged_as = judged.batch["valid"], judged.judgement, judged.categories
         maps = found.maps.cpu().numpy()
-        outlines = [None if label is None else self.detector.outlines[label] for label in judged.labels]
+        outlines = [None if category is None else self.detector.outlines[category] for category in judged_as]
         inside = valid.cpu().numpy()
         regions = [worst_region(*one) for one in zip(maps, inside, outlines, strict=True)]
         x0 = self.detector.representation.encode(judged.batch["raw"], judged.batch.get("label"))
@@ -104,7 +104,7 @@ class Explainer:
                 name=name,
                 category=None if category is None else self.detector.categories[category],
                 score=scores[place],
-                threshold=None if label is None else self.thresholds[label],
+                threshold=None if category is None else self.thresholds[category],
                 rate=self.rate,
                 outline=outlines[place],
                 photograph=judged.photographs[place],
@@ -120,31 +120,30 @@ class Explainer:
                 normal=None if normal is None else normal[place],
                 scale=self.scale,
                 by_patch=self.by_patch,
-                notes=self._notes(label, category, scores[place], regions[place]),
+                notes=self._notes(told, category, scores[place], regions[place]),
             )
-            for place, (name, label, category) in enumerate(zip(judged.names, judged.labels, judged_as, strict=True))
+            for place, (name, told, category) in enumerate(zip(judged.names, judged.told, judged_as, strict=True))
         ]
 
-    def _notes(self, label: int | None, category: int | None, score: float, region: Region) -> list[str]:
+    def _notes(self, told: bool, category: int | None, score: float, region: Region) -> list[str]:
         """What a decision rests on or lacks, what is missing, and why."""
-        notes = self._blind(category, score) if label is None else self._promises(label, score, region)
+        if category is None:
+            notes = ["no decision is made: no category was told, and the run does not tell its categories apart"]
+        else:
+            notes = self._promises(category, score, region)
+            if not told:
+                notes.insert(0, self._taken(category, score))
         several = len(self.detector.representation.channels) > 1
         if several and len(self.origins) > 1 and all(one.pyramid is None for one in self.origins):
             notes.append("the scorer fuses the levels of the pyramid, so that none has a part of its own")
         return [*notes, self.missing] if self.normal is None else notes
 
-    def _blind(self, category: int | None, score: float) -> list[str]:
+    def _taken(self, category: int, score: float) -> str:
         """Of an image whose category nobody told."""
-        taken = None if category is None else self.detector.categories[category]
-        best = "" if taken is None else f", as {taken}, which it is likeliest to be"
-        notes = [f"scored class-blind{best}: no decision is made, for thresholds hold for a category that is told"]
-        threshold = None if category is None else self.thresholds[category]
-        if threshold is not None and score > threshold:
-            notes.append(
-                f"the score exceeds {figure(threshold)}, the threshold of {taken}: it may show a defect, or a part "
-                "that training never saw"
-            )
-        return notes
+        threshold = self.thresholds[category]
+        unseen = ": it may show a defect, or a part that training never saw"
+        odd = unseen if threshold is not None and score > threshold else ""
+        return f"nobody told its category, and it is taken for {self.detector.categories[category]}{odd}"
 
     def _promises(self, label: int, score: float, region: Region) -> list[str]:
         """What is to be known about the thresholds of score and map."""
