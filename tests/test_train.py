@@ -262,7 +262,7 @@ def test_a_promise_that_was_not_kept_is_said(low: float, warned: bool, capsys: p
     record = make(config={"evaluation": {"conformal_rate": 0.05}})
     record["intervals"]["brick"]["conformal_fpr"] = [low, 0.6]
     _tell(record, Path("run"), found=False)
-    assert ("false-positive rate of 0.05 is not kept" in capsys.readouterr().out) == warned
+    assert ("false-positive rate of 0.05 was not kept" in capsys.readouterr().out) == warned
 
 
 def test_what_the_images_were_used_for_is_said(capsys: pytest.CaptureFixture[str]) -> None:

@@ -52,7 +52,7 @@ def run(cfg: DictConfig) -> None:
     told = record["splits"]
     canvas = int(told["canvas"][0]), int(told["canvas"][1])
     bits = [int(told["categories"][category]["grey_bits"]) for category in detector.categories]
-    broken = [_broken(record, category) for category in detector.categories]
+    broken = [records.broken_promise(record, category) for category in detector.categories]
     explainer = _explainer(detector, thresholds, trained, record, broken, scale, out) if cfg.explain else None
     rows: list[Row] = []
     for batch in _batches(images, cfg.batch_size):
@@ -82,19 +82,6 @@ def _checked(cfg: DictConfig) -> float | None:
     if cfg.scale is not None and not cfg.explain:
         raise ValueError(f"scale is {cfg.scale}, but only explanations tell sizes; it needs explain=true")
     return check_scale(cfg.scale)
-
-
-def _broken(record: records.Record, category: str) -> str:
-    """A sentence where the run's own test denies the rate of false positives that its threshold promises; else ""."""
-    rate = record["config"]["evaluation"]["conformal_rate"]
-    interval = record["intervals"][category].get("conformal_fpr")
-    if not interval or interval[0] <= rate:
-        return ""
-    return (
-        f"the promised false-positive rate of {rate:g} was not kept in the run's own test, where it was between "
-        f"{interval[0]:.2g} and {interval[1]:.2g}: good test images are unlike the held-out ones that set the "
-        "threshold"
-    )
 
 
 def _rows(found: Judged, categories: Sequence[str], thresholds: Sequence[float | None]) -> list[Row]:

@@ -107,13 +107,8 @@ def _tell(record: records.Record, folder: Path, found: bool) -> None:
         warning = record["audit"].get(category, {}).get("warning")
         if warning:
             print(f"  warning: {warning}")
-        promised = record["config"]["evaluation"]["conformal_rate"]
-        false_positives = record["intervals"][category].get("conformal_fpr")
-        if false_positives and false_positives[0] > promised:
-            print(
-                f"  warning: the promised false-positive rate of {promised:g} is not kept: good test images are unlike"
-                " the held-out normal images that the threshold was set on"
-            )
+        if broken := records.broken_promise(record, category):
+            print(f"  warning: {broken}")
     sys.stdout.flush()
 
 

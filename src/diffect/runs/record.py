@@ -127,6 +127,19 @@ def finished(folder: Path, signature: str) -> Record | None:
     return record
 
 
+def broken_promise(record: Record, category: str) -> str:
+    """A sentence where the run's own test denies the rate of false positives that its threshold promises; else ""."""
+    rate = record["config"]["evaluation"]["conformal_rate"]
+    interval = record["intervals"][category].get("conformal_fpr")
+    if not interval or interval[0] <= rate:
+        return ""
+    return (
+        f"the promised false-positive rate of {rate:g} was not kept in the run's own test, where it was between "
+        f"{interval[0]:.2g} and {interval[1]:.2g}: good test images are unlike the held-out ones that set the "
+        "threshold"
+    )
+
+
 def test_reads(folder: Path, fingerprint: str) -> int:
     """How many finished runs beside the run in `folder`, of its study, have read the test set of this fingerprint."""
     told = (path.read_bytes() for path in folder.parent.glob(f"*/{RECORD}") if path.parent != folder)
