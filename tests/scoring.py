@@ -6,12 +6,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diffect.denoisers.conv import ConvNet
+from diffect.denoisers.base import Denoiser
 from diffect.denoisers.empirical import Empirical
 from diffect.denoisers.gaussian import Gaussian
 from diffect.denoisers.learned import LearnedDenoiser
-from diffect.denoisers.unet import UNet
-from diffect.denoising import Denoiser, ImageNoise
+from diffect.denoisers.networks.conv import ConvNet
+from diffect.denoisers.networks.unet import UNet
+from diffect.diffusion.noise import ImageNoise
 from diffect.scorers.denoising import DenoisingError
 
 NETWORKS, CLOSED_FORMS = ("conv", "unet"), ("wiener", "stored")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from records import lay, study_records
 
-from diffect.__main__ import main
+from diffect.cli.main import main
 from diffect.runs.record import RECORD
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"

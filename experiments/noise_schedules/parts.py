@@ -26,7 +26,7 @@ import numpy as np
 from scipy.stats import f as f_distribution
 
 from diffect.runs import sources
-from diffect.runs.record import write_atomic
+from diffect.storage.atomic import write_atomic
 from diffect.runs.table import Run
 
 METRICS = ("image_auroc", "pixel_aupro_30")

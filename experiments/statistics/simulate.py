@@ -2,7 +2,7 @@
 
     python experiments/statistics/simulate.py [studies=10000] [out=FOLDER]
 
-Writes simulation.csv beside this file, and achieved.csv into the package, where the report looks small studies up;
+Writes simulation.csv beside this file, and simulated.csv into the package, where the report looks small studies up;
 with `out` both go there. Every figure comes out of the functions that the report calls. A study has figures like real
 ones: what a category is worth, what a method gains on it (an interaction), a seed's split, training noise, and the
 luck of the test images, of which most is the same for both methods. The true mean and the true difference are 0.
@@ -17,11 +17,12 @@ from typing import Any
 
 import numpy as np
 
-from diffect.runs import estimands, paired
-from diffect.runs.achieved import TABLE
+from diffect.runs import estimands
+from diffect.runs import paired_tests
+from diffect.runs.simulated import TABLE
 from diffect.runs.estimands import FIXED, RANDOM
 from diffect.runs.ranks import ranking
-from diffect.runs.record import write_atomic
+from diffect.storage.atomic import write_atomic
 from diffect.runs.statistics import FEWEST_CATEGORIES, random_mean
 from diffect.runs.statistics import paired as less
 
@@ -117,7 +118,7 @@ def friedman(rng: np.random.Generator, estimand: str, shape: tuple[int, int], st
 
 def familywise(blocks: Any) -> float:
     """How often any of several true hypotheses is rejected after Holm's correction, of blocks (studies, tests, B)."""
-    found = [min(paired.holm(list(row), len(row))) for row in p_values(paired.sign_flip, blocks)]
+    found = [min(paired_tests.holm(list(row), len(row))) for row in p_values(paired_tests.sign_flip, blocks)]
     return float(np.mean(np.array(found) <= 0.05))
 
 
@@ -165,8 +166,8 @@ def rows(studies: int) -> Iterator[Row]:
         yield row("interval of a mean", "coverage", estimand, shape, mean, COVERS if enough else None)
         yield row("interval of a difference", "coverage", estimand, shape, difference, COVERS if enough else None)
         held = differences(rng, estimand, shape, studies, own=0.0 if estimand == FIXED else OWN)[:, 0]
-        yield row("permutation", "size", estimand, shape, size(paired.sign_flip, held), EXACT)
-        yield row("Wilcoxon", "size", estimand, shape, size(paired.wilcoxon, held), EXACT)
+        yield row("permutation", "size", estimand, shape, size(paired_tests.sign_flip, held), EXACT)
+        yield row("Wilcoxon", "size", estimand, shape, size(paired_tests.wilcoxon, held), EXACT)
         if enough:
             five = differences(rng, estimand, shape, studies, groups=5, own=0.0 if estimand == FIXED else OWN)
             yield row("permutation with Holm over 4 groups", "any rejected", estimand, shape, familywise(five), EXACT)
@@ -187,15 +188,15 @@ def refused(studies: int) -> Iterator[tuple[str, str, str, tuple[int, int], floa
         yield "BCa bootstrap of categories", "coverage", RANDOM, shape, share
     tables = np.array([figures(rng, RANDOM, (15, 3)) for _ in range(studies)])
     each = (tables[:, 0] - tables[:, 1]).reshape(studies, -1)
-    yield "permutation of category x seed", "size", RANDOM, (15, 3), size(paired.sign_flip, each)
+    yield "permutation of category x seed", "size", RANDOM, (15, 3), size(paired_tests.sign_flip, each)
     anew = differences(rng, FIXED, (3, 10), studies)[:, 0]
-    yield "permutation of seeds claimed for other images", "size", FIXED, (3, 10), size(paired.sign_flip, anew)
+    yield "permutation of seeds claimed for other images", "size", FIXED, (3, 10), size(paired_tests.sign_flip, anew)
     for categories in (10, 15):
         gains = rng.standard_exponential((studies, categories)) - 1
         found = [random_mean(cells(row[:, None])) for row in gains]
         share = float(np.mean([one.half >= abs(one.value) for one in found]))
         yield "interval of a difference if gains are exponential", "coverage", RANDOM, (categories, 1), share
-        share = size(paired.sign_flip, gains)
+        share = size(paired_tests.sign_flip, gains)
         yield "permutation if gains are exponential", "size", RANDOM, (categories, 1), share
 
 

@@ -11,8 +11,8 @@ from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 from diffect.data.audit import audit, auroc
-from diffect.data.cache import ImageStore
-from diffect.data.mvtec import Folder
+from diffect.data.sources.mvtec import Folder
+from diffect.data.store import ImageStore
 
 Make = Callable[..., Path]
 

@@ -13,10 +13,10 @@ import torch
 from pictures import picture, save
 from torch import Tensor
 
-from diffect.data import derived, features
+from diffect.data import derived, feature_store
 from diffect.data.augmentation import DEGREES, KINDS, SHARE, ZOOM, _applied, _draw_move, _exact_moves, _moved
 from diffect.data.datamodule import DataModule
-from diffect.data.mvtec import Folder
+from diffect.data.sources.mvtec import Folder
 
 Make = Callable[..., Path]
 
@@ -219,7 +219,7 @@ def test_copies_are_the_same_in_another_process(module: Callable[..., DataModule
     code = f"""
 import json
 from diffect.data.datamodule import DataModule
-from diffect.data.mvtec import Folder
+from diffect.data.sources.mvtec import Folder
 root, cache, kinds = {str(tmp_path / "set")!r}, {str(tmp_path / "new")!r}, {list(KINDS)!r}
 data = DataModule(Folder(root), size=32, batch_size=2, cache=cache, augment=kinds, augment_copies=2)
 data.setup()
@@ -232,7 +232,7 @@ print(json.dumps([int(data.parts[part].store.keys[row]) for part, row in data.sp
 def test_copies_and_their_features_are_kept(module: Callable[..., DataModule], monkeypatch: pytest.MonkeyPatch) -> None:
     before = fitted(module(["zoom"], 2))
     monkeypatch.setattr(derived, "_build", None)  # calling it now fails
-    monkeypatch.setattr(features, "_extract", None)
+    monkeypatch.setattr(feature_store, "_extract", None)
     after = fitted(module(["zoom"], 2))
     assert all(torch.equal(a[name], b[name]) for a, b in zip(before, after, strict=True) for name in a)
 

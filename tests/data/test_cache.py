@@ -13,8 +13,9 @@ from pictures import picture, save
 from PIL import Image
 
 from diffect.data import decode
-from diffect.data.cache import ROW, ImageStore, cache_root
-from diffect.data.mvtec import Folder
+from diffect.data.sources.mvtec import Folder
+from diffect.data.store import ROW, ImageStore
+from diffect.storage.atomic import cache_root
 
 Make = Callable[..., Path]
 

@@ -16,10 +16,11 @@ from hydra import compose, initialize_config_dir
 from pictures import picture, save
 from torch import Tensor
 
-from diffect import signing
-from diffect.data import derived, features
+from diffect.data import derived, feature_store
 from diffect.data.datamodule import DataModule
-from diffect.data.mvtec import Folder, Sample
+from diffect.data.sample import Sample
+from diffect.data.sources.mvtec import Folder
+from diffect.training import fingerprint
 
 Make = Callable[..., Path]
 CONF = Path(__file__).parents[2] / "conf"
@@ -129,7 +130,7 @@ def test_all_shares_have_one_store_and_its_features_in_common(
 ) -> None:
     module(0.05).attach("means", means)
     monkeypatch.setattr(derived, "_build", None)  # calling it now fails
-    monkeypatch.setattr(features, "_extract", None)
+    monkeypatch.setattr(feature_store, "_extract", None)
     data = module(0.5)
     data.attach("means", means)
     assert not callable(data.parts[-1].raw)
@@ -142,7 +143,7 @@ def test_which_images_is_the_same_in_another_process(module: Callable[..., DataM
     code = f"""
 import json
 from diffect.data.datamodule import DataModule
-from diffect.data.mvtec import Folder
+from diffect.data.sources.mvtec import Folder
 root, cache = {str(tmp_path / "set")!r}, {str(tmp_path / "new")!r}
 data = DataModule(Folder(root), size=32, batch_size=2, contamination=0.2, cache=cache)
 data.setup()
@@ -347,7 +348,7 @@ def test_what_a_folder_of_dirt_holds_names_the_run_and_not_where_it_lies(defecti
     def named(folder: Path | str, share: float = 0.1) -> str:
         given = [f"data.contamination={share}", f"data.contamination_from={folder}", "data.category=brick"]
         with initialize_config_dir(str(CONF), version_base="1.3"):
-            return signing.of(compose("train", given))
+            return fingerprint.of(compose("train", given))
 
     before = named(defective)
     moved = defective.rename(tmp_path / "moved")

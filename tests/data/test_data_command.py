@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diffect.__main__ import main
+from diffect.cli.main import main
 
 Make = Callable[..., Path]
 Run = Callable[..., tuple[int, str, str]]

@@ -19,9 +19,9 @@ from torch import Tensor
 
 from diffect.data import splits
 from diffect.data.batches import Batches
-from diffect.data.cache import npy_writer
 from diffect.data.datamodule import DataModule
-from diffect.data.mvtec import Folder
+from diffect.data.sources.mvtec import Folder
+from diffect.storage.arrays import npy_writer
 
 Make = Callable[..., Path]
 CONF = Path(__file__).parents[2] / "conf"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from diffect.data import download
+from diffect.data.sources import download
 
 
 def archive(members: dict[str, bytes], extra: tuple[tarfile.TarInfo, ...] = ()) -> bytes:

@@ -10,11 +10,11 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from diffect import signing
-from diffect.__main__ import main
-from diffect.data.joined import Joined
-from diffect.data.mvtec import Folder
-from diffect.data.textures import Textures
+from diffect.cli.main import main
+from diffect.data.sources.joined import Joined
+from diffect.data.sources.mvtec import Folder
+from diffect.data.sources.textures import Textures
+from diffect.training import fingerprint
 
 Make = Callable[..., Path]
 CONF = Path(__file__).parents[2] / "conf"
@@ -69,11 +69,11 @@ def test_joining_leaves_no_choice_out(make: Make) -> None:
 
 def test_not_where_the_data_lies_names_a_run_but_what_it_is(make: Make, tmp_path: Path) -> None:
     root = make("bolt")
-    named = signing.of(composed(root))
+    named = fingerprint.of(composed(root))
     moved = root.rename(tmp_path / "moved")
-    assert signing.of(composed(moved, f"data.cache={tmp_path / 'cache'}")) == named
+    assert fingerprint.of(composed(moved, f"data.cache={tmp_path / 'cache'}")) == named
     (moved / "bolt/train/good/000.png").unlink()
-    assert signing.of(composed(moved)) != named
+    assert fingerprint.of(composed(moved)) != named
 
 
 def test_the_command_describes_them_together(
@@ -93,5 +93,5 @@ def test_the_command_describes_them_together(
 
 
 def test_it_is_free_of_torch() -> None:
-    code = "import sys, diffect.data.joined; print('torch' in sys.modules)"
+    code = "import sys, diffect.data.sources.joined; print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"

@@ -9,7 +9,8 @@ import pytest
 from pictures import picture, save
 from PIL import Image
 
-from diffect.data.mvtec import Folder, Sample
+from diffect.data.sample import Sample
+from diffect.data.sources.mvtec import Folder
 
 Make = Callable[..., Path]
 

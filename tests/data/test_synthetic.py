@@ -10,10 +10,10 @@ import torch
 from pictures import picture
 from torch import Tensor
 
-from diffect.data import derived, features, synthetic
+from diffect.data import derived, feature_store, synthetic
 from diffect.data.batches import Items
 from diffect.data.datamodule import DataModule
-from diffect.data.mvtec import Folder
+from diffect.data.sources.mvtec import Folder
 
 Make = Callable[..., Path]
 
@@ -153,7 +153,7 @@ def test_the_cache_gives_what_was_drawn_and_a_broken_one_is_built_again(
     fresh = rows(module(), "selection", copies=2)
     with monkeypatch.context() as patch:
         patch.setattr(derived, "_build", None)  # calling it now fails
-        patch.setattr(features, "_extract", None)
+        patch.setattr(feature_store, "_extract", None)
         found = rows(module(), "selection", copies=2)
     for path in (tmp_path / "cache" / "imagined").glob("*/images.npy"):
         path.write_bytes(path.read_bytes()[:-5])

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diffect.data import decode, defects, textures
+from diffect.data import decode
 from diffect.data.audit import audit, auroc
-from diffect.data.cache import ImageStore
-from diffect.data.textures import PICTURES, Textures
+from diffect.data.sources import texture_defects, textures
+from diffect.data.sources.textures import PICTURES, Textures
+from diffect.data.store import ImageStore
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +36,9 @@ def test_the_layout_is_mvtec(cache: Path) -> None:
         counts = {
             kind: sum((s.split, s.defect) == kind for s in samples) for kind in {(s.split, s.defect) for s in samples}
         }
-        assert counts == {("train", "good"): 96, ("test", "good"): 16} | {("test", d): 6 for d in defects.DEFECTS}
+        assert counts == {("train", "good"): 96, ("test", "good"): 16} | {
+            ("test", d): 6 for d in texture_defects.DEFECTS
+        }
         assert all((s.mask is not None) == s.anomalous for s in samples)
         assert {Image.open(s.path).size for s in samples} == {(128, 128)}
 
@@ -69,7 +72,7 @@ def test_train_and_test_crops_share_no_pixel(tmp_path: Path, monkeypatch: pytest
     assert min(seen["train"]) < min(seen["test"]) and max(seen["train"]) > max(seen["test"])
 
 
-@pytest.mark.parametrize("kind", defects.DEFECTS)
+@pytest.mark.parametrize("kind", texture_defects.DEFECTS)
 @pytest.mark.parametrize("name", PICTURES)
 def test_a_mask_is_exactly_what_was_changed(kind: str, name: str) -> None:
     picture = np.asarray(Image.open(textures._picture_file(name)))
@@ -77,9 +80,9 @@ def test_a_mask_is_exactly_what_was_changed(kind: str, name: str) -> None:
     for _ in range(12):
         top, left = rng.integers(0, 512 - 96, 2)
         crop = picture[top : top + 96, left : left + 96]
-        image, mask = defects.apply(kind, crop, rng)
+        image, mask = texture_defects.apply(kind, crop, rng)
         change = np.abs(image.astype(int) - crop.astype(int))
-        assert np.array_equal(change > 0, mask == 1) and change[mask == 1].min() >= defects.VISIBLE
+        assert np.array_equal(change > 0, mask == 1) and change[mask == 1].min() >= texture_defects.VISIBLE
         assert 40 <= mask.sum() <= mask.size // 3
         assert image.min() >= crop.min() and image.max() <= crop.max()
 

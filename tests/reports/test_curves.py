@@ -109,11 +109,11 @@ def test_an_axis_of_numbers_without_figures_has_a_reason(tmp_path: Path) -> None
 
 
 def test_a_line_is_what_the_other_axes_hold_and_its_figures_are_the_tables() -> None:
-    records = sweep_records({"data.shots": SHOTS, "cleaning": ("none", "dropping")}, names=("cosine", "edm"))
+    records = sweep_records({"data.shots": SHOTS, "outlier_removal": ("none", "z_score")}, names=("cosine", "edm"))
     found = built(records)
     drawn = curves_of(found)
     assert found.axes[drawn.axis] == "data.shots" and drawn.metrics == ("image_auroc", "pixel_aupro_30")
-    names = [f"{one}, {other}" for one in ("none", "dropping") for other in ("cosine", "edm")]
+    names = [f"{one}, {other}" for one in ("none", "z_score") for other in ("cosine", "edm")]
     assert sorted(line.name for line in drawn.lines) == sorted(names)
     assert drawn.lines[0].name == ", ".join(found.groups[0].values[:1] + found.groups[0].values[2:])  # the best's
     for line in drawn.lines:

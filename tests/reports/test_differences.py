@@ -11,7 +11,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from records import make, study_records
 
-from diffect.commands import report
+from diffect.cli import report
 from diffect.reports import cells, latex, markdown, study, tidy
 from diffect.reports.differences import COMPARED
 from diffect.runs.table import Run
@@ -190,7 +190,7 @@ def test_a_baseline_that_is_no_group_is_a_sentence() -> None:
         built(detection(), baseline="padum")
     records = detection(("padim", "diffusion"))
     for record in records:
-        record["choices"]["pooling"] = f"{record['seed'] % 2}"
+        record["choices"]["anomaly_map"] = f"{record['seed'] % 2}"
     with pytest.raises(ValueError, match=r"detector=padim names 2 groups \(padim, pooling=[01]; padim, pooling=[01]\)"):
         built(records, baseline="detector=padim")
     for text in ("pooling=1,detector=padim", "padim, 1", "padim,1"):
@@ -242,7 +242,7 @@ def test_a_tall_table_by_category_is_cut_between_categories() -> None:
 def test_names_with_commas_are_kept_apart_in_sentences() -> None:
     records = detection(seeds=6)
     for record in records:
-        record["choices"]["pooling"] = str(record["seed"] % 2)
+        record["choices"]["anomaly_map"] = str(record["seed"] % 2)
         record["seed"] //= 2
         record["signature"] = f"{record['signature']}{record['choices']['pooling']}"
     text = notes(built(records))

@@ -150,7 +150,7 @@ def test_only_schedules_that_runs_train_by_are_drawn(tmp_path: Path) -> None:
         if record["choices"]["schedule"] == "edm":
             record["training"] = {"steps": 0}
         if record["choices"]["schedule"] == "linear":
-            record["config"] = {"denoiser": {"_target_": "diffect.denoisers.none.NoDenoiser"}}
+            record["config"] = {"denoiser": {"_target_": "diffect.denoisers.learned.NoDenoiser"}}
     assert [entry["name"] for entry in figures.schedules_of(built(records))] == ["cosine"]
     solved = built([record for record in records if record["choices"]["schedule"] == "edm"])
     assert schedules.study_schedules_figure(solved, tmp_path / "x") == (

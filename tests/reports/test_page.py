@@ -204,7 +204,7 @@ def test_what_plots_leave_out_is_told_with_the_reason(tmp_path: Path) -> None:
 
 
 def test_lines_along_numbers_join_the_groups_in_order_with_all_in_the_end(tmp_path: Path) -> None:
-    sweep = {"data.shots": ("null", "16", "1", "4"), "cleaning": ("none", "dropping")}
+    sweep = {"data.shots": ("null", "16", "1", "4"), "outlier_removal": ("none", "z_score")}
     data = data_of(write(built(tmp_path, sweep_records(sweep)), tmp_path)[0])
     along = data["along"]
     assert data["axes"][along["axis"]] == "shots" and along["log"] and along["apart"]

@@ -178,7 +178,7 @@ def chosen(group: str) -> list[tuple[str, DictConfig]]:
         ("denoiser", learning.denoiser),
         ("representation", judging.representation),
         ("scorer", judging.scorer),
-        ("pooling", judging.pooling),
+        ("anomaly_map", judging.pooling),
     ],
 )
 def test_there_are_words_for_every_choice_that_ships(config: dict[str, Any], group: str, phrase: Any) -> None:
@@ -204,7 +204,7 @@ def test_what_has_no_words_is_named_with_its_settings() -> None:
 
 def test_methods_say_once_what_is_shared_and_by_choice_what_varies(config: dict[str, Any]) -> None:
     records = whole(study_records(names=("cosine", "edm"), categories=("brick", "grass")), config)
-    edm = {"_target_": "diffect.schedules.EDM", "p_mean": -1.2, "p_std": 1.2, "endpoints": "matched"}
+    edm = {"_target_": "diffect.diffusion.schedules.EDM", "p_mean": -1.2, "p_std": 1.2, "endpoints": "matched"}
     for record in records:
         if record["choices"]["schedule"] == "edm":
             record["config"] = {**record["config"], "schedule": {**edm, "log_snr_range": [-5, 7]}}
@@ -325,12 +325,12 @@ def test_only_where_noise_is_next_to_nothing_the_error_is_the_distance_to_the_ne
             "The images to fit are joined by 7 copies of each, at random composed of turn and zoom.",
         ),
         (
-            {"cleaning": {"rule": "modified z-score above 3", "dropped": {}}},
+            {"outlier_removal": {"rule": "modified z-score above 3", "dropped": {}}},
             (),
             "Left out of training are images of fit and selection with a modified z-score above 3.",
         ),
         (
-            {"start": {"signature": "a", "study": "b", "categories": ["leather", "wood"]}},
+            {"finetuned_from": {"signature": "a", "study": "b", "categories": ["leather", "wood"]}},
             (),
             "The network starts from that of a run on leather and wood.",
         ),

@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from PIL import Image
 from records import lay, make, study_records
 
-from diffect.commands import report
+from diffect.cli import report
 from diffect.reports import cells, latex, markdown, study
 from diffect.runs.record import METRICS, PANEL
 from diffect.runs.table import Run

@@ -11,7 +11,7 @@ import records
 REPORT = """
 import sys
 from omegaconf import OmegaConf
-from diffect.commands import report
+from diffect.cli import report
 report.run(OmegaConf.create({"source": sys.argv[1], "out": sys.argv[2], "outputs": "none"}))
 print("loaded", [name for name in ("torch", "wandb", "pytorch_lightning") if name in sys.modules])
 """

@@ -8,8 +8,7 @@ import pytest
 from omegaconf import OmegaConf
 from records import lay, make, study_records
 
-from diffect import launching
-from diffect.commands import report
+from diffect.cli import launch, report
 from diffect.reports import study, trace
 from diffect.runs.table import Run
 
@@ -118,5 +117,5 @@ def test_the_command_line_takes_texts_as_they_stand(
     seen = []
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(report, "run", lambda cfg: seen.append((cfg.trace, cfg.source)))
-    launching.launch("report", ["experiment=demo", f"trace={value}", "source=wandb:team/lab"])
+    launch.launch("report", ["experiment=demo", f"trace={value}", "source=wandb:team/lab"])
     assert seen == [(value, "wandb:team/lab")]

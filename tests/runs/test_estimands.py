@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from diffect.runs import estimands
-from diffect.runs.achieved import achieved
 from diffect.runs.estimands import FIXED, RANDOM
+from diffect.runs.simulated import achieved
 from diffect.runs.statistics import p_value, paired, random_mean
 
 NAMES = tuple("abcdefgh")

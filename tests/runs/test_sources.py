@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 from records import lay, make, study_records
 from wandb_server import KEY, Logged, serve
 
-from diffect.commands import report
+from diffect.cli import report
 from diffect.runs import sources, wandb_files
 
 

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.stats import rankdata
 
-from diffect.data.cache import ImageStore
-from diffect.data.mvtec import Sample
+from diffect.data.sample import Sample
+from diffect.data.store import ImageStore
 
 SUSPECT = 0.95  # AUROC of one trivial statistic from which a category is marked
 ENOUGH = 5  # normal and defective test images each; with fewer a perfect separation can be chance

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from diffect.data.batches import Part, Row
-from diffect.data.cache import ImageStore
 from diffect.data.derived import Copy, derive, open_copies
+from diffect.data.store import ImageStore
 
 VERSION = 2  # of the recipe; raise it when a pixel changes
 KINDS = ("mirror", "flip", "quarter", "turn", "shift", "zoom")

@@ -1,8 +1,9 @@
 """Batches of items, and which items make a training batch."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,9 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from diffect.data.cache import ImageStore
 from diffect.data.canvas import inside
-from diffect.data.mvtec import Sample
+from diffect.data.sample import Sample
+from diffect.data.store import ImageStore
 
 Extract = Callable[[Tensor], Tensor]
 Batch = dict[str, Tensor]
@@ -134,3 +135,14 @@ def images(store: ImageStore, rows: NDArray[np.int64]) -> Tensor:
 def as_is(batch: Batch) -> Batch:
     """The collate function: `Items` gives whole batches."""
     return batch
+
+
+@dataclass(frozen=True)
+class Passes:
+    """`make` of each batch, anew in every pass: what is solved at once may go through its data several times."""
+
+    batches: Iterable[Batch]
+    make: Callable[[Batch], tuple[Any, ...]]
+
+    def __iter__(self) -> Iterator[tuple[Any, ...]]:
+        return map(self.make, self.batches)

@@ -9,9 +9,9 @@ import numpy as np
 
 from diffect.data import decode, splits
 from diffect.data.batches import Part, Row
-from diffect.data.cache import ImageStore
-from diffect.data.identity import OWN, Brought
-from diffect.data.imagined import Recipe, open_imagined
+from diffect.data.fingerprint import OWN, Brought
+from diffect.data.store import ImageStore
+from diffect.data.synthetic_store import Recipe, open_imagined
 
 MOST = 0.5  # of the images; beyond it the defects would be what is normal
 

@@ -9,19 +9,19 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader, Sampler
 
-from diffect.data import audit, decode, identity, splits
+from diffect.data import audit, decode, fingerprint, splits
 from diffect.data.augmentation import Augmentation, as_kinds
 from diffect.data.batches import Batch, Batches, Extract, Items, Part, Row, as_is
-from diffect.data.cache import ImageStore, cache_root
 from diffect.data.canvas import choose_canvas
 from diffect.data.contamination import Contamination
 from diffect.data.derived import derive
-from diffect.data.describing import describe_category
-from diffect.data.features import open_features
-from diffect.data.imagined import Recipe, open_imagined
-from diffect.data.layout import choose_categories
-from diffect.data.mvtec import Sample
-from diffect.data.source import Source
+from diffect.data.feature_store import open_features
+from diffect.data.sample import Sample, Source
+from diffect.data.sources.folders import choose_categories
+from diffect.data.store import ImageStore
+from diffect.data.summary import describe_category
+from diffect.data.synthetic_store import Recipe, open_imagined
+from diffect.storage.atomic import cache_root
 
 
 class DataModule(pl.LightningDataModule):
@@ -293,9 +293,9 @@ class DataModule(pl.LightningDataModule):
         return self.parts[part].samples[row]
 
     def fingerprints(self) -> dict[str, str]:
-        """What names the images of this data, for the record; needs no `setup`, see `identity.fingerprints`."""
-        dirt = identity.brought(self.contamination, self.contamination_from)
-        return identity.fingerprints(self.source, self.categories, dirt)
+        """What names the images of this data, for the record; needs no `setup`, see `fingerprint.fingerprints`."""
+        dirt = fingerprint.brought(self.contamination, self.contamination_from)
+        return fingerprint.fingerprints(self.source, self.categories, dirt)
 
     def audit(self) -> dict[str, dict[str, Any]]:
         """Per category: images shared between train and test, and what trivial statistics alone achieve."""

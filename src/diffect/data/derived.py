@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffect.data.batches import Part, Row
-from diffect.data.cache import ROW, ImageStore, content_key, logger, npy_writer, open_npy, progress
+from diffect.data.store import ROW, ImageStore, content_key, logger, progress
+from diffect.storage.arrays import npy_writer, open_npy
 
 
 class Copy(NamedTuple):

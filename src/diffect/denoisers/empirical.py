@@ -10,9 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from diffect.categories import by_group, group_count
 from diffect.denoisers.coreset import greedy_centres
-from diffect.denoising import alpha_sigma, seed_of
+from diffect.diffusion.noise import seed_of
+from diffect.diffusion.process import alpha_sigma
+from diffect.representations.groups import by_group, group_count
 
 # From scaled queries (B, P, C), patches (M, C) and bias (B, 1 or P, M) to (B, P, D).
 Read = Callable[[Tensor, Tensor, Tensor], Tensor]

@@ -10,9 +10,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from diffect.categories import by_group, group_count
-from diffect.denoising import alpha_sigma
-from diffect.moments import Moments
+from diffect.diffusion.process import alpha_sigma
+from diffect.representations.covariance import RunningCovariance
+from diffect.representations.groups import by_group, group_count
 
 Where = Literal["cell", "shared"]
 
@@ -105,7 +105,7 @@ class Gaussian(nn.Module):
         channels stand behind a covariance it is singular, and a warning says what is done about it.
         """
         cells, spreads = math.prod(self.grid), self.values.shape[1]
-        found = [Moments.none(cells, spreads, self.mean) for _ in range(self.groups)]
+        found = [RunningCovariance.none(cells, spreads, self.mean) for _ in range(self.groups)]
         shift = None
         for x0, label in batches:
             patches = _patches(x0.to(self.mean))
@@ -126,7 +126,7 @@ class Gaussian(nn.Module):
             self._solve(group, moments, shift)
         self._warn(fewest * (cells // spreads))
 
-    def _solve(self, group: int, moments: Moments, shift: Tensor) -> None:
+    def _solve(self, group: int, moments: RunningCovariance, shift: Tensor) -> None:
         """Fill the buffers of one category; the moments are about `shift` (P or 1, C)."""
         centre = moments.average if self.mean_of == "cell" else moments.average.mean(0, keepdim=True)
         self.mean[group] = shift + centre

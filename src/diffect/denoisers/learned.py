@@ -7,15 +7,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from diffect.categories import group_count, known
-from diffect.denoising import (
-    Prediction,
-    TrainingNoise,
-    add_noise,
-    eps_error_factor,
-    output_to_x0,
-    training_target,
-)
+from diffect.diffusion.objective import TrainingNoise
+from diffect.diffusion.process import PredictionType, add_noise, eps_error_factor, output_to_x0, training_target
+from diffect.representations.groups import group_count, known
 
 
 class LearnedDenoiser(nn.Module):
@@ -44,7 +38,7 @@ class LearnedDenoiser(nn.Module):
         network: Callable[..., nn.Module],
         shape: tuple[int, int, int],
         classes: int = 1,
-        prediction: Prediction = "v",
+        prediction: PredictionType = "v",
         conditional: bool = True,
         label_dropout: float = 0.1,
         guidance: float = 0.0,
@@ -96,3 +90,13 @@ class LearnedDenoiser(nn.Module):
     def _blank(self, x: Tensor) -> Tensor:
         """The label (B,) that stands for none."""
         return torch.full((len(x),), self.groups, device=x.device)
+
+
+class NoDenoiser(nn.Module):
+    """Stands where a denoiser would; to call it is an error of the config."""
+
+    def __init__(self, shape: tuple[int, int, int], classes: int = 1) -> None:
+        super().__init__()
+
+    def forward(self, x_t: Tensor, log_snr: Tensor, label: Tensor | None = None) -> Tensor:
+        raise ValueError("denoiser=none denoises nothing, but the scorer asked for it; choose another denoiser")

@@ -1,7 +1,7 @@
 """Representation, denoiser, scorer, map and head as one detector: how it learns, judges, and is tested."""
 
-from diffect.detector.judgement import Judgement
+from diffect.data.batches import Passes
 from diffect.detector.module import Detector
-from diffect.detector.passes import Passes
+from diffect.detector.prediction import Judgement
 
 __all__ = ["Detector", "Judgement", "Passes"]

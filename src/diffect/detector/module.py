@@ -9,17 +9,17 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from diffect.anomaly_map import AnomalyMap
-from diffect.data.batches import Batch
-from diffect.denoising import ImageNoise, Learner, Objective, TrainingNoise, denoising_loss, seed_of
-from diffect.detector.judgement import Judgement
-from diffect.detector.passes import Passes
-from diffect.detector.tally import Tally
-from diffect.detector.thresholds import Thresholds, conformal_thresholds
-from diffect.head import SyntheticHead
-from diffect.optimisation import Optimisation
-from diffect.representations import Representation
-from diffect.scorers.contract import Scorer
+from diffect.data.batches import Batch, Passes
+from diffect.denoisers.base import Learner
+from diffect.detector.anomaly_map import AnomalyMap
+from diffect.detector.evaluation import Tally, Thresholds, conformal_thresholds
+from diffect.detector.head import SyntheticHead
+from diffect.detector.optimisation import Optimisation
+from diffect.detector.prediction import Judgement
+from diffect.diffusion.noise import ImageNoise, seed_of
+from diffect.diffusion.objective import Objective, TrainingNoise, denoising_loss
+from diffect.representations.base import Representation
+from diffect.scorers.base import Scorer
 from diffect.scorers.reconstruction import Reconstruction
 
 

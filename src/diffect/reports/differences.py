@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from diffect.reports.cells import METRIC
-from diffect.runs import estimands, grid, paired
+from diffect.runs import estimands, grid, paired_tests
 from diffect.runs.estimands import FIXED, RANDOM
 from diffect.runs.grid import Group, short
 from diffect.runs.statistics import Estimate, Unit, p_value
@@ -40,12 +40,12 @@ class Difference:
     @property
     def standardised(self) -> float | None:
         """Its size in standard deviations over the blocks, Hedges-corrected."""
-        return paired.standardised(self.blocks)
+        return paired_tests.standardised(self.blocks)
 
     @property
     def superiority(self) -> float | None:
         """The share of blocks in which the group has the higher figure."""
-        return paired.superiority(self.blocks)
+        return paired_tests.superiority(self.blocks)
 
 
 @dataclass(frozen=True)
@@ -154,13 +154,13 @@ def _adjusted(
     found: Mapping[Place, Difference], tested: Sequence[Place], family: int, estimand: str
 ) -> Iterator[tuple[Place, Difference]]:
     """The differences with their adjusted p."""
-    enough = [place for place in tested if family * paired.smallest_p(len(found[place].blocks)) <= LEVEL]
+    enough = [place for place in tested if family * paired_tests.smallest_p(len(found[place].blocks)) <= LEVEL]
 
     def holm(places: Sequence[Place], test: Callable[[Difference], float]) -> dict[Place, float]:
-        return dict(zip(places, paired.holm([test(found[place]) for place in places], family), strict=True))
+        return dict(zip(places, paired_tests.holm([test(found[place]) for place in places], family), strict=True))
 
-    permutation = holm(enough, lambda one: float(paired.sign_flip(one.blocks)))
-    wilcoxon = holm(enough, lambda one: float(paired.wilcoxon(one.blocks)))
+    permutation = holm(enough, lambda one: float(paired_tests.sign_flip(one.blocks)))
+    wilcoxon = holm(enough, lambda one: float(paired_tests.wilcoxon(one.blocks)))
     declared = permutation if estimand == RANDOM else holm(tested, lambda one: p_value(one.estimate) or 1.0)
     for place, one in found.items():
         p = (declared.get(place), one.blocks, permutation.get(place), wilcoxon.get(place))

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from scipy.special import stdtrit
 
 from diffect.reports.cells import IMAGES, METRIC, marks, over_seeds
-from diffect.runs.achieved import achieved
 from diffect.runs.estimands import FIXED, RANDOM
+from diffect.runs.simulated import achieved
 from diffect.runs.statistics import FEWEST_CATEGORIES, Estimate
 from diffect.runs.table import Run
 

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from diffect.reports.notes import listed
+from diffect.runs.fingerprint import IRRELEVANT
 from diffect.runs.grid import Group
 from diffect.runs.selection import flat
-from diffect.runs.signature import IRRELEVANT
 from diffect.runs.table import Run
 
 _FEW = 3  # keys that a note names

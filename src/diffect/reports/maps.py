@@ -8,8 +8,9 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from diffect.reports.study import Study
-from diffect.runs.record import PANEL, write_atomic
+from diffect.runs.record import PANEL
 from diffect.runs.table import Run
+from diffect.storage.atomic import write_atomic
 
 _MOST = 6
 _WIDTH, _HEIGHT = 900, 700  # of one panel, pixels

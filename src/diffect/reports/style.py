@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from diffect.runs.record import write_atomic
+from diffect.storage.atomic import write_atomic
 
 # Okabe and Ito (2008), "Color Universal Design": told apart with any common colour blindness, and in grey
 # together with the line styles and markers that change with them.

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from diffect.reports.cells import IMAGES, METRIC, PARTIAL, SHOWN, marks, over_seeds
 from diffect.reports.differences import COMPARED, LEVEL, Comparison, Difference
 from diffect.reports.notes import joined, listed, without
-from diffect.runs.achieved import achieved
 from diffect.runs.estimands import BLOCKS, RANDOM
-from diffect.runs.paired import blocks_needed, smallest_p
+from diffect.runs.paired_tests import blocks_needed, smallest_p
+from diffect.runs.simulated import achieved
 from diffect.runs.statistics import FEWEST_CATEGORIES, Unit
 
 _FEW = 6  # seeds below which a sign flip cannot reach LEVEL, whatever they show

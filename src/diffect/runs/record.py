@@ -1,16 +1,16 @@
 """The record of one run: what it holds, how it is written and read back, and its per-image scores as CSV."""
 
-import contextlib
 import csv
 import io
 import json
 import math
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from diffect.storage.atomic import write_atomic
 
 FORMAT = 1
 RECORD = "record.json"
@@ -161,25 +161,6 @@ def write_scores(folder: Path, record: Record) -> Path:
     path = Path(folder) / SCORES
     write_atomic(path, buffer.getvalue())
     return path
-
-
-def write_atomic(path: Path, data: str | bytes) -> None:
-    """Write `data` to `path` under a temporary name, then rename; a failure leaves nothing, as ValueError."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            file.write(data.encode("utf-8") if isinstance(data, str) else data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise ValueError(f"cannot write {path}: {reason}; free some space, or choose another folder") from error
-    finally:
-        # After a success nothing is left to remove; after a failure the first error is the one to tell.
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def dumps(record: Record, where: str = "the record") -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from diffect.runs import record as records
-from diffect.runs.signature import IRRELEVANT
+from diffect.runs.fingerprint import IRRELEVANT
 
 DEFAULT = "default"  # what stands for a choice in a run that did not make it
 

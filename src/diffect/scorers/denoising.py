@@ -8,8 +8,10 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from diffect.denoising import Denoiser, ImageNoise, add_noise, alpha_sigma
-from diffect.scorers.contract import check_levels, check_reach
+from diffect.denoisers.base import Denoiser
+from diffect.diffusion.noise import ImageNoise
+from diffect.diffusion.process import add_noise, alpha_sigma
+from diffect.scorers.base import check_levels, check_reach
 
 
 class DenoisingError(nn.Module):
@@ -24,7 +26,7 @@ class DenoisingError(nn.Module):
             patches of denoiser=empirical answer with the nearest one, and the error PatchCore's distance, squared
             (Roth et al. 2022, eq. 6).
         metric: `plain`, or `own`, as above; found on the fit images.
-        pyramid: `fused`, or `separate`: each level of the representation's pyramid has components of its own, its
+        scales: `fused`, or `separate`: each level of the representation's pyramid has components of its own, its
             channels alone (C and S are then theirs), to be fused after calibration.
         shrinkage: see above.
     """
@@ -37,7 +39,7 @@ class DenoisingError(nn.Module):
         levels: Sequence[float] = (-1.0, 1.0, 3.0),
         draws: int = 1,
         metric: Literal["plain", "own"] = "plain",
-        pyramid: Literal["fused", "separate"] = "fused",
+        scales: Literal["fused", "separate"] = "fused",
         shrinkage: float = 0.01,
     ) -> None:
         super().__init__()
@@ -46,18 +48,18 @@ class DenoisingError(nn.Module):
             raise ValueError(f"scorer.draws is {draws}; it must be 0 (no noise) or more")
         if metric not in ("plain", "own"):
             raise ValueError(f"scorer.metric is {metric!r}; allowed: plain, own")
-        if pyramid not in ("fused", "separate"):
-            raise ValueError(f"scorer.pyramid is {pyramid!r}; allowed: fused, separate")
+        if scales not in ("fused", "separate"):
+            raise ValueError(f"scorer.scales is {scales!r}; allowed: fused, separate")
         if shrinkage <= 0:
             raise ValueError(f"scorer.shrinkage is {shrinkage}; it must be above 0")
         self.levels, self.draws = [float(level) for level in levels], draws
-        self.metric, self.pyramid, self.shrinkage = metric, pyramid, shrinkage
+        self.metric, self.scales, self.shrinkage = metric, scales, shrinkage
         self.components = len(self.levels)
         self.groups: list[int] = []  # channels that are judged together
 
     def prepare(self, channels: Sequence[int]) -> None:
         """Make room for what depends on the channels of each level of the representation's pyramid."""
-        self.groups = list(channels) if self.pyramid == "separate" else [sum(channels)]
+        self.groups = list(channels) if self.scales == "separate" else [sum(channels)]
         self.components = len(self.levels) * len(self.groups)
         if self.metric == "own":
             self.register_buffer("mean", torch.zeros(len(self.levels), sum(channels)))
@@ -110,7 +112,7 @@ class DenoisingError(nn.Module):
             centred = residual - self.mean[number].view(1, -1, 1, 1)
             residual = torch.einsum("dc,bchw->bdhw", self.whitening[number], centred)
         squares = residual.square()
-        if self.pyramid == "fused":
+        if self.scales == "fused":
             return squares.mean(1, keepdim=True)
         return torch.stack([group.mean(1) for group in squares.split(self.groups, dim=1)], dim=1)
 

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from diffect.denoising import ClosedForm, Denoiser, ImageNoise, alpha_sigma
-from diffect.scorers.contract import check_levels
+from diffect.denoisers.base import ClosedForm, Denoiser
+from diffect.diffusion.noise import ImageNoise
+from diffect.diffusion.process import alpha_sigma
+from diffect.scorers.base import check_levels
 
 
 class Density(nn.Module):

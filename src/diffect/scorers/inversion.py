@@ -9,8 +9,10 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from diffect.denoising import Denoiser, ImageNoise, add_noise, alpha_sigma
-from diffect.scorers.contract import check_levels, check_reach
+from diffect.denoisers.base import Denoiser
+from diffect.diffusion.noise import ImageNoise
+from diffect.diffusion.process import add_noise, alpha_sigma
+from diffect.scorers.base import check_levels, check_reach
 
 
 class Inversion(nn.Module):

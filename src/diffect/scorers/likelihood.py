@@ -7,8 +7,10 @@ import math
 import torch
 from torch import Tensor, nn
 
-from diffect.denoising import Denoiser, ImageNoise, add_noise, alpha_sigma
-from diffect.scorers.contract import check_levels, check_reach
+from diffect.denoisers.base import Denoiser
+from diffect.diffusion.noise import ImageNoise
+from diffect.diffusion.process import add_noise, alpha_sigma
+from diffect.scorers.base import check_levels, check_reach
 
 
 class Likelihood(nn.Module):

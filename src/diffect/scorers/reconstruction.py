@@ -8,8 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from diffect.denoising import Denoiser, ImageNoise, add_noise, ddim
-from diffect.scorers.contract import check_levels, check_reach
+from diffect.denoisers.base import Denoiser
+from diffect.diffusion.noise import ImageNoise
+from diffect.diffusion.process import add_noise
+from diffect.diffusion.samplers import ddim
+from diffect.scorers.base import check_levels, check_reach
 
 Distance = Literal["l1", "l2", "cosine", "ssim"]
 

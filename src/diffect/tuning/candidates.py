@@ -13,7 +13,7 @@ from typing import Any
 from hydra import compose
 from omegaconf import DictConfig, OmegaConf
 
-from diffect.runs import signature
+from diffect.runs import fingerprint
 
 PLAIN = re.compile(r"[\w./-]+")
 
@@ -67,10 +67,10 @@ def training_name(config: DictConfig) -> str:
     """
     plain = OmegaConf.to_container(config, resolve=True)
     assert isinstance(plain, dict)
-    rest = {str(key): value for key, value in plain.items() if key not in ("head", "pooling", "evaluation")}
+    rest = {str(key): value for key, value in plain.items() if key not in ("head", "anomaly_map", "evaluation")}
     if not str(config.denoiser.get("_target_", "")).endswith(".NoDenoiser"):
         rest.pop("scorer", None)
-    return signature.signature(rest, "")
+    return fingerprint.signature(rest, "")
 
 
 def _grids(cfg: DictConfig, allowed: Sequence[str]) -> list[dict[str, list[Any]]]:

@@ -16,14 +16,14 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
-from diffect import assembly, fitting
 from diffect.data.batches import Batch
 from diffect.data.datamodule import DataModule
-from diffect.denoising import Learner
+from diffect.denoisers.base import Learner
 from diffect.detector import Detector, Passes
-from diffect.detector.teaching import teach
 from diffect.metrics.evaluation import ScoredImages
-from diffect.tuning.pseudo import Sheet, pseudo_figures
+from diffect.training import build, fit
+from diffect.training.fit import teach
+from diffect.tuning.pseudo_validation import Sheet, pseudo_figures
 
 FOLDS = 3  # of the selection images
 BATCH = 16  # maps that are made at once
@@ -68,13 +68,13 @@ class Judge:
 def train(config: DictConfig, data: DataModule, name: str, work: Path) -> Detector:
     """Train as a run does, from the same seed; goes on from `work`, where an earlier call left off or ended."""
     pl.seed_everything(config.seed, verbose=False)
-    representation = assembly.attach_features(config, data)
+    representation = build.attach_features(config, data)
     representation.fit((batch["raw"], batch["label"]) for batch in data.fit_dataloader())
     if config.get("head") is not None:  # it learns last, see `Judge.settle`
         config = config.copy()
         config.head = None
-    detector = assembly.build(config, data.categories, data.canvas, representation, name)
-    fitting.fit(config, detector, data, False, work / name)
+    detector = build.build(config, data.categories, data.canvas, representation, name)
+    fit.fit(config, detector, data, False, work / name)
     return detector.eval()
 
 
@@ -136,7 +136,7 @@ def _judges(trained: Detector, candidates: Indexed, data: DataModule) -> Iterato
         groups.setdefault(repr([plain["scorer"], plain.get("head")]), []).append((index, config))
     for group in groups.values():
         config = group[0][1]
-        built = assembly.build(config, data.categories, data.canvas, trained.representation, "tuning")
+        built = build.build(config, data.categories, data.canvas, trained.representation, "tuning")
         built.denoiser, built.averaged = trained.denoiser, trained.averaged
         if isinstance(trained.scorer, Learner):
             built.scorer = trained.scorer
@@ -152,7 +152,7 @@ def _by_map(
     """
     groups: dict[str, list[tuple[Index, DictConfig]]] = {}
     for index, config in group:
-        shaping = {key: value for key, value in config.pooling.items() if key not in ("pool", "share")}
+        shaping = {key: value for key, value in config.anomaly_map.items() if key not in ("pool", "share")}
         groups.setdefault(repr(sorted(shaping.items())), []).append((index, config))
     inside, device = torch.from_numpy(valid), judge.detector.device
     for same in groups.values():
@@ -164,7 +164,7 @@ def _by_map(
             made = [anomaly_map.map(part.to(device), valid.shape[1:]).cpu() for part in components.split(BATCH)]
             maps[places] = torch.cat(made)
         pooled = {
-            index: judge.anomaly_map(config.pooling).score(maps, inside).double().numpy() for index, config in same
+            index: judge.anomaly_map(config.anomaly_map).score(maps, inside).double().numpy() for index, config in same
         }
         yield maps.numpy(), pooled
 

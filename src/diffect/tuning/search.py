@@ -13,15 +13,16 @@ from typing import Any
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from diffect import account, assembly, signing
 from diffect.data.datamodule import DataModule
-from diffect.data.layout import choose_categories
+from diffect.data.sources.folders import choose_categories
 from diffect.data.synthetic import check_kinds
 from diffect.detector import Detector
-from diffect.run import Run, prepare
+from diffect.errors import sentence
 from diffect.runs import record as records
-from diffect.sentences import sentence
-from diffect.tuning import choice, evidence, told
+from diffect.training import build, fingerprint, provenance
+from diffect.training.run import Run, prepare
+from diffect.tuning import evidence, selection
+from diffect.tuning import record as tune_record
 from diffect.tuning.candidates import Candidate, training_name
 
 WORK = "resume"  # what was trained, to go on from; removed at the end
@@ -42,13 +43,13 @@ class Tuning:
         self.began = time.monotonic()
         self.categories: list[str] = []
         self.data: dict[str, DataModule] = {}
-        self.told = told.read(folder) or {
-            "format": told.FORMAT,
+        self.told = tune_record.read(folder) or {
+            "format": tune_record.FORMAT,
             "status": "running",
             "signature": name,
             "study": cfg.study,
             "seed": cfg.seed,
-            "rule": choice.RULE,
+            "rule": selection.RULE,
             "notes": _notes(cfg, candidates),
             "candidates": [candidate.overrides for candidate in candidates],
             "choice": None,
@@ -58,8 +59,8 @@ class Tuning:
             "evidence": {},
             "test": {},
             "seconds": 0.0,
-            "versions": account.versions(),
-            "commit": account.commit(),
+            "versions": provenance.versions(),
+            "commit": provenance.commit(),
             "created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
             "config": OmegaConf.to_container(cfg, resolve=True),
         }
@@ -71,18 +72,18 @@ class Tuning:
         self._open()
         if self.told["choice"] is None:
             self._gather("evidence", self._on_selection)
-            self.told["choice"] = choice.choose(self._listed("evidence"))
+            self.told["choice"] = selection.choose(self._listed("evidence"))
             self._write()
         self._run_chosen()
         if self.cfg.tune.hindsight and self.told["hindsight"] is None:
             self._gather("test", evidence.on_test)
             chosen = self.told["choice"]["candidate"]
-            self.told["hindsight"] = choice.hindsight(self._listed("evidence"), self._listed("test"), chosen)
+            self.told["hindsight"] = selection.hindsight(self._listed("evidence"), self._listed("test"), chosen)
             for category in self.categories:
                 self.told["test_reads"][category] += len(self.candidates)
         self.told["status"] = "finished"
         self._write()
-        told.write_tables(self.folder, self.told)
+        tune_record.write_tables(self.folder, self.told)
         shutil.rmtree(self.folder / WORK, ignore_errors=True)
         return self.told
 
@@ -90,7 +91,7 @@ class Tuning:
         """The data of each category by itself, and that the candidates are sound."""
         self.categories = choose_categories(self.cfg.data.category, instantiate(self.cfg.data.source).categories())
         for category in self.categories:
-            data = assembly.open_data(self.candidates[0].of(category))
+            data = build.open_data(self.candidates[0].of(category))
             if not data.splits["selection"]:
                 raise ValueError(
                     f"category {category} has no selection images to choose settings on: it takes 8 normal images or "
@@ -104,14 +105,16 @@ class Tuning:
         built: set[str] = set()
         for candidate in self.candidates:
             config = candidate.of(data.categories[0])
-            if config.get("cleaning") is not None:
-                raise ValueError("tune takes all normal images as they are: set cleaning=none, and give it to train")
+            if config.get("outlier_removal") is not None:
+                raise ValueError(
+                    "tune takes all normal images as they are: set outlier_removal=none, and give it to train"
+                )
             name = training_name(config) + repr([config.scorer, config.get("head")])
             try:
-                instantiate(config.pooling, components=1)
+                instantiate(config.anomaly_map, components=1)
                 if name not in built:
-                    representation = assembly.represent(config, data.categories)
-                    assembly.build(config, data.categories, data.canvas, representation, "tuning")
+                    representation = build.represent(config, data.categories)
+                    build.build(config, data.categories, data.canvas, representation, "tuning")
             except Exception as error:
                 raise ValueError(f"the candidate {candidate.label} cannot be built: {sentence(error)}") from error
             built.add(name)
@@ -144,18 +147,20 @@ class Tuning:
         """The chosen setting as a run of each category, each found if it is finished."""
         candidate = self.candidates[self.told["choice"]["candidate"]]
         protocol = {
-            "settings": f"chosen among {len(self.candidates)} candidates, before the test set was read: {choice.RULE}",
+            "settings": (
+                f"chosen among {len(self.candidates)} candidates before the test set was read: {selection.RULE}"
+            ),
             "tuning": {
                 "notes": self.told["notes"],
                 "candidates": self.told["candidates"],
                 "choice": self.told["choice"],
-                "evidence": {c: told.short(held) for c, held in self._listed("evidence").items()},
-                "path": str(self.folder / told.NAME),
+                "evidence": {c: tune_record.short(held) for c, held in self._listed("evidence").items()},
+                "path": str(self.folder / tune_record.NAME),
             },
         }
         for category in self.categories:
             config = candidate.of(category)
-            name = signing.of(config)
+            name = fingerprint.of(config)
             folder = self.folder.parent / name
             record = records.finished(folder, name)
             if record is None:
@@ -168,7 +173,7 @@ class Tuning:
 
     def _write(self) -> None:
         self.told["seconds"] = self.before + time.monotonic() - self.began
-        told.write(self.folder, self.told)
+        tune_record.write(self.folder, self.told)
 
 
 def _notes(cfg: DictConfig, candidates: list[Candidate]) -> list[str]:

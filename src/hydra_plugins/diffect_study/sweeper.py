@@ -99,7 +99,7 @@ class Progress:
         if error is not None:
             if isinstance(error, KeyboardInterrupt | SystemExit):
                 raise error
-            from diffect.sentences import expected, sentence
+            from diffect.errors import expected, sentence
 
             reason = sentence(error) if expected(error) else f"{type(error).__name__}: {sentence(error)}"
             self.failed.append(f"{self._shown(job)}: {reason}")

@@ -12,9 +12,9 @@ from diffect.reports.sheets import REFERENCE
 from diffect.reports.study import RANKED, Study
 from diffect.runs import grid
 from diffect.runs.estimands import BLOCKS
+from diffect.runs.fingerprint import IRRELEVANT
 from diffect.runs.grid import short
 from diffect.runs.record import METRICS
-from diffect.runs.signature import IRRELEVANT
 from diffect.runs.statistics import Estimate
 from diffect.runs.table import Run
 

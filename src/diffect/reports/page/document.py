@@ -11,7 +11,7 @@ from diffect.reports.cells import METRIC
 from diffect.reports.differences import COMPARED
 from diffect.reports.page import content, pictures
 from diffect.reports.study import Study
-from diffect.runs.record import write_atomic
+from diffect.storage.atomic import write_atomic
 
 NAME = "report.html"
 # In this order they are one script; a file uses the names of those before it.

@@ -6,7 +6,7 @@ from diffect.reports import figures, latex, maps
 from diffect.reports.drawn.left_out import left_out
 from diffect.reports.paper import document, methods, numbers, references
 from diffect.reports.study import Study
-from diffect.runs.record import write_atomic
+from diffect.storage.atomic import write_atomic
 
 MAPS = "maps.png"
 

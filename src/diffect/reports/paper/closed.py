@@ -16,7 +16,7 @@ def closed_form(node: Config) -> str:
             return _gaussian(node)
         case "Empirical":
             return _empirical(node)
-        case "ByLevel":
+        case "PerScale":
             each = closed_form(part(node, "denoiser"))
             return f"one closed form for each level of the pyramid, the levels taken as independent: {each}"
         case _:

@@ -106,7 +106,7 @@ def _time(node: Config, levels: str) -> str:
 
 def pooling(config: Config) -> str:
     """From components to a map and a score."""
-    node = part(config, "pooling")
+    node = part(config, "anomaly_map")
     if kind(node) != "AnomalyMap":
         return verbatim(node) if node else ""
     combine = "the mean" if node.get("combine") == "mean" else "the maximum"

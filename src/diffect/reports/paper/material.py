@@ -101,7 +101,7 @@ def _dirt(run: Run) -> str:
 
 
 def _dropped(run: Run) -> str:
-    found = run.record.get("cleaning")
+    found = run.record.get("outlier_removal")
     splits = listed([str(split) for split in (found or {}).get("splits", ["fit", "selection"])])
     return "" if not found else rf"images of {splits} with a {escape(str(found['rule']))}"
 

@@ -69,7 +69,7 @@ def document(study: Study) -> str:
 
 def _start(run: Run) -> str:
     """Whose weights the network goes on from; empty where they are random."""
-    found = run.record.get("start")
+    found = run.record.get("finetuned_from")
     return "" if not found else f"that of a run on {listed([breakable(str(one)) for one in found['categories']])}"
 
 

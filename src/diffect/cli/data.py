@@ -1,0 +1,83 @@
+"""`diffect data`: check a data set, say what it holds, audit it; or download one."""
+
+from collections import Counter
+from typing import Any
+
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from diffect.cli import validation
+from diffect.data.sources import download
+
+
+def run(cfg: DictConfig) -> None:
+    """Decode and check every image and mask of `data`, print counts, splits and the audit.
+
+    With `download=NAME` that data set is fetched into `root` instead. Raises ValueError for the first thing
+    that is wrong.
+    """
+    if cfg.download:
+        where = download.fetch(str(cfg.download), cfg.root, cfg.accept_license, cfg.url, cfg.sha256)
+        print(f"{cfg.download} is in {where}: diffect data data=mvtec data.root={where}")
+        return
+    validation.check(cfg)
+    module = instantiate(cfg.data)
+    module.setup()
+    held = module.describe()["categories"]
+    stores = {category: module.parts[label].store for label, category in enumerate(module.categories)}
+    audited = module.audit()
+    print(_table([_contents(category, counts, stores[category]) for category, counts in held.items()]))
+    print(f"\nsplits (data.seed={module.seed}):")
+    print(_table([_splits(category, counts) for category, counts in held.items()]))
+    if "dirty_from" in (told := module.describe()):
+        print(f"dirty: {told['dirty_from']}")
+    print("\naudit: AUROC of one trivial statistic alone, + higher or - lower on defective images")
+    print(_table([_audit(category, found) for category, found in audited.items()]))
+    for category, found in audited.items():
+        remarks = [f"warning: {found['warning']}"] if found["warning"] else []
+        remarks += [f"{test} is (nearly) {train}" for test, train in found["examples"]]
+        for remark in remarks + held[category]["notes"]:
+            print(f"{category}: {remark}")
+
+
+def _contents(category: str, counts: dict[str, Any], store: Any) -> dict[str, str]:
+    defects = {name: number for name, number in counts["defects"].items() if name != "good"}
+    return {
+        "category": category,
+        "train": str(counts["train"]),
+        "test good": str(counts["defects"].get("good", 0)),
+        "test defective": ", ".join(f"{name} {number}" for name, number in defects.items()) or "none",
+        "masks": str(counts["masks"]),
+        "size": f"{_range(store.stats['width'])} x {_range(store.stats['height'])}",
+        "mode": ", ".join(mode for mode, _ in Counter(store.modes).most_common()),
+    }
+
+
+def _splits(category: str, counts: dict[str, Any]) -> dict[str, str]:
+    cells = {"category": category} | {name: str(counts[name]) for name in ("fit", "selection", "calibration", "test")}
+    if "copies" in counts:
+        cells["copies of fit"] = str(counts["copies"])
+    if "dirty" in counts:
+        cells["dirty"] = ", ".join(f"{name} {number}" for name, number in counts["dirty"].items() if number) or "none"
+    return cells
+
+
+def _audit(category: str, found: dict[str, Any]) -> dict[str, str]:
+    cells = {"category": category, "shared": str(found["shared"]), "near": str(found["near"])}
+    for name, area in found["trivial"].items():
+        sign = "+" if found["direction"].get(name) == "higher" else "-"
+        cells[name.replace("_", " ")] = "n/a" if area is None else f"{area:.2f}{'' if area == 0.5 else sign}"
+    return cells
+
+
+def _range(values: Any) -> str:
+    low, high = int(values.min()), int(values.max())
+    return str(low) if low == high else f"{low}-{high}"
+
+
+def _table(rows: list[dict[str, str]]) -> str:
+    lines = [list(rows[0]), *(list(row.values()) for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+    )

@@ -1,0 +1,109 @@
+"""From `diffect <command> [overrides]` to Hydra, once or for every point of a sweep."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import ValueType
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+import diffect
+
+
+def _name_run(*, _root_: Any) -> str:
+    from diffect.training.fingerprint import of
+
+    return of(_root_)
+
+
+# At import, so that workers of other launchers (joblib, submitit) have it as soon as they unpickle a Command.
+OmegaConf.register_new_resolver("signature", _name_run, replace=True)
+
+
+# What `report` takes as it stands: names of groups, paths, queries. Commas and braces in them are no sweep and no dict.
+TEXTS = ("baseline", "filters", "out", "outputs", "source", "trace")
+
+
+class Command:
+    """What Hydra calls for each job: the command's `run(cfg)`."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.failure: Exception | None = None
+
+    def __call__(self, cfg: DictConfig) -> Any:
+        try:
+            return import_module(f"diffect.cli.{self.name}").run(cfg)
+        except Exception as error:
+            if HydraConfig.get().mode == RunMode.MULTIRUN:
+                raise  # the sweeper notes it and goes on
+            self.failure = error  # raised by `launch`: Hydra would print its own account of it first
+            return None
+
+
+def config_folder(command: str) -> Path:
+    """The folder of a command's config: conf/, inside the installed package or at the top of the checkout.
+
+    Commands that read logged runs have conf/logged/ instead, where `experiment` is a plain string: with the group in
+    sight Hydra would compose the experiment's sweep and launch the command once per job.
+    """
+    package = Path(diffect.__file__).parent
+    shipped = package / "conf"
+    conf = shipped if shipped.is_dir() else package.parents[1] / "conf"
+    return conf / "logged" if (conf / "logged" / f"{command}.yaml").is_file() else conf
+
+
+def launch(name: str, overrides: Sequence[str]) -> None:
+    """Compose the command's config with Hydra and run it, once, or for every point of a sweep."""
+    if name in ("train", "tune"):
+        _refuse_several_experiments(overrides)
+    if name == "report":
+        overrides = [_as_text(override) for override in overrides]
+    # Hydra then raises instead of printing and exiting, so that every command fails in the same way.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    # Threads that wait by spinning made training ten times slower whenever something else ran on the machine. Read
+    # when torch is loaded, which no command does before this.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Hydra's parser wants its flag before the overrides; a user may put it anywhere.
+    sweeping = [value for value in overrides if value in ("-m", "--multirun")]
+    rest = [value for value in overrides if value not in ("-m", "--multirun")]
+    command = Command(name)
+    before, sys.argv = sys.argv, [f"diffect {name}", *sweeping[:1], *rest]
+    try:
+        hydra.main(version_base="1.3", config_path=str(config_folder(name)), config_name=name)(command)()
+    finally:
+        sys.argv = before
+    if command.failure is not None:
+        raise command.failure
+
+
+def _refuse_several_experiments(overrides: Sequence[str]) -> None:
+    """Two experiments in one launch would lose both sweeps silently (Hydra merges one sweep per launch)."""
+    chosen = [value for value in overrides if re.match(r"[+~]*experiment=", value)]
+    if len(chosen) > 1 or any(re.search(r"[,\[(]", value) for value in chosen):
+        raise ValueError(f"one experiment per launch: found {' '.join(chosen)}; launch each by itself")
+
+
+def _as_text(override: str) -> str:
+    """The override of one of TEXTS, quoted where Hydra would not read its value as a single one."""
+    key, _, value = override.partition("=")
+    if key not in TEXTS:
+        return override
+    try:
+        if OverridesParser.create().parse_override(override).value_type == ValueType.ELEMENT:
+            return override
+    except HydraException:
+        pass
+    escaped = re.sub(r"(\\*)('|$)", lambda found: 2 * found[1] + ("\\'" if found[2] else ""), value)
+    return f"{key}='{escaped}'"

@@ -1,0 +1,105 @@
+"""`diffect report experiment=NAME`: from logged runs to tables and figures; no torch on the way."""
+
+import difflib
+import textwrap
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, ListConfig, OmegaConf
+
+from diffect.reports import markdown, study, tidy, trace
+from diffect.reports.page import document as page
+from diffect.runs import sources, table, wandb_api
+from diffect.runs.selection import Selection
+from diffect.storage.atomic import write_atomic
+
+
+def run(cfg: DictConfig) -> None:
+    """Read the runs in `source`, by default `outputs`/`experiment`, write the report into `out`, print its table.
+
+    `out` defaults to experiments/NAME. Writes long.csv, runs.csv, table.csv, differences.csv, ranks.csv, table.md,
+    the parts of a paper (see `reports.paper`) and report.html; the same runs give the same bytes. Groups are
+    compared with `baseline`, by default the best; `estimand` says whether the categories are fixed, or a random
+    sample. With `trace` it writes nothing, and prints the runs behind one figure. Raises ValueError where there is
+    nothing to report.
+    """
+    selection = _select(cfg)
+    baseline, estimand = _text(cfg, "baseline"), _text(cfg, "estimand") or "fixed"
+    found = study.build(selection.study, selection.runs, selection.left_out, baseline, estimand)
+    if (figure := _text(cfg, "trace")) is not None:
+        print(trace.text(found, figure))
+        return
+    out = _out(cfg, selection.study)
+    write_atomic(out / "long.csv", table.to_long_csv(found.runs))
+    write_atomic(out / "runs.csv", table.to_csv(found.runs, found.axes))
+    write_atomic(out / "table.csv", tidy.means(found))
+    write_atomic(out / "differences.csv", tidy.differences(found))
+    write_atomic(out / "ranks.csv", tidy.ranks(found))
+    write_atomic(out / "table.md", markdown.document(found))
+    # Only now: matplotlib takes longer to import than the tables take to print.
+    from diffect.reports import paper
+
+    problems = paper.write(found, out)
+    problems += page.write(found, out, [*_ignored(selection), *problems])
+    print(markdown.plain(found))
+    for sentence in [*_ignored(selection), *problems]:
+        print(textwrap.fill(f"left out: {sentence}", 120, subsequent_indent="  ", break_long_words=False))
+    print(f"the report is in {out}")
+
+
+def _select(cfg: DictConfig) -> Selection:
+    """The runs that the config names, by `source` or by `experiment`."""
+    name, source, filters = _text(cfg, "experiment"), _text(cfg, "source"), _filters(cfg)
+    if name is not None and not _is_folder_name(name):
+        raise ValueError(f"experiment={name} is no study's name: it is one folder's name")
+    if source is not None:
+        return sources.read(source, name, filters)
+    outputs = Path(str(cfg.outputs)).expanduser()
+    known = sorted(path.name for path in outputs.iterdir() if path.is_dir()) if outputs.is_dir() else []
+    there = f"in {outputs} there are: {', '.join(known)}" if known else f"{outputs} holds no runs yet"
+    if name is None:
+        raise ValueError(f"say which study to report: diffect report experiment=NAME; {there}")
+    if name not in known:
+        near = difflib.get_close_matches(name, known, 3)
+        guess = f"did you mean {' or '.join(near)}?" if near else there
+        raise ValueError(
+            f"there are no runs of '{name}' in {outputs}: {guess} (diffect train experiment={name} makes them)"
+        )
+    return sources.read(str(outputs / name), name, filters)
+
+
+def _text(cfg: DictConfig, key: str) -> str | None:
+    value: Any = None if OmegaConf.is_missing(cfg, key) else cfg.get(key)
+    if isinstance(value, ListConfig):  # a name with a comma, in Hydra's brackets
+        value = ", ".join(map(str, value))
+    return None if value in (None, "") else str(value)
+
+
+def _filters(cfg: DictConfig) -> dict[str, Any]:
+    """The query of `filters`, which is a mapping, or text as `wandb_api.query` reads it."""
+    if isinstance(given := cfg.get("filters"), DictConfig):
+        given = OmegaConf.to_container(given)
+    if isinstance(given, dict):
+        return {str(key): value for key, value in given.items()}
+    return wandb_api.query(str(given)) if given else {}
+
+
+def _out(cfg: DictConfig, name: str) -> Path:
+    """Where the report goes: `out`, or the folder in experiments/ that is named like the study."""
+    if (out := _text(cfg, "out")) is not None:
+        return Path(out).expanduser()
+    if not _is_folder_name(name):  # it may come from anybody's log
+        raise ValueError(f"the runs are of '{name}', which is no folder's name: say where the report goes, out=FOLDER")
+    return Path("experiments") / name
+
+
+def _is_folder_name(name: str) -> bool:
+    return Path(name).name == name and name not in ("", ".", "..")
+
+
+def _ignored(selection: Selection) -> list[str]:
+    """What the source holds besides the study's runs, a sentence for each reason."""
+    names: dict[str, list[str]] = {}
+    for item in selection.ignored:
+        names.setdefault(item.reason, []).append(item.name)
+    return [f"{', '.join(listed)}: {reason}" for reason, listed in names.items()]

@@ -1,0 +1,64 @@
+"""diffect tune: choose settings on synthetic defects, then run the choice; a finished tuning is found."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from diffect.cli import train
+from diffect.data import synthetic
+from diffect.training import fingerprint
+from diffect.tuning import candidates, record
+
+LEAST = 8  # normal images: fewer have no selection set, see `splits.RULE`
+
+
+def run(cfg: DictConfig) -> dict[str, Any]:
+    """Gather the evidence, choose, run the choice, and record all of it in tune.json."""
+    hydra = HydraConfig.get()
+    folder = Path(hydra.runtime.output_dir)
+    try:
+        check(cfg)
+        listed = candidates.expand(cfg, list(hydra.overrides.task), train.GROUPS)
+        for candidate in listed:
+            train.check(candidate.config)
+        name = fingerprint.of(cfg)
+        done = record.finished(folder, name, cfg.tune.hindsight)
+        found = done is not None
+        if done is None:
+            # As for a run: what is finished must not wait for torch.
+            from diffect.tuning.search import Tuning
+
+            chosen = {key: value for key, value in train.choices(hydra).items() if not key.startswith("tune.")}
+            done = Tuning(cfg, folder, name, chosen, listed).carry_out()
+    finally:
+        with contextlib.suppress(OSError):
+            folder.rmdir()  # only if it failed before it wrote anything
+    if hydra.mode == RunMode.RUN:
+        record.show(done, folder, found)
+    return {"line": f"{name}  {record.label(done, done['choice']['candidate'])}", "found": found}
+
+
+def check(cfg: DictConfig) -> None:
+    """What can be refused before anything is composed, imported or written."""
+    train.check(cfg)
+    for key, low in (("copies", 1), ("seed", 0), ("replicates", 20)):
+        value = cfg.tune[key]
+        if isinstance(value, bool) or not isinstance(value, int) or value < low:
+            raise ValueError(f"tune.{key} is {value!r}; it must be a whole number, {low} or more")
+    if not isinstance(cfg.tune.hindsight, bool):
+        raise ValueError(f"tune.hindsight is {cfg.tune.hindsight!r}; it must be true or false")
+    try:
+        synthetic.check_kinds(cfg.tune.kinds or ())
+    except ValueError as error:
+        raise ValueError(f"tune.{error}") from error
+    if cfg.data.get("shots") is not None and cfg.data.shots < LEAST:
+        raise ValueError(
+            f"data.shots is {cfg.data.shots}, which leaves no selection images to choose settings on; tuning takes "
+            f"{LEAST} or more"
+        )

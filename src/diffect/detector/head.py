@@ -1,0 +1,190 @@
+"""A small head that learns, from synthetic defects on normal images, what a scorer's maps and the features miss."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from diffect.data.synthetic import check_kinds
+from diffect.diffusion.noise import seed_of
+
+Inputs = Literal["maps", "features", "both"]
+
+_WARMUP = 20  # steps
+
+
+@dataclass(frozen=True)
+class Examples:
+    """N images to learn from: the scorer's components (N, K, h, w), the share of each cell that is defective
+    (N, 1, h, w), and x0 (B, C, h, w) of the images at given places, which are read when they are asked for.
+    """
+
+    components: Tensor
+    share: Tensor
+    x0: Callable[[list[int]], Tensor]
+
+    def __len__(self) -> int:
+        return len(self.components)
+
+
+class SyntheticHead(nn.Module):
+    """A logit map (B, 1, h, w) from the components (B, K, h, w) of a scorer and from x0 (B, C, h, w).
+
+    Trained to tell the defective cells of synthetic defects from cells of normal images, both weighing the same, it
+    tends to log p(cell | synthetic defect) / p(cell | normal) (DRAEM's idea, Zavrtanik et al. 2021, with the maps of a
+    diffusion model in place of its reconstruction). Denoiser, scorer and backbone are fixed by then. The logit is one
+    more component of the anomaly map. The head is told no category.
+
+    Args:
+        components, channels: K and C.
+        inputs: `maps`, asinh of the standardised components, so that a strong one does not drown the rest; `features`,
+            x0; or `both`.
+        kinds: of the synthetic defects that it is trained on; all if none is named.
+        copies: synthetic defects on each fit image.
+        weight: of the head in the map; the scorer's components share the rest.
+        steps, batch_size, learning_rate, weight_decay: of AdamW, with a short warm-up and cosine decay to 0; half a
+            batch is normal.
+        width: channels within.
+        dropout: share of the input channels left out in a training step.
+    """
+
+    location: Tensor  # (K,), of the components of normal images
+    scale: Tensor
+
+    def __init__(
+        self,
+        components: int,
+        channels: int,
+        inputs: Inputs = "both",
+        kinds: Iterable[str] = (),
+        copies: int = 2,
+        weight: float = 0.25,
+        steps: int = 150,
+        batch_size: int = 16,
+        learning_rate: float = 2e-3,
+        weight_decay: float = 0.05,
+        width: int = 64,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if inputs not in ("maps", "features", "both"):
+            raise ValueError(f"head.inputs is {inputs!r}; allowed: maps, features, both")
+        if not 0 < weight <= 1:
+            raise ValueError(f"head.weight is {weight}; it must lie in (0, 1]")
+        if not 0 <= dropout < 1:
+            raise ValueError(f"head.dropout is {dropout}; it must lie in [0, 1)")
+        for key, value, low in (("copies", copies, 1), ("steps", steps, 1), ("batch_size", batch_size, 2)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < low:
+                raise ValueError(f"head.{key} is {value!r}; it must be a whole number, {low} or more")
+        if learning_rate <= 0:
+            raise ValueError(f"head.learning_rate is {learning_rate}; it must be positive")
+        try:
+            self.kinds = check_kinds(kinds)
+        except ValueError as error:
+            raise ValueError(f"head.{error}") from error
+        self.inputs, self.copies, self.weight = inputs, copies, weight
+        self.steps, self.batch_size, self.dropout = steps, batch_size, dropout
+        self.learning_rate, self.weight_decay = learning_rate, weight_decay
+        self.told: dict[str, object] = {}  # how its training went
+        inside = components * (inputs != "features") + channels * (inputs != "maps")
+        self.layers = nn.Sequential(
+            nn.Conv2d(inside, width, 1),
+            nn.GELU(),
+            nn.Conv2d(width, width, 3, padding=1, groups=width, padding_mode="replicate"),
+            nn.GELU(),
+            nn.Conv2d(width, width, 1),
+            nn.GELU(),
+            nn.Conv2d(width, 1, 1),
+        )
+        self.register_buffer("location", torch.zeros(components))
+        self.register_buffer("scale", torch.ones(components))
+
+    def forward(self, components: Tensor, x0: Tensor) -> Tensor:
+        """The logit map (B, 1, h, w)."""
+        logit: Tensor = self.layers(self._inputs(components, x0))
+        return logit
+
+    @torch.enable_grad()
+    def fit(self, normal: Examples, defective: Examples, reference: Tensor, seed: int) -> None:
+        """Train on fit images and their copies; `reference`, components (N, K, h, w) of normal images, sets the scale.
+
+        All is a function of the examples and the seed: a run that was killed trains its head once more, to the same.
+        """
+        spread, mean = torch.std_mean(reference.double(), (0, 2, 3), correction=0)
+        self.location.copy_(mean)
+        self.scale.copy_(spread.clamp(min=1e-12))
+        self._initialise(torch.Generator().manual_seed(seed_of(seed, "head")))
+        optimizer = torch.optim.AdamW(self.layers.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate)
+        losses = []
+        for step in range(self.steps):
+            generator = torch.Generator().manual_seed(seed_of(seed, "head", step))
+            loss = self._loss(normal, defective, generator)
+            if not torch.isfinite(loss):
+                became = float(loss.detach())
+                raise ValueError(f"the head's loss became {became} at step {step}: lower head.learning_rate")
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            schedule.step()
+            losses.append(float(loss.detach()))
+        last = losses[-max(1, self.steps // 10) :]
+        self.told = {
+            "inputs": self.inputs,
+            "kinds": self.kinds,
+            "normal": len(normal),
+            "synthetic": len(defective),
+            "steps": self.steps,
+            "loss": sum(last) / len(last),  # the mean of the last tenth of the steps; ln 2 is chance
+        }
+
+    def _loss(self, normal: Examples, defective: Examples, generator: torch.Generator) -> Tensor:
+        """Cross-entropy of one batch, normal and defective cells half each.
+
+        Of a cell that a defect covers by less than a quarter little can be asked, and of one beyond its edge, on a
+        copy, that it be normal: the receptive field of the backbone reaches over it.
+        """
+        half = self.batch_size // 2
+        logits, shares = [], []
+        for examples in (normal, defective):
+            places = torch.randint(len(examples), (half,), generator=generator)
+            device = self.location.device
+            components = examples.components[places].to(device)
+            x0 = examples.x0(places.tolist()) if self.inputs != "maps" else components
+            inputs = self._inputs(components, x0)
+            if self.dropout:
+                kept = torch.rand(*inputs.shape[:2], 1, 1, generator=generator) >= self.dropout
+                inputs = inputs * kept.to(inputs) / (1 - self.dropout)
+            logits.append(self.layers(inputs))
+            shares.append(examples.share[places].to(device))
+        logit, share = torch.cat(logits), torch.cat(shares)
+        defect, rest = (4 * share).clamp(max=1), (share == 0).to(share)
+        missed = (F.softplus(-logit) * defect).sum() / defect.sum().clamp(min=1e-6)
+        false = (F.softplus(logit) * rest).sum() / rest.sum()
+        return (missed + false) / 2
+
+    def _inputs(self, components: Tensor, x0: Tensor) -> Tensor:
+        if self.inputs == "features":
+            return x0
+        maps = torch.asinh((components - self.location.view(1, -1, 1, 1)) / self.scale.view(1, -1, 1, 1))
+        return maps if self.inputs == "maps" else torch.cat([maps, x0], dim=1)
+
+    def _initialise(self, generator: torch.Generator) -> None:
+        """Weights of variance 2 / fan-in, biases 0: the same for the same seed, whatever was drawn before."""
+        with torch.no_grad():
+            for layer in self.layers:
+                if isinstance(layer, nn.Conv2d):
+                    fan_in = layer.weight[0].numel()
+                    drawn = torch.randn(layer.weight.shape, generator=generator)
+                    layer.weight.copy_(drawn * math.sqrt(2 / fan_in))
+                    if layer.bias is not None:
+                        layer.bias.zero_()
+
+    def _rate(self, step: int) -> float:
+        return min(1.0, (step + 1) / _WARMUP) * 0.5 * (1 + math.cos(math.pi * step / self.steps))

@@ -1,0 +1,100 @@
+"""Loss weights w(log_snr), always on the eps error ||eps - eps_hat||^2, whatever the network predicts.
+
+The other losses of the literature are weights on it, because
+||x0 - x0_hat||^2 = e^(-log_snr) ||eps - eps_hat||^2 and ||v - v_hat||^2 = ||eps - eps_hat||^2 / alpha^2.
+With t uniform the expected loss depends only on the product p(log_snr) w(log_snr).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from diffect.diffusion.schedules import NoiseSchedule, curves
+
+
+class LossWeight(Protocol):
+    """w(log_snr), same shape as log_snr, float64, non-negative."""
+
+    def __call__(self, log_snr: Tensor, schedule: NoiseSchedule) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class Eps:
+    """w = 1: the plain eps loss (Ho et al. 2020, eq. 14)."""
+
+    def __call__(self, log_snr: Tensor, schedule: NoiseSchedule) -> Tensor:
+        return torch.ones_like(log_snr)
+
+
+@dataclass(frozen=True)
+class X0:
+    """w = 1 / SNR: the plain x0 loss."""
+
+    def __call__(self, log_snr: Tensor, schedule: NoiseSchedule) -> Tensor:
+        return torch.exp(-log_snr)
+
+
+@dataclass(frozen=True)
+class V:
+    """w = 1 / alpha^2: the plain v loss (Salimans & Ho 2022)."""
+
+    def __call__(self, log_snr: Tensor, schedule: NoiseSchedule) -> Tensor:
+        return 1 + torch.exp(-log_snr)
+
+
+@dataclass(frozen=True)
+class MinSNR:
+    """w = min(SNR, gamma) / SNR (Hang et al. 2023, eq. 8)."""
+
+    gamma: float = 5.0
+
+    def __post_init__(self) -> None:
+        if self.gamma <= 0:
+            raise ValueError(f"weight.gamma is {self.gamma}; it must be positive")
+
+    def __call__(self, log_snr: Tensor, schedule: NoiseSchedule) -> Tensor:
+        return (self.gamma * torch.exp(-log_snr)).clamp(max=1.0)
+
+
+@dataclass(frozen=True)
+class Sigmoid:
+    """w = sigmoid(bias - log_snr) (Kingma & Gao 2023; Hoogeboom et al. 2024)."""
+
+    bias: float = 2.0
+
+    def __call__(self, log_snr: Tensor, schedule: NoiseSchedule) -> Tensor:
+        return torch.sigmoid(self.bias - log_snr)
+
+
+@dataclass(frozen=True)
+class Matched:
+    """w = p_target / p: whatever the schedule, the expected loss is that of `target` with w = 1.
+
+    Two schedules then differ in the variance of the gradient alone, as long as both cover the target's range.
+    """
+
+    target: NoiseSchedule
+
+    def __call__(self, log_snr: Tensor, schedule: NoiseSchedule) -> Tensor:
+        density = schedule.density(log_snr)
+        # Where the density underflows no sample falls either.
+        return torch.where(density > 0, self.target.density(log_snr) / density, 0.0)
+
+
+def schedule_curves(name: str, schedule: NoiseSchedule, weight: LossWeight) -> dict[str, Any]:
+    """What `reports.figures.schedule_figure` draws: the name, and t, log_snr, density, weight as lists."""
+    found = curves(schedule)
+    found["weight"] = effective_weight(found["log_snr"], schedule, weight)
+    return {"name": name, **{key: values.tolist() for key, values in found.items()}}
+
+
+def effective_weight(log_snr: Tensor, schedule: NoiseSchedule, weight: LossWeight) -> Tensor:
+    """p(log_snr) w(log_snr), scaled to integrate to 1 over the schedule's range: what training really optimises."""
+    low, high = schedule.log_snr_range
+    grid = torch.linspace(low, high, 4097, dtype=torch.float64)
+    total = torch.trapezoid(schedule.density(grid) * weight(grid, schedule), grid)
+    return schedule.density(log_snr) * weight(log_snr, schedule) / total

@@ -1,0 +1,202 @@
+"""The affine stage of a representation: raw features to x0 of unit variance.
+
+Statistics are those of all cells or of each, of all images or of each category.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from diffect.representations.covariance import RunningCovariance
+from diffect.representations.groups import by_group
+
+Scaling = Literal["scaled", "standard", "whitened"]
+Statistics = Literal["shared", "cell"]
+
+_CHUNK = 128  # covariances taken apart at a time, in float64
+
+
+class Affine(nn.Module):
+    """x0 = A (raw - m) at each of the P grid cells, with one m (C,) and A (C, C) for all cells or for each its own.
+
+    A cell's own statistics take out what belongs to a place: the rim of a part, and the border of the image, where
+    the backbone's zero padding makes features unlike those inside. They are of few samples, one an image, so the
+    pooled ones of all cells come in as if they were `prior` images more:
+
+        v_p = (N s_p^2 + prior s^2) / (N + prior),   R_p = (N r_p + prior r) / (N + prior),
+
+    s_p^2 and r_p being the cell's variances and correlations over N images, s^2 and r their means over all cells. A
+    variance counts as at least `floor` s^2: a cell that hardly varies, plain background, must not be blown up.
+
+    Args:
+        levels: channels of each level of the pyramid.
+        scaling: `scaled`, one scalar per level (channels keep their relative variance, each level has mean variance 1);
+            `standard`, every channel to unit variance; `whitened`, all channels decorrelated too, by the symmetric
+            (ZCA) root, so that every channel stays itself as nearly as possible.
+        statistics: `shared` by all cells, or of each `cell`.
+        prior, correlation_prior, floor: see above; for `cell`.
+        shrinkage: added to the diagonal of the correlations before whitening.
+        groups: G, how many categories have all this of their own; 1 for one of all images, which asks for no label.
+    """
+
+    mean: Tensor  # (G, Q, C), Q = 1 or P
+    matrix: Tensor  # of row vectors: (G, Q, C, C) for whitened, else the diagonals (G, Q, C)
+    log_volume: Tensor  # log |det A|: (G, Q)
+
+    def __init__(
+        self,
+        levels: Sequence[int],
+        scaling: Scaling = "standard",
+        statistics: Statistics = "shared",
+        prior: float = 20.0,
+        correlation_prior: float = 200.0,
+        floor: float = 0.5,
+        shrinkage: float = 1e-3,
+        groups: int = 1,
+    ) -> None:
+        super().__init__()
+        if scaling not in ("scaled", "standard", "whitened"):
+            raise ValueError(f"representation.scaling is {scaling!r}; allowed: scaled, standard, whitened")
+        if statistics not in ("shared", "cell"):
+            raise ValueError(f"representation.statistics is {statistics!r}; allowed: shared, cell")
+        for key, value in (("prior", prior), ("correlation_prior", correlation_prior), ("shrinkage", shrinkage)):
+            if value <= 0:
+                raise ValueError(f"representation.{key} is {value}; it must be above 0")
+        if floor < 0:
+            raise ValueError(f"representation.floor is {floor}; it must be 0 or more")
+        self.levels, self.scaling, self.statistics = list(levels), scaling, statistics
+        self.prior, self.correlation_prior, self.floor, self.shrinkage = prior, correlation_prior, floor, shrinkage
+        self.groups = groups
+        # Before the fit the identity; where cells have their own it is sized by the fit, which knows how many.
+        sets, channels = int(statistics == "shared"), sum(levels)
+        identity = torch.eye(channels) if scaling == "whitened" else torch.ones(channels)
+        self.register_buffer("mean", torch.zeros(groups, sets, channels))
+        self.register_buffer("matrix", identity.repeat(groups, sets, *[1] * identity.ndim))
+        self.register_buffer("log_volume", torch.zeros(groups, sets))
+
+    def forward(self, raw: Tensor, label: Tensor | None = None) -> Tensor:
+        """x0 (B, C, h, w) from raw (B, C, h, w) and labels (B,)."""
+        return self._by_group(self._forward, raw, label)
+
+    def inverse(self, x0: Tensor, label: Tensor | None = None) -> Tensor:
+        """raw (B, C, h, w) from x0 (B, C, h, w) and labels (B,), where channels are scaled one by one."""
+        return self._by_group(self._inverse, x0, label)
+
+    def likeliest(self, raw: Tensor) -> Tensor:
+        """The group (B,) of each raw (B, C, h, w): that of the greatest median over cells of the log-density
+
+            log |det A| - ||A (raw - m)||^2 / 2 + constant.
+
+        Quadratic discriminant analysis (Hastie et al. 2009, section 4.3) cell by cell; a median, so that a defect on
+        less than half of an image has little say in what it is.
+        """
+        found = []
+        for group in range(self.groups):
+            squared = self._forward(raw, group).square().sum(1).flatten(1)  # (B, P)
+            found.append((self.log_volume[group] - squared / 2).median(1).values)
+        return torch.stack(found).argmax(0)
+
+    def _by_group(self, way: Callable[[Tensor, int], Tensor], images: Tensor, label: Tensor | None) -> Tensor:
+        if self.groups == 1:
+            return way(images, 0)
+        made = torch.empty_like(images)
+        for group, rows in by_group(label, self.groups, len(images)):
+            made[rows] = way(images[rows], group)
+        return made
+
+    def _forward(self, raw: Tensor, group: int) -> Tensor:
+        mean, matrix = self.mean[group], self.matrix[group]
+        patches = raw.flatten(2).permute(2, 0, 1) - mean[:, None]  # (P, B, C)
+        if matrix.ndim == 2:
+            patches = patches * matrix[:, None]
+        elif len(matrix) == 1:
+            patches = patches @ matrix[0]
+        else:
+            patches = torch.bmm(patches, matrix)
+        return patches.permute(1, 2, 0).unflatten(2, raw.shape[2:])
+
+    def _inverse(self, x0: Tensor, group: int) -> Tensor:
+        mean, matrix = self.mean[group], self.matrix[group]
+        patches = x0.flatten(2).permute(2, 0, 1) / matrix[:, None] + mean[:, None]
+        return patches.permute(1, 2, 0).unflatten(2, x0.shape[2:])
+
+    @torch.no_grad()
+    def fit(self, batches: Iterable[tuple[Tensor, Tensor | None]]) -> None:
+        """Means and matrices from batches of raw (B, C, h, w) and labels of normal training images, in one pass.
+
+        Products are taken about the mean of a group's images in the first batch that holds any, which keeps float32
+        sums exact enough.
+        """
+        own, sums = self.statistics == "cell", dict[int, tuple[RunningCovariance, Tensor]]()
+        for raw, label in batches:
+            for group, rows in by_group(label, self.groups, len(raw)):
+                patches = raw[rows].flatten(2).permute(2, 0, 1)  # (P, B, C)
+                if group not in sums:
+                    shift = patches.mean(1) if own else patches.mean((0, 1))[None]
+                    sums[group] = RunningCovariance.none(len(patches), len(patches) if own else 1, shift), shift
+                moments, shift = sums[group]
+                moments.add(patches - shift[:, None])
+        if len(sums) < self.groups:
+            raise ValueError("the representation was given no image to fit on" + (", of some category" if sums else ""))
+        means, matrices = zip(*(self._solved(*sums[group]) for group in range(self.groups)), strict=True)
+        self.mean, self.matrix = torch.stack(means), torch.stack(matrices)
+        self.log_volume = torch.stack([_log_volume(group) for group in self.matrix])
+
+    def _solved(self, moments: RunningCovariance, shift: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and matrix of a group from its moments about `shift`."""
+        centre = moments.average if self.statistics == "cell" else moments.average.mean(0, keepdim=True)
+        mean = shift + centre
+        return mean, self._matrices(moments, centre).to(mean)
+
+    def _matrices(self, moments: RunningCovariance, centre: Tensor) -> Tensor:
+        groups = len(moments.second)
+        samples = moments.count * len(moments.first) // groups
+        chunks = [slice(start, start + _CHUNK) for start in range(0, groups, _CHUNK)]
+        variances = torch.cat([_variances(moments.scatter(centre, chunk) / samples) for chunk in chunks])  # (G, C)
+        if self.statistics == "cell":
+            usual = variances.mean(0)
+            variances = torch.maximum(_mixed(variances, usual, samples, self.prior), self.floor * usual)
+        if self.scaling == "standard":
+            return variances.rsqrt()
+        if self.scaling == "scaled":
+            levels = [level.mean(1, keepdim=True).expand_as(level) for level in variances.split(self.levels, dim=1)]
+            return torch.cat(levels, dim=1).rsqrt()
+        # Correlations are whitened, not covariances: levels of large raw variance must not drown the others.
+        std = variances.sqrt()
+
+        def correlations(chunk: slice) -> Tensor:
+            return moments.scatter(centre, chunk) / samples / (std[chunk][:, :, None] * std[chunk][:, None])
+
+        channels = std.shape[1]
+        pooled = sum((correlations(chunk).sum(0) for chunk in chunks), start=std.new_zeros(channels, channels)) / groups
+        prior = self.correlation_prior if self.statistics == "cell" else 0.0
+        mixed = (_mixed(correlations(chunk), pooled, samples, prior) for chunk in chunks)
+        return torch.cat([self._root(one) / std[chunk][:, :, None] for one, chunk in zip(mixed, chunks, strict=True)])
+
+    def _root(self, correlations: Tensor) -> Tensor:
+        """(R + shrinkage I)^-1/2 (G, C, C), scaled so that what shrinkage took is given back: mean variance 1."""
+        values, vectors = torch.linalg.eigh(correlations)
+        values = values.clamp(min=0)
+        achieved = (values / (values + self.shrinkage)).mean(1, keepdim=True)
+        root = ((values + self.shrinkage) * achieved).rsqrt()
+        return (vectors * root[:, None]) @ vectors.mT
+
+
+def _mixed(own: Tensor, pooled: Tensor, samples: int, prior: float) -> Tensor:
+    """A cell's own statistics with the pooled ones as `prior` samples more."""
+    return (samples * own + prior * pooled) / (samples + prior)
+
+
+def _log_volume(matrix: Tensor) -> Tensor:
+    """log |det A| (Q,) of matrices (Q, C, C), or of their diagonals (Q, C)."""
+    if matrix.ndim == 2:
+        return matrix.double().log().sum(1).to(matrix)
+    return torch.cat([torch.linalg.slogdet(part.double())[1] for part in matrix.split(_CHUNK)]).to(matrix)
+
+
+def _variances(covariances: Tensor) -> Tensor:
+    return covariances.diagonal(dim1=1, dim2=2).clamp(min=1e-8)

@@ -1,0 +1,162 @@
+"""Diffusion time: how noisy a clean patch looks to a network that has learned to tell noise levels apart."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from diffect.denoisers.base import Denoiser
+from diffect.diffusion.noise import ImageNoise
+from diffect.diffusion.objective import TrainingNoise
+from diffect.scorers.base import check_levels
+
+MARGIN = 0.5  # of the hinge
+SHRINKAGE = 1e-3  # share of the mean variance added to the noise's covariance
+
+
+class DiffusionTime(nn.Module):
+    """log(mean_k p_k(x0) / p_0(x0)) at each position, p_k being the density of x0 + exp(-levels[k] / 2) eps.
+
+    A network told which patches are clean (half of them) and which have noise of level k (an equal share of the
+    rest) estimates these ratios, and at test reads them off the un-noised patch in one pass: density ratio
+    estimation (Livernoche et al. 2024, "On diffusion modeling for anomaly detection"). With one level, a hinge and an
+    adaptor it is SimpleNet's discriminator (Liu et al. 2023) less its batch norm.
+
+    Noise is added, x_t / alpha, never mixed in: with noise of the data's own covariance x_t would have that covariance
+    at all levels, and of Gaussian data nothing would tell them apart. The scorer has levels of its own; of the
+    objective it takes eps, not the schedule's levels nor their weight. It knows no categories.
+
+    Args:
+        levels: log-SNRs of the noisy classes, in nats, for patches of unit variance; sigma = exp(-level / 2).
+        criterion: `cross_entropy`, or `hinge`, max(0, 1/2 + s(x0)) + max(0, 1/2 - s(x0 + sigma eps)) for the score s
+            and a single level.
+        noise: `isotropic`, or `covariance`: eps has the covariance of the training patches, as known so far. Isotropic
+            noise stands out most in directions where the data hardly vary, and is told by these alone, at any level;
+            defects stand out there too, which on patches that are not whitened made it the better of the two.
+        adaptor: one linear layer before the noise, the identity at first; isotropic noise only. It
+            lowers the loss by shrinking the data under the noise, and trained for long leaves no trace of them.
+        neighbourhood: 1, or 3 to judge each patch as the mean of its 3 x 3 neighbourhood, which has less variance.
+        width, depth: hidden layers of the network, which sees each position alone.
+    """
+
+    components = 1
+    seen: Tensor
+    total: Tensor
+    second: Tensor
+
+    def __init__(
+        self,
+        levels: Sequence[float] = (0.0, 1.5, 3.0, 4.5),
+        criterion: Literal["cross_entropy", "hinge"] = "cross_entropy",
+        noise: Literal["isotropic", "covariance"] = "isotropic",
+        adaptor: bool = False,
+        neighbourhood: Literal[1, 3] = 1,
+        width: int = 256,
+        depth: int = 2,
+    ) -> None:
+        super().__init__()
+        check_levels("scorer.levels", levels)
+        if criterion not in ("cross_entropy", "hinge"):
+            raise ValueError(f"scorer.criterion is {criterion!r}; allowed: cross_entropy, hinge")
+        if criterion == "hinge" and len(levels) != 1:
+            raise ValueError(f"scorer.criterion=hinge tells clean from noisy at one level; scorer.levels is {levels}")
+        if noise not in ("isotropic", "covariance"):
+            raise ValueError(f"scorer.noise is {noise!r}; allowed: isotropic, covariance")
+        if adaptor and noise == "covariance":
+            raise ValueError(
+                "scorer.adaptor=true needs scorer.noise=isotropic: noise of the data's covariance goes through a "
+                "linear layer as the data do, so that it would change nothing"
+            )
+        if neighbourhood not in (1, 3):
+            raise ValueError(f"scorer.neighbourhood is {neighbourhood}; allowed: 1, 3")
+        if width < 1 or depth < 1:
+            raise ValueError(f"scorer.width and scorer.depth are {width} and {depth}; they must be 1 or more")
+        self.levels, self.criterion, self.noise = [float(level) for level in levels], criterion, noise
+        self.adapted, self.neighbourhood, self.width, self.depth = adaptor, neighbourhood, width, depth
+
+    def prepare(self, channels: Sequence[int]) -> None:
+        """Make the network for patches of so many channels."""
+        size = sum(channels)
+        self.adaptor: nn.Module = nn.Identity()
+        if self.adapted:
+            self.adaptor = nn.Linear(size, size)
+            nn.init.eye_(self.adaptor.weight)
+            nn.init.zeros_(self.adaptor.bias)
+        layers: list[nn.Module] = []
+        for inputs in (size, *[self.width] * (self.depth - 1)):
+            layers += [nn.Linear(inputs, self.width), nn.LeakyReLU(0.2)]
+        last = nn.Linear(self.width, len(self.levels) + 1)
+        # It starts from the prior: where weights had to learn that, patches far out would pass for clean.
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+        last.bias.data[0] = math.log(len(self.levels))
+        self.network = nn.Sequential(*layers, last)
+        if self.noise == "covariance":
+            # What was counted goes with the weights into every checkpoint, so that a resumed run is the straight run.
+            self.register_buffer("seen", torch.zeros((), dtype=torch.float64))
+            self.register_buffer("total", torch.zeros(size, dtype=torch.float64))
+            self.register_buffer("second", torch.zeros(size, size, dtype=torch.float64))
+
+    def check(self, denoiser: Denoiser, low: float, high: float) -> None:
+        """Nothing is asked of a denoiser, and the schedule's levels are not the scorer's."""
+
+    def forward(self, denoiser: Denoiser, x0: Tensor, label: Tensor | None, noise: ImageNoise) -> Tensor:
+        """(B, 1, h, w), in nats; draws no noise."""
+        return self._ratio(self.network(self.adaptor(self._patches(x0))))[:, None]
+
+    def loss(self, x0: Tensor, label: Tensor | None, noise: TrainingNoise) -> Tensor:
+        """Penalty of the clean patches plus the mean over levels of that of the noisy ones, per sample: (B,)."""
+        patches = self._patches(x0)
+        eps = noise.eps.movedim(1, -1)
+        if self.noise == "covariance":
+            if self.training:
+                self._count(patches)
+            eps = eps @ self._root().to(eps).T
+        clean = self.adaptor(patches)
+        penalty = self._penalty(self.network(clean), 0)
+        for number, level in enumerate(self.levels, start=1):
+            noisy = clean + math.exp(-level / 2) * eps
+            penalty = penalty + self._penalty(self.network(noisy), number) / len(self.levels)
+        return penalty.flatten(1).mean(1)
+
+    def _patches(self, x0: Tensor) -> Tensor:
+        """(B, h, w, C) from x0 (B, C, h, w); at the border only true neighbours count."""
+        if self.neighbourhood > 1:
+            x0 = F.avg_pool2d(x0, self.neighbourhood, 1, self.neighbourhood // 2, count_include_pad=False)
+        return x0.movedim(1, -1)
+
+    def _penalty(self, logits: Tensor, truth: int) -> Tensor:
+        """What logits (B, h, w, K + 1) cost where class `truth` is true, 0 being clean: (B, h, w)."""
+        if self.criterion == "hinge":
+            return F.relu(MARGIN + self._ratio(logits) * (1 if truth == 0 else -1))
+        return -F.log_softmax(logits.float(), dim=-1)[..., truth]
+
+    def _ratio(self, logits: Tensor) -> Tensor:
+        """log(P(noisy) / P(clean)) (B, h, w): the prior is even, so this is the densities' ratio. Never saturates."""
+        logits = logits.float()
+        return logits[..., 1:].logsumexp(-1) - logits[..., 0]
+
+    @torch.no_grad()
+    def _count(self, patches: Tensor) -> None:
+        """Count training patches (B, h, w, C) into the moments."""
+        flat = patches.flatten(0, -2).double()
+        self.seen += len(flat)
+        self.total += flat.sum(0)
+        self.second += flat.T @ flat
+
+    @torch.no_grad()
+    def _root(self) -> Tensor:
+        """L (C, C), lower triangular, with L L^T the covariance of the patches counted so far; before any, I."""
+        size = len(self.total)
+        if not self.seen:
+            return torch.eye(size, dtype=torch.float64, device=self.total.device)
+        mean = self.total / self.seen
+        covariance = self.second / self.seen - torch.outer(mean, mean)
+        covariance.diagonal().add_(SHRINKAGE * covariance.diagonal().mean())
+        root: Tensor = torch.linalg.cholesky(covariance)
+        return root

@@ -1,0 +1,145 @@
+"""From a composed config to the objects of a run: data, representation, denoiser, scorer, detector."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from torch import nn
+
+from diffect.data.datamodule import DataModule
+from diffect.denoisers.base import Learner
+from diffect.denoisers.learned import NoDenoiser
+from diffect.detector import Detector
+from diffect.detector.anomaly_map import AnomalyMap
+from diffect.detector.head import SyntheticHead
+from diffect.detector.optimisation import Optimisation
+from diffect.diffusion.objective import Objective
+from diffect.representations.base import Representation
+from diffect.runs import record as records
+from diffect.scorers.base import Scorer
+from diffect.storage import checkpoints
+
+CHECKPOINT = "checkpoint.pt"
+
+
+def open_data(cfg: DictConfig) -> DataModule:
+    """The data module, set up: scanned, checked, decoded, cut into fit, selection, calibration and test."""
+    data: DataModule = instantiate(cfg.data)
+    data.setup()
+    return data
+
+
+def represent(cfg: DictConfig, categories: Sequence[str]) -> Representation:
+    """The representation of a run of these categories, not yet fitted."""
+    made: Representation = instantiate(cfg.representation, classes=len(categories))
+    return made
+
+
+def attach_features(cfg: DictConfig, data: DataModule) -> Representation:
+    """The representation, its frozen stage computed for all images (or found in the cache) and attached to the data."""
+    representation = represent(cfg, data.categories)
+    here = device(cfg)
+    data.attach(representation.identity, lambda images: representation.extract(images.to(here)).cpu())
+    return representation
+
+
+def build(
+    cfg: DictConfig,
+    categories: Sequence[str],
+    canvas: tuple[int, int],
+    representation: Representation,
+    signature: str,
+) -> Detector:
+    """The detector for images of the canvas, height and width; the shape of x0 is found by a blank one."""
+    blank = torch.zeros(1, 3, *canvas, dtype=torch.uint8, device=device(cfg))
+    shape = tuple(representation.extract(blank).shape[1:])
+    schedule = instantiate(cfg.schedule)
+    denoiser = instantiate(cfg.denoiser, shape=shape, classes=len(categories))
+    scorer = instantiate(cfg.scorer)
+    for part in (denoiser, scorer):
+        if hasattr(part, "prepare"):
+            part.prepare(representation.channels)
+    scorer.check(denoiser, *schedule.log_snr_range)  # which refuses a range that the schedule's family does not reach
+    check_one_learns(denoiser, scorer)
+    head = instantiate(cfg.get("head"), components=scorer.components, channels=sum(representation.channels))
+    return Detector(
+        representation=representation,
+        denoiser=denoiser,
+        scorer=scorer,
+        anomaly_map=_anomaly_map(cfg, scorer.components, head, len(categories)),
+        objective=Objective(schedule, instantiate(cfg.weight)),
+        optimisation=Optimisation(
+            steps=cfg.training.steps,
+            learning_rate=cfg.training.learning_rate,
+            weight_decay=cfg.training.weight_decay,
+            warmup=cfg.training.warmup,
+            ema=cfg.training.ema,
+        ),
+        categories=categories,
+        seed=cfg.seed,
+        signature=signature,
+        replicates=cfg.evaluation.replicates,
+        head=head,
+    )
+
+
+def check_one_learns(denoiser: nn.Module, scorer: Scorer) -> None:
+    """A scorer that learns stands alone, and any other needs a denoiser."""
+    absent, name = isinstance(denoiser, NoDenoiser), type(scorer).__name__
+    if isinstance(scorer, Learner) and not absent:
+        raise ValueError(f"the scorer {name} learns by itself: set denoiser=none, not a {type(denoiser).__name__}")
+    if absent and not isinstance(scorer, Learner):
+        raise ValueError(f"denoiser=none leaves the scorer {name} nothing to judge with: choose another denoiser")
+
+
+def _anomaly_map(cfg: DictConfig, components: int, head: SyntheticHead | None, classes: int) -> AnomalyMap:
+    """The map of the scorer's components, and of the head's where there is one, with its weight."""
+    if head is None:
+        made: AnomalyMap = instantiate(cfg.anomaly_map, components=components, classes=classes)
+    else:
+        weights = [(1 - head.weight) / components] * components + [head.weight]
+        made = instantiate(cfg.anomaly_map, components=components + 1, weights=weights, classes=classes)
+    return made
+
+
+def restore(folder: Path) -> tuple[DictConfig, Detector, list[float | None]]:
+    """A finished run's config, its detector ready to judge, and its conformal thresholds, one for each category.
+
+    The checkpoint is read with `weights_only`: nothing in it is executed. ValueError where the run is not finished,
+    or where the checkpoint cannot be read or is not this run's.
+    """
+    record = records.read(folder / records.RECORD)
+    if record["status"] != "finished":
+        raise ValueError(f"the run in {folder} is {record['status']}: only a finished run can score")
+    cfg = DictConfig(record["config"])
+    path = folder / CHECKPOINT
+    kept = checkpoints.read(path, f"to train the run again, delete {records.RECORD} beside it")
+    mine, state, thresholds = kept.get("signature"), kept.get("state", {}), kept.get("thresholds", [])
+    if mine != record["signature"]:
+        raise ValueError(f"{path} belongs to run {mine}, the record beside it to run {record['signature']}")
+    height, width = record["splits"]["canvas"]
+    detector = build(
+        cfg, record["categories"], (height, width), represent(cfg, record["categories"]), record["signature"]
+    )
+    try:
+        missing, unknown = detector.load_scoring_state(state)
+    except RuntimeError as error:
+        raise ValueError(
+            f"{path} does not fit the config in {records.RECORD}: {str(error).splitlines()[-1].strip()}"
+        ) from error
+    wanted = set(detector.scoring_state())
+    if unknown or wanted & set(missing):
+        raise ValueError(f"{path} does not fit the config in {records.RECORD}: it lacks or adds some tensors")
+    detector.outlines = kept["outlines"]
+    detector.to(device(cfg)).eval()
+    return cfg, detector, thresholds
+
+
+def device(cfg: DictConfig) -> torch.device:
+    """Where the frozen stage runs: the device that the trainer will take."""
+    cuda = torch.cuda.is_available() and cfg.trainer.accelerator in ("auto", "gpu", "cuda")
+    return torch.device("cuda" if cuda else "cpu")

@@ -1,0 +1,152 @@
+"""Lightning's part of a run: training that can be interrupted, the trainers, and how long one image takes."""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+import torch.nn.functional as F
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.loggers import WandbLogger
+from torch.utils.data import DataLoader
+
+from diffect.data.batches import Batch
+from diffect.data.datamodule import DataModule
+from diffect.detector import Detector
+from diffect.detector.head import Examples
+from diffect.storage import checkpoints
+
+# What Lightning remarks on in every short run, and is meant so.
+QUIET = (
+    ".*does not have many workers.*",
+    ".*Checkpoint directory.*",
+    ".*LeafSpec.*",
+    ".*smaller than the logging interval.*",
+    ".*could not find the monitored key.*",  # right after resuming
+    ".*Total length of `DataLoader` across ranks is zero.*",
+)
+
+
+def fit(cfg: DictConfig, detector: Detector, data: DataModule, logger: WandbLogger | bool, resumable: Path) -> None:
+    """Train what learns by steps, solve what is solved at once, then the head; leave all on the trainer's device."""
+    if detector.learner is not None:
+        _train(cfg, detector, data, logger, resumable)
+    detector.to(_device(cfg, resumable.parent))
+    held = data.val_dataloader() if data.splits["selection"] else None
+    detector.solve(data.fit_dataloader(), held)
+    if detector.head is not None:
+        copies = data.synthetic("fit", detector.head.copies, detector.head.kinds, cfg.seed)
+        teach(detector, data.fit_dataloader(), copies, held, cfg.seed)
+    if detector.learner is None and detector.losses and isinstance(logger, WandbLogger):
+        logger.log_metrics({"selection_loss": detector.losses[0][1]}, step=0)
+
+
+def test(cfg: DictConfig, detector: Detector, data: DataModule, folder: Path) -> None:
+    """Judge the test set, in full precision."""
+    trainer(cfg, folder, precision="32-true").test(detector, datamodule=data, verbose=False)
+    detector.to(_device(cfg, folder))
+
+
+def _device(cfg: DictConfig, folder: Path) -> torch.device:
+    """Where Lightning works; it leaves a module on the CPU, where latency would be another machine's."""
+    return trainer(cfg, folder).strategy.root_device
+
+
+def _train(cfg: DictConfig, detector: Detector, data: DataModule, logger: WandbLogger | bool, resumable: Path) -> None:
+    """Train, going on from `resumable`/last.ckpt where there is one; leave the detector at its best selection loss."""
+    watched = bool(data.splits["selection"])
+    keep = ModelCheckpoint(
+        dirpath=resumable,
+        filename="best",
+        monitor="selection_loss" if watched else None,
+        save_last=True,
+        every_n_epochs=1,
+        enable_version_counter=False,
+    )
+    fitter = trainer(cfg, resumable.parent, logger=logger, callbacks=[keep])
+    last, best = resumable / "last.ckpt", resumable / "best.ckpt"
+    cure = f"delete {resumable} to start this run anew"
+    resumed = last.is_file()
+    if resumed:
+        checkpoints.read(last, cure)
+    try:
+        fitter.fit(detector, datamodule=data, ckpt_path=last if resumed else None, weights_only=True)
+    except SystemExit as stop:
+        # Lightning turns Ctrl-C into exit(1), which would pass for a failure.
+        if fitter.interrupted:
+            raise KeyboardInterrupt from stop
+        raise
+    except (RuntimeError, KeyError, TypeError) as error:
+        if not resumed or fitter.global_step:
+            raise
+        raise ValueError(f"the checkpoint {last} does not fit this run; {cure}") from error
+    if watched:
+        try:
+            detector.load_state_dict(checkpoints.read(best, cure)["state_dict"])
+        except (RuntimeError, KeyError) as error:
+            raise ValueError(f"the checkpoint {best} does not fit this run; {cure}") from error
+
+
+def latency(detector: Detector, data: DataModule, repeats: int) -> float:
+    """Median milliseconds from one decoded image (uint8, on the CPU) to its map (on the CPU), batch 1."""
+    batch = data.test_dataloader().dataset.__getitems__([0])  # type: ignore[attr-defined]
+    detector.eval()
+    times = []
+    with torch.no_grad():
+        for _ in range(repeats + 1):
+            start = time.perf_counter()
+            here = {name: value.to(detector.device) for name, value in batch.items()}
+            here["raw"] = detector.representation.extract(here["image"])
+            detector.judge(here)[0].cpu()
+            times.append((time.perf_counter() - start) * 1000)
+    return statistics.median(times[1:])
+
+
+def trainer(cfg: DictConfig, folder: Path, **changes: Any) -> pl.Trainer:
+    """Lightning's Trainer as the config has it, less its own logs and checkpoints; `changes` come last."""
+    options: dict[str, Any] = {
+        "logger": False,
+        "enable_checkpointing": "callbacks" in changes,
+        "enable_progress_bar": sys.stderr.isatty(),
+        "default_root_dir": folder,
+        "num_sanity_val_steps": -1,  # the whole selection set: the loss of the initialisation
+    }
+    made: pl.Trainer = instantiate(cfg.trainer, **(options | changes))
+    return made
+
+
+@torch.no_grad()
+def teach(
+    detector: Detector,
+    normal: DataLoader[Batch],
+    defective: DataLoader[Batch],
+    held: DataLoader[Batch] | None,
+    seed: int,
+) -> None:
+    """Train the head on fit images and on their copies with synthetic defects.
+
+    Components are standardised as on `held`, normal images that the denoiser has not seen, where there are any.
+    """
+    assert detector.head is not None
+    detector.eval()
+    seen, copies = _examples(detector, normal), _examples(detector, defective)
+    reference = seen if held is None else _examples(detector, held)
+    detector.head.fit(seen, copies, reference.components, seed)
+
+
+def _examples(detector: Detector, loader: DataLoader[Batch]) -> Examples:
+    """What the head learns from: components are kept on the CPU, x0 is read batch by batch."""
+    components, shares = [], []
+    for batch in loader:
+        components.append(detector.scored(*detector.encoded(batch)).cpu())
+        height, width = components[-1].shape[-2:]
+        shares.append(F.adaptive_avg_pool2d(batch["mask"].float()[:, None], (height, width)))
+    fetch = loader.dataset.__getitems__  # type: ignore[attr-defined]
+    return Examples(torch.cat(components), torch.cat(shares), lambda places: detector.encoded(fetch(places))[0])

@@ -1,0 +1,126 @@
+"""Weights & Biases: every run is logged, offline unless the user is logged in or asks; never a prompt, never a hang."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from diffect.metrics.curves import image_curve
+from diffect.runs import record as records
+
+Mode = Literal["auto", "online", "offline"]
+
+
+@dataclass(frozen=True)
+class Tracking:
+    """Where runs are logged: `mode` is auto (online if an API key is there, else offline), online or offline."""
+
+    project: str = "diffect"
+    entity: str | None = None
+    mode: Mode = "auto"
+    timeout: float = 30.0
+
+    def start(
+        self,
+        folder: Path,
+        name: str,
+        group: str,
+        tags: Sequence[str],
+        config: Mapping[str, Any],
+    ) -> Any:
+        """A started W&B run that writes under `folder`; offline, said in one line, where the server does not answer."""
+        import wandb
+
+        online = self.online()
+        options: dict[str, Any] = {
+            "project": self.project,
+            "entity": self.entity,
+            "dir": str(folder),
+            "name": name,
+            "group": group,
+            "tags": [tag[:64] for tag in tags],
+            "config": dict(config),
+            "reinit": "finish_previous",
+        }
+        settings: dict[str, Any] = {
+            "silent": True,
+            "console": "off",
+            "disable_git": True,
+            "disable_code": True,
+            "x_disable_stats": True,
+            "x_disable_meta": True,
+            "init_timeout": self.timeout,
+            "finish_timeout": self.timeout,
+        }
+        if online:
+            try:
+                return wandb.init(mode="online", settings=wandb.Settings(**settings), **options)
+            except (wandb.errors.Error, OSError) as error:
+                _unreachable(self.mode, error)
+        return wandb.init(mode="offline", settings=wandb.Settings(**settings), **options)
+
+    def online(self) -> bool:
+        """Whether runs go to the server; ValueError for an unknown mode, or where online was asked for in vain."""
+        if self.mode not in ("auto", "online", "offline"):
+            raise ValueError(f"tracking.mode is {self.mode!r}; allowed: auto, online, offline")
+        wanted = os.environ.get("WANDB_MODE", self.mode) if self.mode == "auto" else self.mode
+        return wanted in ("auto", "online") and _reachable(self.mode, round(self.timeout))
+
+
+@cache  # a sweep asks once, not once a run
+def _reachable(mode: Mode, timeout: int) -> bool:
+    """Whether W&B has an API key here and takes it."""
+    import wandb
+
+    try:
+        if wandb.login(prompt=False, timeout=timeout):
+            return True
+    except (wandb.errors.Error, OSError) as error:
+        _unreachable(mode, error)
+        return False
+    if mode == "online":
+        raise ValueError(
+            "tracking.mode is online, but W&B has no API key here: run `wandb login`, or set WANDB_API_KEY"
+        )
+    return False
+
+
+def _unreachable(mode: Mode, error: Exception) -> None:
+    """Who asked for online is told no; who did not is told that runs are logged offline."""
+    reason = str(error).splitlines()[0]
+    if mode == "online":
+        raise ValueError(f"tracking.mode is online, but W&B does not answer: {reason}") from error
+    print(f"W&B does not answer ({reason}): logged offline; `wandb sync` sends it later", file=sys.stderr)
+
+
+def log_pictures(tracker: Any, picture: Any, record: records.Record) -> None:
+    """The panel and each category's ROC curve into the W&B log, its figures into the summary."""
+    import wandb
+
+    logged: dict[str, Any] = {}
+    if picture is not None:
+        logged["panel"] = wandb.Image(picture)
+    for category, rows in record["scores"].items():
+        labels = [int(row["anomalous"]) for row in rows]
+        if 0 < sum(labels) < len(labels):
+            logged[f"roc/{category}"] = _roc(labels, [row["score"] for row in rows])
+        for name, value in record["metrics"][category].items():
+            if value is not None:
+                tracker.summary[f"{category}/{name}"] = value
+    tracker.log(logged)
+
+
+def _roc(labels: list[int], scores: list[float]) -> Any:
+    import wandb
+    from matplotlib.figure import Figure
+
+    fp, tp = (curve[0] for curve in image_curve(scores, labels))
+    axes = (figure := Figure(figsize=(4, 4))).subplots()
+    axes.plot([0, *(fp / fp[-1])], [0, *(tp / tp[-1])])
+    axes.set(xlabel="false-positive rate", ylabel="true-positive rate", xlim=(0, 1), ylim=(0, 1.01))
+    return wandb.Image(figure)

@@ -1,0 +1,459 @@
+"""The real command line, as a user drives it: a run's record, its identity, resuming, sweeps, failures, scoring."""
+
+import csv
+import errno
+import json
+import os
+import pickle
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from records import make
+
+from diffect.cli.main import main
+from diffect.cli.train import _tell
+from diffect.metrics.evaluation import METRICS
+from diffect.runs import wandb_files
+
+SMALL = (
+    "data.size=64",
+    "data.category=brick",
+    "data.batch_size=8",
+    "denoiser=conv",
+    "denoiser.network.width=32",
+    "denoiser.network.depth=1",
+    "training.steps=8",
+    "training.validate_every=4",
+    "training.warmup=2",
+    "evaluation.replicates=20",
+    "evaluation.latency_repeats=1",
+    "panel=3",
+)
+
+
+def train(*overrides: str) -> int:
+    return main(["train", *SMALL, *overrides])
+
+
+def only(folder: Path) -> Path:
+    (found,) = (path.parent for path in folder.glob("*/*/record.json"))
+    return found
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of one small finished run."""
+    place = tmp_path_factory.mktemp("finished")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place)
+        assert train() == 0
+    return only(place / "outputs")
+
+
+def test_folder_holds_what_a_reader_needs_and_nothing_lies_beside(finished: Path) -> None:
+    names = {path.name for path in finished.iterdir()}
+    assert names == {"record.json", "scores.csv", "panel.png", "gallery", "checkpoint.pt", "wandb"}
+    assert finished.parent.name == "single"
+    assert {path.name for path in finished.parents[2].iterdir()} == {"outputs"}
+
+
+def test_record_is_whole(finished: Path) -> None:
+    record = json.loads((finished / "record.json").read_text())
+    assert record["status"] == "finished"
+    assert record["signature"] == finished.name
+    values = record["metrics"]["brick"]
+    assert set(values) == {*METRICS, "latency_ms"}
+    assert all(0 <= values[name] <= 1 for name in METRICS)
+    low, high = record["intervals"]["brick"]["image_auroc"]
+    assert low <= high
+    assert len(record["replicates"]["brick"]["image_auroc"]) == 20
+    losses = dict(record["training"]["losses"])
+    assert list(losses) == [0, 4, 8] and record["training"]["loss_initial"] == losses[0]
+    assert record["training"]["loss_best"] == min(losses[4], losses[8])
+    assert set(record["seconds"]) >= {"data", "features", "fit", "test", "total"}
+    assert record["choices"]["schedule"] == "cosine"
+    assert record["config"]["schedule"]["endpoints"] == "matched"
+    assert len(record["schedule"]["log_snr"]) == len(record["schedule"]["weight"]) == 129
+    assert "brick" in record["audit"] and "test_set" in record["protocol"]
+
+
+def test_wandb_log_alone_holds_the_record(finished: Path) -> None:
+    (log,) = finished.glob("wandb/offline-run-*/*.wandb")
+    assert wandb_files.read(log) == json.loads((finished / "record.json").read_text())
+
+
+def test_two_folders_give_the_same_figures(finished: Path, tmp_path: Path) -> None:
+    assert train(f"hydra.run.dir={tmp_path}/elsewhere") == 0
+    here, there = (json.loads((path / "record.json").read_text()) for path in (finished, tmp_path / "elsewhere"))
+    for record in (here, there):
+        del record["metrics"]["brick"]["latency_ms"]  # a time, not a result
+    assert here["metrics"] == there["metrics"]
+    assert (finished / "scores.csv").read_bytes() == (tmp_path / "elsewhere" / "scores.csv").read_bytes()
+
+
+def test_finished_run_is_found_without_torch(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(finished.parents[2])
+    monkeypatch.setitem(sys.modules, "diffect.training.run", None)  # importing it now fails
+    before = (finished / "record.json").stat().st_mtime_ns
+    assert train() == 0
+    assert (finished / "record.json").stat().st_mtime_ns == before
+
+
+def test_interrupted_run_resumes_to_the_straight_runs_figures(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from diffect.detector import Detector
+
+    monkeypatch.chdir(tmp_path)
+    step = Detector.training_step
+
+    def killed(self: Detector, batch: object, number: int) -> object:
+        if self.global_step == 6:
+            raise RuntimeError("the machine is gone")
+        return step(self, batch, number)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Detector, "training_step", killed)
+    with pytest.raises(RuntimeError, match="the machine is gone"):
+        train()
+    folder = only(tmp_path / "outputs")
+    assert (folder / "resume" / "last.ckpt").is_file()
+    assert json.loads((folder / "record.json").read_text())["status"] == "failed"
+    monkeypatch.setattr(Detector, "training_step", step)
+    assert train() == 0
+    assert (folder / "scores.csv").read_bytes() == (finished / "scores.csv").read_bytes()
+    straight, resumed = (json.loads((path / "record.json").read_text()) for path in (finished, folder))
+    assert straight["training"] == resumed["training"]
+
+
+def test_ctrl_c_is_told_and_is_no_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from diffect.detector import Detector
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Detector, "training_step", interrupted)
+    assert train("-m", "seed=0,1", "study=stopped") == 130
+    said = capsys.readouterr().err
+    assert "0 of 2 runs finished" in said and "the same command goes on from here" in said
+    (path,) = tmp_path.glob("outputs/stopped/*/record.json")  # the second was not begun
+    record = json.loads(path.read_text())
+    assert record["status"] == "interrupted" and record["error"] is None
+
+
+def test_sweep_goes_on_past_a_failing_run_and_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    sweep = ("-m", "schedule=linear,cosine", "schedule.log_snr_range=[-5,7],[-12,7]", "seed=0", "study=mine")
+    assert train(*sweep) == 1
+    said = capsys.readouterr().err
+    assert "[4/4]" in said and "3 of 4 runs finished" in said and "1 failed" in said
+    assert "schedule=linear" in said.splitlines()[-1] and "reaches only" in said.splitlines()[-1]
+    assert len(list((tmp_path / "outputs" / "mine").glob("*/record.json"))) == 3
+    assert len(list((tmp_path / "outputs" / "mine").iterdir())) == 3  # the failed one left nothing
+    assert train(*sweep) == 1  # found, not run again
+    assert "(3 found finished)" in capsys.readouterr().err
+    assert main(["report", "experiment=mine", "out=report"]) == 0
+    table = (tmp_path / "report" / "table.md").read_text()
+    assert "cosine" in table and "linear" in table
+
+
+def test_command_line_replaces_a_files_sweep() -> None:
+    from hydra_plugins.diffect_study.sweeper import grid
+
+    params = {"seed": "0,1", "schedule": "linear,cosine"}
+    assert grid(params, ["seed=5"]) == [["schedule=linear", "seed=5"], ["schedule=cosine", "seed=5"]]
+    assert len(grid(params, ["seed=range(0,3)", "denoiser=conv"])) == 6
+
+
+def test_score_repeats_the_runs_own_scores_whatever_the_batch(finished: Path, tmp_path: Path) -> None:
+    for size in (1, 7, 16):
+        out = tmp_path / str(size)
+        assert main(["score", f"run={finished}", f"out={out}", f"batch_size={size}", "maps=false"]) == 0
+        with (finished / "scores.csv").open() as one, (out / "scores.csv").open() as other:
+            mine = {f"{row['category']}/{row['name']}": float(row["score"]) for row in csv.DictReader(one)}
+            again = {row["name"]: float(row["score"]) for row in csv.DictReader(other)}
+        assert again == pytest.approx(mine, rel=1e-5)
+
+
+def test_sixteen_bit_images_score_alike_alone_and_in_company(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import numpy as np
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    for folder, count, top in (("train/good", 24, 4000), ("test/good", 3, 200), ("test/dent", 3, 4000)):
+        place = tmp_path / "data" / "part" / folder
+        place.mkdir(parents=True)
+        for number in range(count):  # a 12-bit sensor; some test images are so dark that 8 bits would hold them
+            Image.fromarray(rng.integers(0, top, (64, 64)).astype(np.uint16)).save(place / f"{number}.png")
+    monkeypatch.chdir(tmp_path)
+    assert train("data=mvtec", "data.root=data", "data.category=part") == 0
+    run = only(tmp_path / "outputs")
+    assert main(["score", f"run={run}", "out=alone", "batch_size=1", "maps=false"]) == 0
+    with (run / "scores.csv").open() as one, Path("alone/scores.csv").open() as other:
+        mine = {f"{row['category']}/{row['name']}": float(row["score"]) for row in csv.DictReader(one)}
+        again = {row["name"]: float(row["score"]) for row in csv.DictReader(other)}
+    assert again == pytest.approx(mine, rel=1e-5)
+
+
+def test_score_new_images_with_maps(finished: Path, tmp_path: Path) -> None:
+    from PIL import Image
+
+    Image.linear_gradient("L").resize((90, 60)).save(tmp_path / "one.png")
+    Image.linear_gradient("L").convert("RGB").save(tmp_path / "two.jpg")
+    assert main(["score", f"run={finished}", f"images={tmp_path}", f"out={tmp_path}/out"]) == 0
+    with (tmp_path / "out" / "scores.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["name"] for row in rows] == ["one.png", "two.jpg"]
+    assert all(row["flagged"] in ("true", "false") for row in rows)
+    assert Image.open(tmp_path / "out" / "maps" / "one.png").size == (64, 64)
+
+
+def test_one_model_for_two_categories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert train("data.category=[brick,grass]", "denoiser.guidance=0.5") == 0
+    record = json.loads((only(tmp_path / "outputs") / "record.json").read_text())
+    assert record["categories"] == ["brick", "grass"]
+    assert set(record["metrics"]) == {"brick", "grass"}
+    assert {row["name"] for row in record["scores"]["brick"]} == {row["name"] for row in record["scores"]["grass"]}
+
+
+@pytest.mark.parametrize("shots", [4, 12])
+def test_few_shots(shots: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert train(f"data.shots={shots}", "data.batch_size=2") == 0
+    record = json.loads((only(tmp_path / "outputs") / "record.json").read_text())
+    assert record["metrics"]["brick"]["conformal_fpr"] is None
+    assert "19" in record["protocol"]["threshold"]
+    if shots == 4:
+        assert record["training"]["loss_best"] is None and "last step" in record["protocol"]["checkpoint"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", [path.stem for path in sorted((Path(__file__).parents[1] / "conf" / "experiment").glob("*.yaml"))]
+)
+def test_every_experiment_runs_small(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    small = ["data.size=64", "data.category=brick", "seed=0", "data.batch_size=2", "training.steps=2"]
+    small += ["training.validate_every=1", "evaluation.replicates=5", "evaluation.latency_repeats=1", "panel=2"]
+    if name == "detection":
+        small.append("detector=diffusion,learned,padim,patchcore,simplenet,diffusion_time,inversion")
+    assert main(["train", f"experiment={name}", *small]) == 0
+    assert main(["report", f"experiment={name}"]) == 0
+    made = {path.name for path in (tmp_path / "experiments" / name).iterdir()}
+    assert made >= {"runs.csv", "table.md", "table.tex", "comparison.png", "maps.png", "report.html", "paper.tex"}
+    records = [json.loads(path.read_text()) for path in tmp_path.glob(f"outputs/{name}/*/record.json")]
+    # A schedule is drawn where runs train by one; closed forms do not.
+    trained = any(one["training"]["steps"] and one["choices"]["denoiser"] != "none" for one in records)
+    assert ("schedules.png" in made) == trained
+
+
+@pytest.mark.parametrize(("low", "warned"), [(0.04, False), (0.3, True)])
+def test_a_promise_that_was_not_kept_is_said(low: float, warned: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    record = make(config={"evaluation": {"conformal_rate": 0.05}})
+    record["intervals"]["brick"]["conformal_fpr"] = [low, 0.6]
+    _tell(record, Path("run"), found=False)
+    assert ("false-positive rate of 0.05 was not kept" in capsys.readouterr().out) == warned
+
+
+def test_what_the_images_were_used_for_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    few = {"fit": 4, "selection": 0, "calibration": 0, "test": 46, "copies": 28}
+    many = {"fit": 60, "selection": 9, "calibration": 20, "test": 46, "dirty": {"fit": 1, "selection": 0}}
+    for counts in (few, many | {"dropped": {"fit": 5}}):
+        config = {"evaluation": {"conformal_rate": 0.05}}
+        _tell(make(config=config, splits={"categories": {"brick": counts}}), Path("run"), found=False)
+    first, second = (line for line in capsys.readouterr().out.splitlines() if "images:" in line)
+    assert first == (
+        "  images: fit 4 and 28 copies, test 46; none held out, so that the last step counts and no threshold is set"
+    )
+    assert second == (
+        "  images: fit 60, selection 9, calibration 20, test 46; defective among the normal ones: fit 1; "
+        "left out: fit 5"
+    )
+
+
+# Bad input: one sentence, exit status not 0, nothing left behind
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["schedule=cosin"], "cosin"),
+        (["trainig.steps=3"], "trainig"),
+        (["experiment=demo,pixels"], "one experiment per launch"),
+        (["-m", "experiment=demo", "experiment=pixels"], "one experiment per launch"),
+        (["training.validate_every=3"], "training.validate_every is 3"),
+        (["data.batch_size=0"], "data.batch_size"),
+        (["data.category=brik"], "data.category=brik is not in the data: did you mean brick? It holds brick"),
+        (["data.category=nope"], "data.category=nope is not in the data: it holds brick, grass, gravel"),
+        (["data.category=null"], "data.category is null; it must be all, the name of a category or a list"),
+        (["data.category=[3]"], "data.category is [3]; it must be all, the name of a category or a list"),
+        (["data.shots=abc"], "data.shots is 'abc'; it must be a whole number, 1 or more, or null for all images"),
+        (["data.shots=2.5"], "data.shots is 2.5"),
+        (["data.shots=true"], "data.shots is True"),
+        (["data.contamination=abc"], "data.contamination is 'abc'; it must be a number, 0 or more"),
+        (["data.contamination=null"], "data.contamination is null"),
+        (["data.contamination=0.1", "data.contamination_from=3"], "data.contamination_from is 3; it must be text"),
+        (["data.augment=null"], "data.augment is null; it must be the name of a kind of copies or a list of names"),
+        (["data.augment=3"], "data.augment is 3"),
+        (["denoiser.guidance=abc"], "denoiser.guidance is 'abc'; it must be a number"),
+        (
+            ["outlier_removal=z_score", "outlier_removal.threshold=abc"],
+            "outlier_removal.threshold is 'abc'; it must be a number",
+        ),
+        (["outlier_removal=z_score", "outlier_removal.threshold=null"], "outlier_removal.threshold is null"),
+        (
+            ["outlier_removal=z_score", "outlier_removal.denoiser=conv"],
+            (
+                "outlier_removal.denoiser is 'conv'; it must be a choice of its group: "
+                "denoiser@outlier_removal.denoiser=NAME"
+            ),
+        ),
+        (
+            ["outlier_removal=z_score", "outlier_removal.scorer=null"],
+            "outlier_removal.scorer is null; it must be a choice of its group",
+        ),
+        (
+            ["outlier_removal=z_score", "outlier_removal.scorer.draws=2.5"],
+            "outlier_removal.scorer.draws is 2.5; it must be a whole number",
+        ),
+        (["data.source.size=abc"], "data.source.size is 'abc'; it must be a whole number"),
+        (["data.batches_per_epoch=null"], "data.batches_per_epoch is null; it must be a whole number, 1 or more"),
+        (["backbone.blocks=4"], "backbone.blocks is 4; it must be a list of whole numbers"),
+        (["scorer.levels=[abc]"], "scorer.levels is ['abc']; it must be a list of log-SNRs between -20 and 20"),
+        (["representation.floor=null"], "representation.floor is null; it must be a number"),
+        (["denoiser.network.kernel=abc"], "denoiser.network.kernel is 'abc'; it must be a whole number, 1 or more"),
+        (
+            ["head=synthetic", "head.kinds=null"],
+            "head.kinds is null; it must be the name of a kind of defects or a list",
+        ),
+        (["head=synthetic", "head.dropout=abc"], "head.dropout is 'abc'; it must be a number"),
+        (["conditional=maybe"], "conditional is 'maybe'; it must be true or false"),
+        (["conditional=null"], "conditional is null; it must be true or false"),
+        (["data=mvtec"], "data.root"),
+        (["experiment=demmo"], "did you mean demo?"),
+        (["schedule=cosin"], "did you mean cosine?"),
+        (["training.stepz=3"], "did you mean training.steps?"),
+        (["data.root=x"], "data=mvtec"),
+        (["schedule=cosine,linear"], "add -m to sweep"),
+        (["-m", "schedule=cosine,linaer"], "did you mean linear?"),
+        (["training.steps=abc"], "training.steps is 'abc'; it must be a whole number"),
+        (["seed=-1"], "seed is -1"),
+        (["scorer.levels=2"], "scorer.levels is 2"),
+        (["trainer.precision=foo"], "trainer"),
+        (["trainer.accelerator=tpu"], "trainer"),
+        (["tracking.mode=foo"], "allowed: auto, online, offline"),
+        (["data=mvtec", "data.root=nowhere"], "nowhere"),
+        (["denoiser.prediction=u"], "allowed: eps, v, x0"),
+        (["denoiser.guidance=2"], "several categories"),
+        (["scorer.levels=[99]"], "scorer.levels"),
+        (["anomaly_map.pool=min"], "allowed: max, top_mean"),
+        (["representation.scaling=none"], "allowed: scaled, standard, whitened"),
+        (["schedule.endpoints=open"], "allowed: native, matched, affine"),
+        (["backbone=exported"], "backbone.path"),
+        (["backbone=exported", "backbone.path=none.pt2"], "none.pt2"),
+        (["tracking.mode=online"], "wandb login"),
+    ],
+)
+def test_bad_input(
+    overrides: list[str],
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))  # no W&B key of the user's
+    assert train(*overrides) == 1
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("diffect train:")]
+    assert len(lines) == 1 and said in lines[0], lines
+    assert not [path for path in tmp_path.glob("outputs/*/*") if path.is_dir()]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("mode", "status", "said"), [("auto", 0, "logged offline"), ("online", 1, "tracking.mode is online")]
+)
+def test_wandb_server_that_does_not_answer(mode: str, status: int, said: str, tmp_path: Path) -> None:
+    # A process of its own: wandb reads its settings once.
+    environment = {name: value for name, value in os.environ.items() if name != "WANDB_MODE"}
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))  # bound, and never listening
+        environment |= {"WANDB_API_KEY": "a" * 40, "WANDB_BASE_URL": f"http://127.0.0.1:{deaf.getsockname()[1]}"}
+        command = [sys.executable, "-m", "diffect", "train", *SMALL, "tracking.timeout=1", f"tracking.mode={mode}"]
+        done = subprocess.run(
+            command,
+            cwd=tmp_path,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+    assert done.returncode == status, done.stderr
+    assert "W&B does not answer" in done.stderr and said in done.stderr
+
+
+def test_nan_loss_stops_with_step_and_level(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert train("training.learning_rate=1e30", "trainer.gradient_clip_val=null") == 1
+    said = capsys.readouterr().err
+    assert "at step" in said and "log-SNR" in said
+    record = json.loads((only(tmp_path / "outputs") / "record.json").read_text())
+    assert record["status"] == "failed" and "at step" in record["error"]
+
+
+def test_unwritable_output_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    assert train(f"hydra.run.dir={tmp_path}/file/run") == 1
+    assert f"{tmp_path}/file" in capsys.readouterr().err
+
+
+def test_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    import torch
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(torch, "save", full)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=0))
+    assert train() == 1
+    assert "the disk is full" in capsys.readouterr().err
+
+
+def test_tampered_checkpoint_is_refused_and_not_executed(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Bomb:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return (Path.touch, (tmp_path / "exploded",))  # type: ignore[return-value]
+
+    copy = tmp_path / "run"
+    shutil.copytree(finished, copy)
+    (copy / "checkpoint.pt").write_bytes(pickle.dumps({"signature": Bomb()}))
+    assert main(["score", f"run={copy}", "maps=false"]) == 1
+    assert "checkpoint.pt" in capsys.readouterr().err
+    assert not (tmp_path / "exploded").exists()
+
+
+def test_checkpoint_of_another_run_is_refused(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = tmp_path / "run"
+    shutil.copytree(finished, copy)
+    record = (copy / "record.json").read_text()
+    (copy / "record.json").write_text(record.replace('"width": 32', '"width": 48'))
+    assert main(["score", f"run={copy}", "maps=false"]) == 1
+    assert "does not fit the config" in capsys.readouterr().err

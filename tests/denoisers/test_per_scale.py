@@ -1,0 +1,102 @@
+"""Levels of a pyramid are denoised independently: posterior means side by side, log-densities added up.
+
+Stored patches are a sample without bias, or a coreset; without a number all are kept, up to a limit.
+"""
+
+from functools import partial
+
+import pytest
+import torch
+from torch import Tensor
+
+from diffect.denoisers import empirical as module
+from diffect.denoisers.empirical import Empirical
+from diffect.denoisers.gaussian import Gaussian
+from diffect.denoisers.per_scale import PerScale
+
+CHANNELS = [3, 2]
+
+
+def features(count: int = 12, seed: int = 0) -> Tensor:
+    return torch.randn(count, sum(CHANNELS), 4, 6, generator=torch.Generator().manual_seed(seed))
+
+
+def fitted(x0: Tensor, classes: int = 1) -> PerScale:
+    made = PerScale(partial(Empirical, memory=1.0), tuple(x0.shape[1:]), classes)  # type: ignore[arg-type]
+    made.prepare(CHANNELS)
+    label = torch.arange(len(x0)) % classes
+    made.fit(list(zip(x0.split(5), label.split(5), strict=True)))
+    return made
+
+
+def test_each_level_is_denoised_as_if_alone() -> None:
+    x0, log_snr = features(), torch.tensor([1.0, -1.0, 3.0])
+    made, x_t = fitted(x0), features(3, seed=1)
+    start = 0
+    for count in CHANNELS:
+        own = slice(start, start + count)
+        alone = Empirical((count, 4, 6), memory=1.0)
+        alone.fit([(x0[:, own], torch.zeros(12, dtype=torch.int64))])
+        assert torch.allclose(made(x_t, log_snr)[:, own], alone(x_t[:, own], log_snr), atol=1e-6)
+        start += count
+
+
+def test_log_densities_add_up() -> None:
+    x0, log_snr = features(), torch.zeros(3)
+    made = PerScale(partial(Gaussian, mean="shared", covariance="shared", shrinkage=0), (5, 4, 6))
+    made.prepare(CHANNELS)
+    made.fit([(x0, torch.zeros(12, dtype=torch.int64))])
+    # Levels that are made independent: a Gaussian of all channels then is the product of the levels' own.
+    whole = Gaussian((5, 4, 6), mean="shared", covariance="shared", shrinkage=0)
+    whole.fit([(x0, torch.zeros(12, dtype=torch.int64))])
+    for buffer in ("mean", "vectors", "values"):
+        parts = [getattr(part, buffer) for part in made.parts]
+        if buffer == "vectors":
+            whole.vectors[0, 0] = torch.block_diag(*(part[0, 0] for part in parts))
+        else:
+            setattr(whole, buffer, torch.cat(parts, dim=-1))
+    x_t = features(3, seed=1)
+    assert torch.allclose(made.log_density(x_t, log_snr), whole.log_density(x_t, log_snr), atol=1e-4)
+    assert torch.allclose(made.log_normaliser(log_snr), whole.log_normaliser(log_snr), atol=1e-4)
+
+
+def test_levels_know_the_category() -> None:
+    x0 = features()
+    made = fitted(x0, classes=2)
+    log_snr = torch.full((12,), 12.0)
+    own = made(x0, log_snr, torch.arange(12) % 2)
+    other = made(x0, log_snr, (torch.arange(12) + 1) % 2)
+    assert torch.allclose(own, x0, atol=1e-4) and (other - x0).abs().mean() > 0.1
+
+
+def test_channels_that_do_not_add_up_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"x0 has 5 channels, its levels are said to have \[3, 3\]"):
+        PerScale(Empirical, (5, 4, 6)).prepare([3, 3])
+
+
+def test_random_patches_are_a_sample_of_what_is_there_and_a_coreset_prefers_what_is_rare() -> None:
+    x0 = 0.1 * features(50)
+    x0[0] += 10  # one image in fifty unlike the others
+    share = {}
+    for keep in ("random", "greedy"):
+        made = Empirical((5, 4, 6), memory=240, keep=keep)  # type: ignore[arg-type]
+        made.fit([(x0, torch.zeros(50, dtype=torch.int64))])
+        share[keep] = (made.patches.mean(1) > 5).double().mean().item()
+    assert share["random"] == pytest.approx(1 / 50, abs=0.02)
+    assert share["greedy"] >= share["random"]
+    again = Empirical((5, 4, 6), memory=240)
+    again.fit([(part, torch.zeros(len(part), dtype=torch.int64)) for part in x0.split(7)])
+    assert again.patches.shape == (240, 5)
+
+
+def test_without_a_number_all_patches_are_kept_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST", 100)
+    for count, kept in ((2, 48), (10, 100)):
+        made = Empirical((5, 4, 6))
+        made.fit([(features(count), torch.zeros(count, dtype=torch.int64))])
+        assert len(made.patches) == kept
+
+
+def test_an_unknown_way_to_keep_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"keep of denoiser=empirical is 'all'; allowed: random, greedy"):
+        Empirical((5, 4, 6), keep="all")  # type: ignore[arg-type]

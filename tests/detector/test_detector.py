@@ -1,0 +1,556 @@
+"""The detector averages weights by its formula, judges images one by one, and trusts no checkpoint.
+
+A checkpoint that carries a pickle is refused without executing it; one of another configuration is refused by name;
+a resumed fit equals the straight one; a loss that is no number stops training with its step and log-SNR.
+"""
+
+import pickle
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from diffect.data.batches import Batch
+from diffect.denoisers.gaussian import Gaussian
+from diffect.denoisers.learned import LearnedDenoiser, NoDenoiser
+from diffect.denoisers.networks.conv import ConvNet
+from diffect.detector import Detector
+from diffect.detector.anomaly_map import AnomalyMap
+from diffect.detector.optimisation import Optimisation
+from diffect.diffusion.noise import ImageNoise
+from diffect.diffusion.objective import Objective, denoising_loss
+from diffect.diffusion.schedules import Cosine
+from diffect.diffusion.weights import V
+from diffect.representations.features import Features
+from diffect.representations.pixels import Pixels
+from diffect.scorers.denoising import DenoisingError
+from diffect.scorers.reconstruction import Reconstruction
+from diffect.training.build import check_one_learns
+from diffect.training.fit import fit
+from diffect.training.provenance import training
+
+SIZE = 8
+CATEGORIES = ("brick", "grass")
+
+
+def network(shape: tuple[int, int, int], classes: int) -> nn.Module:
+    return ConvNet(shape, classes, width=16, depth=1, kernel=1)
+
+
+def make(network: Any = network, signature: str = "0123456789ab", **changes: Any) -> Detector:
+    torch.manual_seed(0)
+    scorer = changes.pop("scorer", DenoisingError((-1.0, 2.0)))
+    return Detector(
+        representation=changes.pop("representation", Pixels()),
+        denoiser=changes.pop("denoiser", None) or LearnedDenoiser(network, (3, SIZE, SIZE), classes=len(CATEGORIES)),
+        scorer=scorer,
+        anomaly_map=AnomalyMap(scorer.components, blur=0.5 / SIZE, pool="max"),
+        objective=Objective(Cosine(), V()),
+        optimisation=changes.pop("optimisation", Optimisation(steps=8, warmup=2, ema=0.9)),
+        categories=CATEGORIES,
+        seed=0,
+        signature=signature,
+        replicates=20,
+        **changes,
+    )
+
+
+def batch(count: int = 6, seed: int = 0) -> Batch:
+    generator = torch.Generator().manual_seed(seed)
+    images = torch.randint(0, 256, (count, 3, SIZE, SIZE), generator=generator).to(torch.uint8)
+    masks = torch.zeros(count, SIZE, SIZE, dtype=torch.bool)
+    masks[::2, 2:4, 3:6] = True
+    return {
+        "raw": images.float() / 255,
+        "label": torch.arange(count) // 2 % 2,
+        "key": torch.arange(count) * 31 + seed,
+        "image": images,
+        "mask": masks,
+        "valid": torch.ones(count, SIZE, SIZE, dtype=torch.bool),
+        "anomalous": masks.any(-1).any(-1),
+        "has_mask": torch.ones(count, dtype=torch.bool),
+        "index": torch.arange(count) + 100,
+    }
+
+
+def rows(whole: Batch, order: Any) -> Batch:
+    return {name: value[order] for name, value in whole.items()}
+
+
+class Data(pl.LightningDataModule):
+    """Two training batches an epoch and one selection batch, the same in every epoch."""
+
+    def __init__(self, selection: bool = True) -> None:
+        super().__init__()
+        self.splits = {"selection": [(0, 0)] if selection else []}
+
+    def train_dataloader(self) -> Any:
+        return DataLoader([batch(seed=1), batch(seed=2)], batch_size=None)
+
+    def fit_dataloader(self) -> Any:
+        return self.train_dataloader()
+
+    def val_dataloader(self) -> Any:
+        return DataLoader([batch(seed=3)] if self.splits["selection"] else [], batch_size=None)
+
+
+def config(steps: int) -> DictConfig:
+    return OmegaConf.create(
+        {
+            "trainer": {
+                "_target_": "pytorch_lightning.Trainer",
+                "accelerator": "cpu",
+                "devices": 1,
+                "max_steps": steps,
+                "enable_model_summary": False,
+                "log_every_n_steps": 1,
+                "barebones": False,
+            }
+        }
+    )
+
+
+@pytest.fixture(autouse=True)
+def _quiet(recwarn: pytest.WarningsRecorder) -> None:
+    """Lightning advises about workers and folders; that is no concern here."""
+
+
+def train(detector: Detector, folder: Path, steps: int, selection: bool = True) -> None:
+    fit(config(steps), detector, Data(selection), False, folder / "resume")  # type: ignore[arg-type]
+
+
+# Optimisation
+
+
+def test_the_average_forgets_the_start_and_then_decays_by_ema() -> None:
+    detector = make(optimisation=Optimisation(steps=100, ema=0.7))
+    (current, *_), (averaged, *_) = detector.denoiser.parameters(), detector.averaged.module.parameters()
+    expected = None
+    generator = torch.Generator().manual_seed(0)
+    for count in range(40):
+        with torch.no_grad():
+            current.copy_(torch.randn(current.shape, generator=generator))
+        detector.on_train_batch_end()
+        if expected is None:  # the first step replaces the initialisation
+            expected = current.detach().double().clone()
+        else:
+            decay = min(0.7, (1 + count) / (10 + count))
+            expected = decay * expected + (1 - decay) * current.detach().double()
+        assert torch.allclose(averaged.double(), expected, atol=1e-5), count
+    assert (1 + 40) / (10 + 40) > 0.7 > 2 / 11  # both branches were met
+    assert not averaged.requires_grad and current.requires_grad
+
+
+def test_the_rate_warms_up_linearly_and_falls_to_zero_as_a_cosine() -> None:
+    how = Optimisation(steps=100, warmup=10)
+    assert [how.rate(step) for step in (0, 4, 9)] == pytest.approx([0.1, 0.5, 1.0])
+    assert how.rate(10) == 1 and how.rate(55) == pytest.approx(0.5) and how.rate(100) == pytest.approx(0)
+    falling = [how.rate(step) for step in range(10, 101)]
+    assert falling == sorted(falling, reverse=True)
+    assert Optimisation(steps=3, warmup=0).rate(0) == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"steps": 0}, r"training\.steps is 0; it must be 1 or more"),
+        ({"steps": 5, "learning_rate": 0.0}, r"training\.learning_rate is 0\.0; it must be positive"),
+        ({"steps": 5, "ema": 1.0}, r"training\.ema is 1\.0; it must lie in \[0, 1\)"),
+    ],
+    ids=str,
+)
+def test_bad_settings_are_refused_with_a_sentence(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Optimisation(**settings)
+
+
+# Training
+
+
+class Broken(nn.Module):
+    """A network whose third answer is not a number."""
+
+    def __init__(self, shape: tuple[int, int, int], classes: int, value: float = float("nan")) -> None:
+        super().__init__()
+        self.weight, self.calls, self.value = nn.Parameter(torch.zeros(1)), 0, value
+
+    def forward(self, x: Tensor, log_snr: Tensor, label: Tensor | None) -> Tensor:
+        if torch.is_grad_enabled():
+            self.calls += 1
+        out = x * self.weight
+        return out * self.value if self.calls == 3 else out
+
+
+@pytest.mark.parametrize("value", ["nan", "inf"])
+def test_a_loss_that_is_no_number_stops_with_step_and_log_snr(tmp_path: Path, value: str) -> None:
+    detector = make(lambda **k: Broken(**k, value=float(value)))
+    nn.init.ones_(detector.denoiser.network.weight)  # type: ignore[arg-type, union-attr]
+    message = rf"the loss became {value} at step 2, log-SNR -?\d+\.\d\d: lower training\.learning_rate"
+    with pytest.raises(ValueError, match=message):
+        train(detector, tmp_path, 8)
+
+
+def grey(detector: Detector) -> Detector:
+    """The detector for pictures whose three channels are one and the same: there is something to learn."""
+    detector.representation.encode = lambda raw, _: (raw[:, :1].expand_as(raw) - 0.5) * 3.46  # type: ignore[method-assign]
+    return detector
+
+
+def test_training_lowers_the_selection_loss(tmp_path: Path) -> None:
+    detector = grey(make(optimisation=Optimisation(steps=60, learning_rate=1e-2, warmup=2, ema=0.5)))
+    train(detector, tmp_path, 60)
+    steps, losses = zip(*detector.losses, strict=True)
+    assert steps == (0, *range(2, 61, 2))  # the initialisation first, then after each epoch
+    assert losses[-1] < 0.7 * losses[0]
+
+
+def test_the_weights_of_the_lowest_selection_loss_are_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = iter([5.0, 4.0, 2.0, 3.0, 6.0])  # the initialisation, then four epochs
+    seen: list[dict[str, Tensor]] = []
+
+    def end(self: Detector) -> None:
+        loss = next(told)
+        self.log("selection_loss", loss)
+        self.losses.append((self.global_step, loss))
+        seen.append({name: value.clone() for name, value in self.averaged.state_dict().items()})
+
+    monkeypatch.setattr(Detector, "on_validation_epoch_end", end)
+    detector = grey(make())
+    train(detector, tmp_path, 8)
+    assert len(seen) == 5 and not torch.equal(*(seen[k]["module.network.enter.weight"] for k in (2, 4)))
+    for name, value in detector.averaged.state_dict().items():
+        assert torch.equal(value, seen[2][name]), name
+
+
+def test_without_a_selection_set_the_last_weights_are_left(tmp_path: Path) -> None:
+    detector = grey(make())
+    train(detector, tmp_path, 8, selection=False)
+    assert detector.losses == []
+    assert int(detector.averaged.n_averaged) == 8
+
+
+def test_the_selection_loss_is_the_same_for_any_batches() -> None:
+    detector = make().eval()
+    whole = batch(seed=3)
+    losses = []
+    for parts in ([range(6)], [range(2), range(2, 6)], [[5], [1, 0], [2, 4, 3]]):
+        detector.on_validation_epoch_start()
+        with torch.no_grad():
+            for part in parts:
+                detector.validation_step(rows(whole, list(part)), 0)
+        losses.append(torch.cat(detector._selection).double().mean().item())
+    assert losses[1:] == pytest.approx(losses[:1] * 2, rel=1e-5)
+
+
+# What is solved at once
+
+
+def x0_of(detector: Detector, one: Batch) -> Tensor:
+    return detector.representation.encode(one["raw"])
+
+
+class Centre(nn.Module):
+    """A scorer that keeps the mean of what the denoiser makes of held-out images, and judges by the distance to it."""
+
+    components = 1
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.empty(0))
+        self.passes = 0
+
+    def fit(self, denoiser: Any, batches: Any) -> None:
+        for _ in range(2):
+            seen = [denoiser(x0, torch.full((len(x0),), 5.0), label) for x0, label, _ in batches]
+            self.passes += len(seen)
+        self.mean = torch.cat(seen).mean(0)
+
+    def forward(self, denoiser: Any, x0: Tensor, label: Any, noise: Any) -> Tensor:
+        return (x0 - self.mean).square().mean(1, keepdim=True)
+
+
+class Learning(nn.Module):
+    """A scorer that learns by steps: one number, drawn to the mean of x0."""
+
+    components = 1
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.level = nn.Parameter(torch.full((1,), 3.0))
+
+    def loss(self, x0: Tensor, label: Any, noise: Any) -> Tensor:
+        return (x0 - self.level).square().flatten(1).mean(1)
+
+    def forward(self, denoiser: Any, x0: Tensor, label: Any, noise: Any) -> Tensor:
+        return (x0 - self.level).square().mean(1, keepdim=True)
+
+
+def test_a_closed_form_is_solved_without_steps_and_then_the_scorer(tmp_path: Path) -> None:
+    detector = make(denoiser=Gaussian((3, SIZE, SIZE), 2), scorer=Centre())
+    assert detector.learner is None and detector.averaged is None
+    train(detector, tmp_path, 8)
+    assert not (tmp_path / "resume").exists() and isinstance(detector.denoiser, Gaussian)
+    whole = torch.cat([x0_of(detector, batch(seed=seed)) for seed in (1, 2)])
+    label = torch.cat([batch(seed=seed)["label"] for seed in (1, 2)])
+    cells = detector.denoiser.mean[1].T.unflatten(1, (SIZE, SIZE))
+    assert torch.allclose(cells, whole[label == 1].mean(0), atol=1e-5)
+    held_out = batch(seed=3)  # the scorer is fitted on images that the denoiser has not seen
+    rebuilt = detector.denoiser(x0_of(detector, held_out), torch.full((6,), 5.0), held_out["label"])
+    assert detector.scorer.passes == 2 and torch.allclose(detector.scorer.mean, rebuilt.mean(0), atol=1e-5)
+    # One loss, at step 0, on the noise at which learned denoisers are looked at.
+    x0, label, key = x0_of(detector, batch(seed=3)), batch(seed=3)["label"], batch(seed=3)["key"]
+    noises = [detector.objective.fixed(x0, ImageNoise(0, key), draw, 4) for draw in range(4)]
+    wanted = torch.cat([denoising_loss(detector.denoiser, x0, label, noise) for noise in noises]).mean().item()
+    assert detector.losses == [(0, pytest.approx(wanted))]
+    assert training(detector) == {
+        "steps": 0,
+        "loss_initial": None,
+        "loss_best": detector.losses[0][1],
+        "step_best": 0,
+        "losses": [[0, detector.losses[0][1]]],
+    }
+
+
+def test_a_scorer_learns_by_steps_where_there_is_no_denoiser(tmp_path: Path) -> None:
+    how = Optimisation(steps=60, learning_rate=0.2, warmup=2, ema=0.5)
+    detector = make(denoiser=NoDenoiser((3, SIZE, SIZE)), scorer=Learning(), optimisation=how)
+    train(detector, tmp_path, 60)
+    assert detector.losses[-1][1] < 0.5 * detector.losses[0][1]
+    assert detector.scoring_state().keys() >= {"averaged.module.level"}
+    assert not [name for name in detector.scoring_state() if name.startswith("scorer.")]
+    level = detector.averaged.module.level  # type: ignore[union-attr]
+    with torch.no_grad():
+        detector.scorer.level.fill_(100.0)  # type: ignore[attr-defined]
+        expected = (x0_of(detector, batch()) - level).square().mean(1, keepdim=True)
+        assert torch.allclose(detector.components(batch()), expected)  # the average judges
+
+
+@pytest.mark.parametrize(
+    ("denoiser", "scorer", "said"),
+    [
+        (Gaussian((3, SIZE, SIZE)), Learning(), "Learning learns by itself: set denoiser=none, not a Gaussian"),
+        (NoDenoiser((3, SIZE, SIZE)), Centre(), "denoiser=none leaves the scorer Centre nothing to judge with"),
+    ],
+    ids=["two that learn", "none that does"],
+)
+def test_denoiser_and_scorer_that_do_not_go_together(denoiser: nn.Module, scorer: Any, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        check_one_learns(denoiser, scorer)
+
+
+# Checkpoints
+
+
+def test_a_resumed_fit_equals_the_straight_one(tmp_path: Path) -> None:
+    straight, first, second = make(), make(), make()
+    train(straight, tmp_path / "straight", 8)
+    train(first, tmp_path / "cut", 4)  # as if it had been stopped after four steps
+    train(second, tmp_path / "cut", 8)
+    assert second.losses == straight.losses and [step for step, _ in second.losses] == [0, 2, 4, 6, 8]
+    for name, value in straight.state_dict().items():
+        assert torch.equal(second.state_dict()[name], value), name
+
+
+def test_a_checkpoint_of_another_configuration_is_refused(tmp_path: Path) -> None:
+    train(make(), tmp_path, 4)
+    message = "the checkpoint belongs to run 0123456789ab, not to this configuration, run ba9876543210"
+    with pytest.raises(ValueError, match=message):
+        train(make(signature="ba9876543210"), tmp_path, 8)
+
+
+class Bomb:
+    """A pickle that makes a file when it is loaded."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.mark,)
+
+
+def spoil(path: Path, how: str, mark: Path) -> None:
+    """Tamper with a checkpoint."""
+    whole = path.read_bytes()
+    if how == "a pickle inside":
+        content = torch.load(path, weights_only=True)
+        torch.save(content | {"extra": Bomb(mark)}, path)
+    elif how == "a bare pickle":
+        path.write_bytes(pickle.dumps(Bomb(mark)))
+    elif how == "no state":
+        torch.save({"state_dict": {}, "diffect": {"signature": "0123456789ab"}}, path)
+    elif how == "no dictionary":
+        torch.save([1, 2, 3], path)
+    else:
+        path.write_bytes({"empty": b"", "cut": whole[: len(whole) // 2], "text": b"not a checkpoint"}[how])
+
+
+@pytest.mark.parametrize("file", ["last.ckpt", "best.ckpt"])
+@pytest.mark.parametrize(
+    "how", ["a pickle inside", "a bare pickle", "no state", "no dictionary", "empty", "cut", "text"]
+)
+def test_a_tampered_checkpoint_is_refused_and_not_executed(tmp_path: Path, file: str, how: str) -> None:
+    train(make(), tmp_path, 4)
+    path, mark = tmp_path / "resume" / file, tmp_path / "it ran"
+    assert path.is_file()
+    spoil(path, how, mark)
+    with pytest.raises(
+        ValueError, match=rf"the checkpoint .*{file}.* (cannot be read: .+|does not fit this run); delete"
+    ):
+        train(make(), tmp_path, 4)  # nothing is left to train: last is resumed from, best is taken
+    assert not mark.exists()
+
+
+def test_a_bomb_does_go_off_where_pickles_are_loaded(tmp_path: Path) -> None:
+    mark = tmp_path / "it ran"
+    pickle.loads(pickle.dumps(Bomb(mark)))  # so that the test above tests something
+    assert mark.exists()
+
+
+def test_what_scoring_needs_and_nothing_else_is_kept() -> None:
+    detector, other = make(), make()
+    with torch.no_grad():
+        for parameter in detector.averaged.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    detector.representation.fit([(batch()["raw"], None)])
+    detector.calibrate([batch(seed=4)])
+    state = detector.scoring_state()
+    assert {name.split(".")[0] for name in state} == {"representation", "averaged", "anomaly_map"}
+    missing, unknown = other.load_scoring_state(state)
+    assert unknown == [] and all(name.startswith("denoiser.") for name in missing)
+    with torch.no_grad():
+        for ours, theirs in zip(detector.eval().judge(batch()), other.eval().judge(batch()), strict=True):
+            assert torch.equal(ours, theirs)
+
+
+# Judging
+
+
+def judged() -> Detector:
+    detector = make().eval()
+    with torch.no_grad():
+        for parameter in detector.averaged.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    detector.representation.fit([(batch(16)["raw"], None)])
+    detector.calibrate([batch(12, seed=4)])
+    return detector
+
+
+@torch.no_grad()
+def test_an_images_map_and_score_do_not_depend_on_the_batch() -> None:
+    detector, whole = judged(), batch()
+    maps, scores = detector.judge(whole)
+    assert maps.shape == (6, SIZE, SIZE) and scores.shape == (6,) and scores.unique().numel() == 6
+    order = [4, 1, 5, 0, 3, 2]
+    for parts in ([order], [order[:1], order[1:4], order[4:]]):
+        found = [detector.judge(rows(whole, part)) for part in parts]
+        assert torch.allclose(torch.cat([s for _, s in found]), scores[order], rtol=1e-5, atol=0)
+        assert torch.allclose(torch.cat([m for m, _ in found]), maps[order], rtol=1e-5, atol=1e-6)
+
+
+@torch.no_grad()
+def test_where_categories_share_x0_a_network_that_learned_to_do_without_labels_does() -> None:
+    detector, whole = judged(), batch()
+    blind = {name: value for name, value in whole.items() if name != "label"}
+    assert detector.representation.affine.groups == detector.anomaly_map.groups == 1
+    x0, noise = detector.representation.encode(whole["raw"]), ImageNoise(0, whole["key"])
+    found = detector.judgement(blind)
+    token = detector.scorer(detector.averaged.module, x0, None, noise)
+    told = detector.scorer(detector.averaged.module, x0, whole["label"], noise)
+    assert found.label is None and torch.allclose(found.components, token) and not torch.allclose(token, told)
+
+
+def test_calibration_makes_normal_maps_average_one() -> None:
+    detector = judged()
+    with torch.no_grad():
+        components = detector.components(batch(12, seed=4)).double()
+    assert torch.allclose(detector.anomaly_map.scale[0].double(), components.mean((0, 2, 3)), rtol=1e-5)
+
+
+def test_thresholds_are_conformal_for_each_category_or_none() -> None:
+    detector = judged()
+    batches = [batch(16, seed=5), batch(16, seed=6), batch(14, seed=7)]  # 16 + 16 + 14 over two categories: 24 and 22
+    with torch.no_grad():
+        scores = [torch.cat([detector.judge(b)[1][b["label"] == c] for b in batches]) for c in range(2)]
+    assert [len(s) for s in scores] == [24, 22]
+    found = detector.set_thresholds(batches, rate=0.05)
+    for threshold, own in zip(found, scores, strict=True):
+        assert threshold == pytest.approx(own.max().item(), rel=1e-5)  # ceil(25 * 0.95) = 24, ceil(23 * 0.95) = 22
+    assert detector.set_thresholds(batches[:1], rate=0.05) == [None, None]  # 8 images cannot promise 5%
+
+
+def test_outlines_are_conformal_on_the_peaks_of_maps_inside_the_image() -> None:
+    detector = judged()
+    assert detector.outlines == [None, None]
+    held = batch(80, seed=5)
+    held["valid"][:, :, -3:] = False
+    with torch.no_grad():
+        maps, _ = detector.judge(held)
+    peaks = maps[:, :, :-3].amax((1, 2))
+    detector.set_thresholds([rows(held, slice(0, 50)), rows(held, slice(50, 80))], rate=0.05)
+    for label, outline in enumerate(detector.outlines):
+        own = peaks[held["label"] == label]
+        assert len(own) == 40 and outline == pytest.approx(own.sort().values[38].item(), rel=1e-5)  # ceil(41 * 0.95)
+        assert (own > outline * (1 + 1e-5)).float().mean() <= 0.05
+    detector.set_thresholds([rows(held, slice(0, 16))], rate=0.05)
+    assert detector.outlines == [None, None]
+
+
+def test_the_test_set_is_counted_by_category() -> None:
+    detector = judged()
+    detector.set_thresholds([batch(40, seed=5)], rate=0.1)
+    with torch.no_grad():
+        _, scores = detector.judge(batch(12, seed=8))
+        detector.test_step(rows(batch(12, seed=8), list(range(5))), 0)
+        detector.test_step(rows(batch(12, seed=8), list(range(5, 12))), 1)
+    labels = batch(12, seed=8)["label"]
+    for category in range(2):
+        own = [i for i in range(12) if labels[i] == category]
+        assert list(detector.tally.scores[category]) == [100 + i for i in own]
+        assert list(detector.tally.scores[category].values()) == pytest.approx(scores[own].tolist(), rel=1e-5)
+    found = detector.tally.evaluations()
+    anomalous = batch(12, seed=8)["anomalous"]
+    for category, evaluation in enumerate(found):
+        own = labels == category
+        pairs = [(a, n) for a in scores[own & anomalous] for n in scores[own & ~anomalous]]
+        auroc = sum(float(a > n) for a, n in pairs) / len(pairs)
+        assert evaluation.metrics["image_auroc"] == pytest.approx(auroc, abs=1e-6)
+        assert evaluation.metrics["conformal_fpr"] is not None
+
+
+@torch.no_grad()
+def test_images_are_rebuilt_where_scorer_and_representation_can() -> None:
+    rebuilding = make(scorer=Reconstruction(steps=2)).eval()
+    rebuilding.representation.fit([(batch()["raw"], None)])
+    found = rebuilding.reconstruct(batch())
+    assert found is not None and found.shape == (6, 3, SIZE, SIZE)
+    assert found.min() >= 0 and found.max() <= 1
+    assert make().reconstruct(batch()) is None  # the denoising error rebuilds nothing
+
+    class Identity:
+        identity = "identity"
+        channels: ClassVar = [3]
+
+        def maps(self, images: Tensor) -> list[Tensor]:
+            return [images]
+
+        def to(self, device: torch.device) -> None: ...
+
+    no_way_back = make(scorer=Reconstruction(steps=2), representation=Features(Identity()))
+    assert no_way_back.reconstruct(batch()) is None
+
+
+def test_training_noise_is_a_function_of_seed_and_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    def loss(step: int, global_seed: int) -> float:
+        detector = make()
+        monkeypatch.setattr(Detector, "log", lambda *_, **__: None)
+        monkeypatch.setattr(Detector, "global_step", step)
+        torch.manual_seed(global_seed)  # no global generator plays a part
+        return detector.training_step(batch(), 0).item()
+
+    assert loss(3, 1) == loss(3, 2)
+    assert len({loss(step, 1) for step in range(5)}) == 5

@@ -1,0 +1,51 @@
+"""The figures of a scoring level are those of a detector that is judged at this level alone."""
+
+import pytest
+import torch
+from test_detector import CATEGORIES, batch, make, rows
+
+from diffect.detector.evaluation import origins, places_by_level
+from diffect.scorers.denoising import DenoisingError
+from diffect.scorers.inversion import Inversion
+
+
+def test_each_level_says_what_it_alone_would() -> None:
+    levels = (2.0, -1.0)
+    both = make(scorer=DenoisingError(levels)).eval()
+    normal, tested = batch(8, seed=3), batch(12, seed=4)
+    both.calibrate([normal])
+    with torch.no_grad():
+        both.test_step(rows(tested, slice(0, 5)), 0)
+        both.test_step(rows(tested, slice(5, 12)), 1)
+    found = both.tally.by_level.compute()
+    assert list(found) == list(CATEGORIES)
+    for level in levels:
+        alone = make(scorer=DenoisingError((level,))).eval()
+        alone.calibrate([normal])
+        with torch.no_grad():
+            alone.test_step(tested, 0)
+        for category, evaluation in zip(CATEGORIES, alone.tally.evaluations(), strict=True):
+            (told,) = (row for row in found[category] if row["log_snr"] == level)
+            for name in ("image_auroc", "pixel_aupro_30"):
+                assert told[name] == pytest.approx(evaluation.metrics[name], abs=1e-6)
+        assert alone.tally.by_level.compute() == {}  # one level is the whole, and nothing more to tell
+    assert [row["log_snr"] for row in found["brick"]] == sorted(levels)
+
+
+def test_components_of_a_pyramid_belong_to_their_level() -> None:
+    scorer = DenoisingError((-1.0, 1.0), scales="separate")
+    scorer.prepare([3, 2, 4])
+    assert places_by_level(scorer, scorer.components) == {-1.0: [0, 1, 2], 1.0: [3, 4, 5]}
+    assert places_by_level(Inversion(), 1) == {}
+
+
+def test_every_component_has_an_origin_and_a_name() -> None:
+    separate = DenoisingError((-1.0, 3.0), scales="separate")
+    separate.prepare([3, 2])
+    named = [one.name for one in origins(separate, [3, 2], head=True)]
+    assert named == [
+        *("pyramid level 1, log-SNR -1", "pyramid level 2, log-SNR -1"),
+        *("pyramid level 1, log-SNR 3", "pyramid level 2, log-SNR 3", "head"),
+    ]
+    assert [one.name for one in origins(DenoisingError((1.5,)), [3, 2], head=False)] == ["log-SNR 1.5"]
+    assert [one.name for one in origins(Inversion(), [3], head=False)] == ["all levels"]

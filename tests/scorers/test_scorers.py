@@ -1,0 +1,131 @@
+"""Every scorer gives finite components on any grid, never depends on batch mates, and refuses what it cannot judge."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from scoring import CLOSED_FORMS, NETWORKS, always, denoiser, features, keyed, prepared
+from torch import Tensor
+
+from diffect.diffusion.noise import ImageNoise
+from diffect.scorers.base import Scorer
+from diffect.scorers.denoising import DenoisingError
+from diffect.scorers.density import Density
+from diffect.scorers.inversion import Inversion
+from diffect.scorers.likelihood import Likelihood
+from diffect.scorers.reconstruction import Reconstruction
+
+SCORERS: dict[str, Scorer] = {
+    "denoising": DenoisingError((-1.0, 1.0, 3.0), draws=2),
+    "one level": DenoisingError((0.5,)),
+    "no noise": DenoisingError((0.5,), draws=0),
+    "own metric": prepared(DenoisingError((1.0, 4.0), metric="own"), 3, 1),
+    "separate": prepared(DenoisingError((1.0, 4.0), metric="own", scales="separate"), 3, 1),
+    "l1": Reconstruction(steps=3, distance="l1"),
+    "l2": Reconstruction(steps=3, distance="l2"),
+    "cosine": Reconstruction(steps=3, distance="cosine"),
+    "ssim": Reconstruction(steps=3, distance="ssim"),
+    "guided": Reconstruction(steps=3, guidance=0.5, draws=2),
+    "density": Density((2.0, 6.0)),
+    "likelihood": Likelihood(steps=5),
+    "inversion": Inversion(),
+    "typicality": Inversion(steps=2, judge="typicality"),
+}
+COMPONENTS = {"denoising": 3, "own metric": 2, "separate": 4, "density": 2}
+PAIRS = [(kind, name) for name in SCORERS for kind in CLOSED_FORMS + (() if name == "density" else NETWORKS)]
+
+
+@pytest.mark.parametrize("name", SCORERS)
+def test_a_scorer_gives_its_number_of_components_on_grids_of_any_two_sides(name: str) -> None:
+    scorer, x0 = SCORERS[name], features(3, 6, 11)
+    found = scorer(denoiser("stored", 6, 11), x0, torch.tensor([0, 2, 1]), keyed(3))
+    assert found.shape == (3, COMPONENTS.get(name, 1), 6, 11) and found.shape[1] == scorer.components
+    assert torch.isfinite(found).all() and found.dtype == torch.float32
+
+
+@pytest.mark.parametrize(("kind", "name"), PAIRS)
+@torch.no_grad()
+def test_shuffling_or_splitting_the_batch_leaves_each_score_unchanged(kind: str, name: str) -> None:
+    x0, label, noise = features(6), torch.arange(6) % 3, keyed(6)
+
+    def components(rows: Tensor) -> Tensor:
+        return SCORERS[name](denoiser(kind), x0[rows], label[rows], ImageNoise(0, noise.keys[rows]))
+
+    whole = components(torch.arange(6))
+    assert whole.mean((1, 2, 3)).unique().numel() == 6
+    order = torch.tensor([4, 2, 5, 0, 1, 3])
+    for found in (components(order), torch.cat([components(order[:1]), components(order[1:4]), components(order[4:])])):
+        assert (found - whole[order]).abs().max() < 1e-5 * whole.abs().max()
+
+
+@pytest.mark.parametrize("name", SCORERS)
+def test_a_closed_form_is_asked_at_any_level_and_a_network_where_it_was_trained(name: str) -> None:
+    for kind in CLOSED_FORMS:
+        SCORERS[name].check(denoiser(kind), 0.1, 0.2)
+    if name != "density":
+        SCORERS[name].check(denoiser("conv"), -5.0, 7.0)
+        with pytest.raises(ValueError, match=r"asks for log-SNR .*; the schedule reaches from 0\.1 to 0\.2"):
+            SCORERS[name].check(denoiser("conv"), 0.1, 0.2)
+
+
+# Bad settings
+
+REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
+    "no level": (lambda: DenoisingError([]), r"scorer\.levels is \[\]"),
+    "step number": (
+        lambda: DenoisingError([250]),
+        r"scorer\.levels is \[250\]; it must be a list of log-SNRs between -20 and 20",
+    ),
+    "not a number": (lambda: DenoisingError([math.nan]), r"scorer\.levels"),
+    "no draw": (lambda: DenoisingError(draws=-1), r"scorer\.draws is -1; it must be 0 \(no noise\) or more"),
+    "metric": (lambda: DenoisingError(metric="l1"), r"scorer\.metric is 'l1'; allowed: plain, own"),
+    "pyramid": (lambda: DenoisingError(scales="all"), r"scorer\.scales is 'all'; allowed: fused, separate"),
+    "shrinkage": (lambda: DenoisingError(shrinkage=0), r"scorer\.shrinkage is 0; it must be above 0"),
+    "no residual": (
+        lambda: prepared(DenoisingError((14.0,), draws=0, metric="own"), 4).fit(
+            always(features(2)), [(features(2), torch.zeros(2), keyed(2))]
+        ),
+        r"scorer\.metric is own, but at log-SNR 14 the denoiser makes no error on the images that it was fitted on",
+    ),
+    "level never trained": (
+        lambda: DenoisingError([-7.5, 1]).check(denoiser("conv"), -5.0, 7.0),
+        r"scorer\.levels asks for log-SNR -7\.5, where the denoiser is never trained; "
+        r"the schedule reaches from -5 to 7",
+    ),
+    "start never trained": (
+        lambda: Reconstruction(start=-6).check(denoiser("conv"), -5.0, 7.0),
+        r"scorer\.start and scorer\.stop asks for log-SNR -6, where",
+    ),
+    "density of a network": (
+        lambda: Density().check(denoiser("conv"), -5.0, 7.0),
+        r"scorer=density needs a denoiser whose density is known, found a LearnedDenoiser; allowed: "
+        r"denoiser=gaussian, denoiser=empirical",
+    ),
+    "no step": (lambda: Reconstruction(steps=0), r"scorer\.steps and scorer\.draws must be 1 or more, found 0 and 1"),
+    "start after stop": (lambda: Reconstruction(start=5, stop=5), r"scorer\.start is 5: it must lie below"),
+    "start out of range": (lambda: Reconstruction(start=-30), r"scorer\.start and scorer\.stop is \[-30, 5\.0\]"),
+    "distance": (
+        lambda: Reconstruction(distance="lpips"),
+        r"scorer\.distance is 'lpips'; allowed: l1, l2, cosine, ssim",
+    ),
+    "guidance": (lambda: Reconstruction(guidance=-1), r"scorer\.guidance is -1"),
+    "density at a step number": (lambda: Density([250]), r"scorer\.levels is \[250\]"),
+    "no range": (lambda: Likelihood(low=3, high=3), r"scorer\.low is 3: it must lie below scorer\.high, 3"),
+    "range": (lambda: Likelihood(high=30), r"scorer\.low and scorer\.high is \[-5\.0, 30\]"),
+    "one level of an integral": (
+        lambda: Likelihood(steps=1),
+        r"scorer\.steps must be 2 or more, scorer\.draws 1 or more, found 1 and 1",
+    ),
+    "inversion upwards": (lambda: Inversion(-5, 5), r"scorer\.start is -5: it must lie above scorer\.stop, 5"),
+    "inversion in no step": (lambda: Inversion(steps=0), r"scorer\.steps is 0; it must be 1 or more"),
+    "judge": (lambda: Inversion(judge="norm"), r"scorer\.judge is 'norm'; allowed: density, typicality"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_be_judged_is_refused_with_a_sentence(case: str) -> None:
+    call, message = REFUSED[case]
+    with pytest.raises(ValueError, match=message):
+        call()

@@ -1,0 +1,172 @@
+"""finetune_from= goes on from another run's network: the same weights, its own name, a sentence where it cannot."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from diffect.cli.launch import config_folder
+from diffect.cli.main import main
+from diffect.runs import record as records
+from diffect.storage import checkpoints
+from diffect.training import build
+
+SMALL = ["training.steps=2", "training.validate_every=1", "training.warmup=0", "backbone.blocks=[4]", "denoiser=conv"]
+SMALL += ["denoiser.network.width=16", "denoiser.network.depth=1", "panel=0", "gallery=0", "evaluation.replicates=0"]
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run on brick."""
+    folder = tmp_path_factory.mktemp("source")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert main(["train", *SMALL, "data.category=brick"]) == 0
+    (run,) = (folder / "outputs" / "single").iterdir()
+    return run
+
+
+def train(*overrides: str) -> dict[str, Any]:
+    before = set(Path("outputs/single").glob("*/record.json"))
+    assert main(["train", *SMALL, "data.category=grass", *overrides]) == 0
+    (found,) = set(Path("outputs/single").glob("*/record.json")) - before
+    return records.read(found)
+
+
+def test_the_first_loss_is_that_of_the_other_runs_network(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    fresh, adapted = train(), train(f"finetune_from={source}")
+    assert fresh["signature"] != adapted["signature"]
+    assert "finetuned_from" not in fresh and adapted["finetuned_from"]["categories"] == ["brick"]
+    assert adapted["finetuned_from"]["signature"] == source.name
+    assert adapted["training"]["loss_initial"] != fresh["training"]["loss_initial"]
+    moved = tmp_path / "elsewhere" / "run"
+    moved.parent.mkdir()
+    moved.symlink_to(source)
+    assert main(["train", *SMALL, "data.category=grass", f"finetune_from={moved}"]) == 0
+    assert len(list(Path("outputs/single").iterdir())) == 2  # wherever it lies, it is the same run
+
+
+def test_the_learner_and_its_average_have_the_weights(source: Path) -> None:
+    from diffect.training.finetuning import start_from
+
+    _, detector, _ = build.restore(source)
+    with torch.no_grad():
+        for parameter in detector.parameters():
+            parameter.zero_()
+    start_from(source, detector)
+    kept = checkpoints.read(source / build.CHECKPOINT, "")["state"]
+
+    assert detector.learner is not None and detector.averaged is not None
+    for name, value in detector.learner.state_dict().items():
+        assert torch.equal(value, kept[f"averaged.module.{name}"])
+        assert torch.equal(value, detector.averaged.module.state_dict()[name])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["denoiser=gaussian"], "nothing learns by steps here"),
+        (["denoiser=none", "scorer=diffusion_time"], "other tensors: give the same denoiser"),
+        (["denoiser.network.width=24"], "something else: denoiser.network.width is 16 there and 24 here; it must be"),
+        (["denoiser.prediction=x0"], "something else: denoiser.prediction is v there and x0 here; it must be the same"),
+        (["backbone.blocks=[5]"], "something else: backbone.blocks is [4] there and [5] here"),
+        (["representation.scaling=standard"], "something else: representation.scaling is whitened there and standard"),
+        (["representation.statistics=cell"], "something else: representation.statistics is shared there and cell here"),
+        (["representation.exposure=none"], "something else: representation.exposure is level there and none here"),
+        (["representation.grid=16"], "something else: representation.grid is null there and 16 here"),
+        (["data.category=[brick,grass]"], "whose network has other tensors: give the same denoiser"),
+    ],
+)
+def test_what_does_not_fit_is_refused(
+    source: Path,
+    overrides: list[str],
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = [one for one in SMALL if "denoiser" not in one] if overrides[0].startswith("denoiser=") else SMALL
+
+    assert main(["train", *given, "data.category=grass", f"finetune_from={source}", *overrides]) == 1
+    (line,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith("diffect train:"))
+    assert said in line
+
+
+def test_what_may_differ_is_no_reason_to_refuse(source: Path) -> None:
+    from diffect.training.finetuning import check
+
+    free = [
+        "denoiser.guidance=0.5",
+        "denoiser.label_dropout=0.2",
+        "conditional=false",
+        "schedule=linear",
+        "data.size=64",
+    ]
+    free += ["scorer=reconstruction", "pooling=max", "training.learning_rate=1e-2", "weight=eps", "head=synthetic"]
+    with initialize_config_dir(str(config_folder("train")), version_base="1.3"):
+        check(compose("train", [*SMALL, *free, f"finetune_from={source}"]))
+        check(compose("train", SMALL))
+
+
+def test_where_the_scorer_is_what_learns_its_settings_count(source: Path, tmp_path: Path) -> None:
+    from diffect.training.finetuning import check
+
+    judged = ["denoiser=none", "scorer=diffusion_time"]
+    with initialize_config_dir(str(config_folder("train")), version_base="1.3"):
+        record = records.read(source / records.RECORD)
+        record["config"] = OmegaConf.to_container(compose("train", judged), resolve=True)
+        records.write(tmp_path, record)
+        check(compose("train", [*judged, f"finetune_from={tmp_path}"]))
+        with pytest.raises(
+            ValueError, match=r"scorer\.levels is \[0\.0, 1\.5, 3\.0, 4\.5\] there and \[0, 1, 3, 4\] here"
+        ):
+            check(compose("train", [*judged, "scorer.levels=[0,1,3,4]", f"finetune_from={tmp_path}"]))
+
+
+@pytest.mark.parametrize(
+    ("start", "said"),
+    [
+        ("nowhere", "finetune_from is nowhere, which is no folder; it must be the folder of a finished run"),
+        ("5", "finetune_from is 5, which is no folder"),
+        ("empty", "finetune_from is empty, which holds no record.json; it must be the folder of a finished run"),
+        ("foreign", "finetune_from is foreign, which holds no run of diffect's ("),
+        ("broken", "finetune_from is broken, which holds no run of diffect's ("),
+        ("failed", "finetune_from is failed, a run that is failed: only a finished one can be gone on from"),
+    ],
+)
+def test_a_folder_that_is_no_finished_run_is_named(
+    start: str,
+    said: str,
+    source: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = (source / records.RECORD).read_text()
+    held = {"foreign": '{"a": 1}', "broken": text[:99], "failed": text.replace('"finished"', '"failed"', 1)}
+    for name in ("empty", *held):
+        Path(name).mkdir()
+        if name in held:
+            Path(name, records.RECORD).write_text(held[name])
+    assert main(["train", *SMALL, "data.category=grass", f"finetune_from={start}"]) == 1
+    (line,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith("diffect train:"))
+    assert line.startswith(f"diffect train: {said}")
+    assert not list(Path("outputs").glob("*/*"))
+
+
+def test_a_run_without_its_weights_is_named_by_the_key(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("bare").mkdir()
+    Path("bare", records.RECORD).write_bytes((source / records.RECORD).read_bytes())
+    assert main(["train", *SMALL, "data.category=grass", "start=bare"]) == 1
+    assert "diffect train: start is bare: there is no bare/checkpoint.pt;" in capsys.readouterr().err

@@ -1,0 +1,92 @@
+"""The gallery of a run shows its worst and its clearest images, small, cut to the true image, on one colour scale."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from diffect.cli.main import main
+from diffect.data.sample import Sample
+from diffect.training import gallery
+
+SMALL = (
+    *("data.size=64", "data.category=brick", "data.batch_size=8", "denoiser=gaussian", "scorer=density"),
+    *("evaluation.replicates=5", "evaluation.latency_repeats=1", "panel=0", "gallery=2"),
+)
+
+
+def shown(score: float, name: str, anomalous: bool) -> gallery.Shown:
+    defect = "scratch" if anomalous else "good"
+    return gallery.Shown(0, Sample("brick", "test", defect, name, Path(name), None), score)
+
+
+def test_the_worst_come_first_then_half_as_many_clear_hits_each_once() -> None:
+    defective = [shown(score, f"d{score}", True) for score in (5.0, 1.0, 4.0, 2.0, 3.0)]
+    good = [shown(score, f"g{score}", False) for score in (0.5, 2.5, 1.5)]
+    names = [one.sample.name for one in gallery.choose([*defective, *good], 3)]
+    assert names == ["d1.0", "d2.0", "d3.0", "g2.5", "g1.5", "g0.5", "d5.0", "d4.0"]
+    assert [one.sample.name for one in gallery.choose(defective[:2], 2)] == ["d1.0", "d5.0"]
+    assert gallery.choose([*defective, *good], 0) == []
+
+
+def test_colours_are_black_below_and_middle_at_the_threshold_with_room_above() -> None:
+    maps = np.array([[[-1.0, 1.0, 3.0, 100.0]]], dtype=np.float32)
+    black, low, middle, high = gallery.colours(maps, low=1.0, middle=3.0)[0, 0].astype(int)
+    assert (black == low).all() and low.sum() < 10
+    assert low.sum() < middle.sum() < high.sum() < gallery.colours(10 * maps, 1.0, 3.0)[0, 0, -1].astype(int).sum()
+
+
+@pytest.mark.parametrize(("threshold", "kinds"), [(2.0, ["miss", "false alarm"]), (0.5, ["hit", "false alarm"])])
+def test_kinds_are_decisions_by_the_threshold(threshold: float, kinds: list[str]) -> None:
+    pair = shown(1.0, "d", True), shown(3.0, "g", False)
+    assert [gallery._kind(one, threshold, [3.0], [1.0]) for one in pair] == kinds
+
+
+def test_without_a_threshold_the_other_class_decides() -> None:
+    pair = shown(1.0, "d", True), shown(3.0, "g", False)
+    assert [gallery._kind(one, None, [3.0], [1.0]) for one in pair] == ["miss", "false alarm"]
+    pair = shown(4.0, "d", True), shown(3.0, "g", False)
+    assert [gallery._kind(one, None, [3.0], [4.0]) for one in pair] == ["hit", "pass"]
+
+
+def test_pictures_are_cut_to_the_true_image_and_small(tmp_path: Path) -> None:
+    (tmp_path / "gallery").mkdir()
+    valid, mask = np.zeros((400, 600), bool), np.zeros((400, 600), bool)
+    valid[100:300], mask[150:250, 200:400] = True, True
+    picture = {"image": np.full((3, 400, 600), 90, np.uint8), "mask": mask, "valid": valid, "has_mask": np.True_}
+    found = gallery._pictures(picture, np.zeros((400, 600, 3), np.uint8), tmp_path, "gallery/0007")
+    assert found == {key: f"gallery/0007_{key}.{'png' if key == 'mask' else 'jpg'}" for key in ("image", "map", "mask")}
+    pictures = {key: Image.open(tmp_path / str(path)) for key, path in found.items()}
+    assert {one.size for one in pictures.values()} == {(256, 85)}
+    line = np.asarray(pictures["mask"].convert("RGBA"))[..., 3] > 0
+    assert line[:, 128].sum() == 4 and not line[42, 128]  # above and below the defect, not on it
+    assert (
+        gallery._pictures({**picture, "has_mask": np.False_}, picture["image"][0], tmp_path, "gallery/1")["mask"]
+        is None
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("gallery") / "run"
+    assert main(["train", *SMALL, f"hydra.run.dir={run}"]) == 0
+    return run
+
+
+def test_a_run_lists_its_pictures_in_its_record(folder: Path) -> None:
+    record = json.loads((folder / "record.json").read_text())
+    entries = record["gallery"]["brick"]
+    files = sorted(path.relative_to(folder).as_posix() for path in (folder / "gallery").iterdir())
+    assert files == sorted(entry[key] for entry in entries for key in ("image", "map", "mask") if entry[key])
+    assert [entry["anomalous"] for entry in entries] == [True, True, False, False, True]
+    scores = {row["name"]: row["score"] for row in record["scores"]["brick"]}
+    assert all(scores[entry["name"]] == entry["score"] for entry in entries)
+    defective = sorted(row["score"] for row in record["scores"]["brick"] if row["anomalous"])
+    assert [entry["score"] for entry in entries if entry["anomalous"]] == [*defective[:2], defective[-1]]
+
+
+def test_how_many_are_shown_is_no_part_of_a_run(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", *SMALL[:-1], "gallery=0", f"hydra.run.dir={folder}"]) == 0
+    assert "was finished already" in capsys.readouterr().out
