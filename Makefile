@@ -42,9 +42,11 @@ test-fast: $(STAMP)  ## the tests that take under 90 seconds together
 test-long: $(STAMP)  ## what takes minutes: all simulated studies of the statistics again
 	$(BIN)/python -m pytest -m long
 
-lint: $(STAMP)  ## ruff: lint and format check
+lint: $(STAMP)  ## ruff, codespell, and the layers of the package
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell
+	$(BIN)/lint-imports --no-cache --no-logo
 
 format: $(STAMP)  ## ruff: rewrite
 	$(BIN)/ruff check --fix .

@@ -28,7 +28,7 @@ def test_wheel_holds_every_config(tmp_path: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     for path in (ROOT / "conf").rglob("*.yaml"):
         assert f"diffect/conf/{path.relative_to(ROOT / 'conf').as_posix()}" in names
-    assert "hydra_plugins/diffect_study/sweeper.py" in names
+    assert {"hydra_plugins/diffect_study/sweeper.py", "diffect/py.typed"} <= names
     for path in (ROOT / "src").rglob("assets/*"):
         assert path.relative_to(ROOT / "src").as_posix() in names
 
@@ -36,8 +36,8 @@ def test_wheel_holds_every_config(tmp_path: Path) -> None:
     zipfile.ZipFile(wheel).extractall(tmp_path / "installed")
     code = (
         f"import sys; sys.path.insert(0, {str(tmp_path / 'installed')!r}); "
-        "from diffect import __main__ as entry, launching; "
-        "print(launching.config_folder('train')); sys.exit(entry.main(['train', '--cfg', 'job', 'study=elsewhere']))"
+        "from diffect.cli import launch, main; "
+        "print(launch.config_folder('train')); sys.exit(main.main(['train', '--cfg', 'job', 'study=elsewhere']))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -26,8 +26,8 @@ import numpy as np
 from scipy.stats import f as f_distribution
 
 from diffect.runs import sources
-from diffect.storage.atomic import write_atomic
 from diffect.runs.table import Run
+from diffect.storage.atomic import write_atomic
 
 METRICS = ("image_auroc", "pixel_aupro_30")
 TIMES = (0.3, 0.4)  # where every schedule, with its own end points, lies within the recorded levels

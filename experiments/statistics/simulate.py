@@ -17,14 +17,13 @@ from typing import Any
 
 import numpy as np
 
-from diffect.runs import estimands
-from diffect.runs import paired_tests
-from diffect.runs.simulated import TABLE
+from diffect.runs import estimands, paired_tests
 from diffect.runs.estimands import FIXED, RANDOM
 from diffect.runs.ranks import ranking
-from diffect.storage.atomic import write_atomic
+from diffect.runs.simulated import TABLE
 from diffect.runs.statistics import FEWEST_CATEGORIES, random_mean
 from diffect.runs.statistics import paired as less
+from diffect.storage.atomic import write_atomic
 
 # Standard deviations, in units of AUROC: those of the study noise_schedules, the interaction that of detectors.
 CATEGORY, INTERACTION, SPLIT, TRAINING = 0.15, 0.02, 0.02, 0.01

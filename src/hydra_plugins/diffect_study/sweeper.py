@@ -57,7 +57,7 @@ class StudySweeper(Sweeper):
 
     def _check(self, jobs: list[list[str]]) -> None:
         """Compose each swept value once: a mistyped choice is told now, not when its turn comes."""
-        assert self.hydra_context is not None
+        assert self.hydra_context is not None and self.config is not None
         seen: set[str] = set()
         for job in jobs:
             if not set(job) <= seen:
