@@ -3,9 +3,11 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+# A process for each core, and the tests of one file in one process, which share what the file trains.
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo paper test test-fast test-long lint format types check clean
+.PHONY: help install lock demo paper test test-fast test-long lint format types check clean
 
 help:  ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -18,6 +20,11 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 install: $(STAMP)  ## make .venv with the pinned versions
+
+lock: $(STAMP)  ## constraints.txt anew, with the newest versions that pyproject.toml allows and the same torch
+	CUSTOM_COMPILE_COMMAND='make lock' $(BIN)/pip-compile --quiet --upgrade --upgrade-package "$$(grep '^torch==' constraints.txt)" \
+	  --extra dev --extra joblib --extra slurm --strip-extras --allow-unsafe --no-emit-options --output-file constraints.txt pyproject.toml
+	sed -i.bak 's/+cpu$$//' constraints.txt && rm constraints.txt.bak  # the build without CUDA is a choice of the index
 
 demo: $(STAMP)  ## run a small noise-schedule study on the built-in textures, to its tables and figures
 	$(BIN)/diffect train experiment=demo
@@ -34,13 +41,13 @@ paper: $(STAMP)  ## STUDY=NAME: its report, if there is none yet, and experiment
 	@echo "the paper is experiments/$(STUDY)/paper.pdf"
 
 test: $(STAMP)  ## all tests
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
-test-fast: $(STAMP)  ## the tests that take under 90 seconds together
-	$(BIN)/python -m pytest -m 'not slow'
+test-fast: $(STAMP)  ## the tests that need no training, in under a minute
+	$(PYTEST) -m 'not slow and not long'
 
 test-long: $(STAMP)  ## what takes minutes: all simulated studies of the statistics again
-	$(BIN)/python -m pytest -m long
+	$(PYTEST) -m long
 
 lint: $(STAMP)  ## ruff, codespell, and the layers of the package
 	$(BIN)/ruff check .

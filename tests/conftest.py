@@ -1,4 +1,4 @@
-"""What all tests share: one thread, no network, caches of their own."""
+"""What all tests share: one thread, no network, a cache for the session."""
 
 import os
 
@@ -13,9 +13,11 @@ import pytest
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """One cache for the whole session, so that decoded images and features are made once, and never the user's."""
-    os.environ["DIFFECT_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+def _test_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """One cache for all processes of the session: images and features are made once, and the user's is left alone."""
+    folder = tmp_path_factory.getbasetemp()
+    shared = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+    os.environ["DIFFECT_CACHE"] = str(shared / "cache")
 
 
 @pytest.fixture(scope="session", autouse=True)
