@@ -8,7 +8,7 @@ from hydra.errors import MissingConfigException
 
 from diffect.errors import sentence
 
-CONF = Path(__file__).parents[1] / "conf"
+CONF = Path(__file__).parents[2] / "conf"
 
 
 @pytest.mark.parametrize(("wrong", "hint"), [("nosuch", "; There"), ("padin", "; did you mean padim? There")])

@@ -239,7 +239,7 @@ def test_few_shots(shots: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "name", [path.stem for path in sorted((Path(__file__).parents[1] / "conf" / "experiment").glob("*.yaml"))]
+    "name", [path.stem for path in sorted((Path(__file__).parents[2] / "conf" / "experiment").glob("*.yaml"))]
 )
 def test_every_experiment_runs_small(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

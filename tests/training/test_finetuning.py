@@ -109,7 +109,7 @@ def test_what_may_differ_is_no_reason_to_refuse(source: Path) -> None:
         "schedule=linear",
         "data.size=64",
     ]
-    free += ["scorer=reconstruction", "pooling=max", "training.learning_rate=1e-2", "weight=eps", "head=synthetic"]
+    free += ["scorer=reconstruction", "anomaly_map=max", "training.learning_rate=1e-2", "weight=eps", "head=synthetic"]
     with initialize_config_dir(str(config_folder("train")), version_base="1.3"):
         check(compose("train", [*SMALL, *free, f"finetune_from={source}"]))
         check(compose("train", SMALL))

@@ -61,7 +61,7 @@ def expand(cfg: DictConfig, task: Sequence[str], groups: Sequence[str]) -> list[
 
 
 def training_name(config: DictConfig) -> str:
-    """12 hex digits that name what is trained: all that can change a number less what comes after, pooling and head.
+    """12 hex digits that name what is trained: all that can change a number less what comes after, map and head.
 
     The scorer comes after too, unless it learns by steps, in a denoiser's place.
     """

@@ -58,11 +58,11 @@ class Judge:
         """(N, K, h, w), on the CPU."""
         return torch.cat([self.detector.components(batch).cpu() for batch in batches])
 
-    def anomaly_map(self, pooling: DictConfig) -> Any:
+    def anomaly_map(self, cfg: DictConfig) -> Any:
         """A map of the detector's components, pooled otherwise."""
         own = self.detector.anomaly_map
         head = {} if self.head is None else {"weights": own.weights}
-        return instantiate(pooling, components=own.scale.shape[1], **head)
+        return instantiate(cfg, components=own.scale.shape[1], **head)
 
 
 def train(config: DictConfig, data: DataModule, name: str, work: Path) -> Detector:
@@ -158,7 +158,7 @@ def _by_map(
     for same in groups.values():
         maps = torch.zeros(valid.shape)
         for places, scale, components in folds:
-            anomaly_map = judge.anomaly_map(same[0][1].pooling)
+            anomaly_map = judge.anomaly_map(same[0][1].anomaly_map)
             anomaly_map.calibrate([(scale, None)])
             anomaly_map.to(device)
             made = [anomaly_map.map(part.to(device), valid.shape[1:]).cpu() for part in components.split(BATCH)]
