@@ -385,6 +385,9 @@ def test_textures_are_the_default_and_their_seed_stays(tmp_path: Path) -> None:
 
 
 def test_all_but_the_module_is_free_of_torch() -> None:
-    names = ", ".join(f"diffect.data.{name}" for name in ("mvtec", "textures", "audit", "download", "cache", "splits"))
+    names = ", ".join(
+        f"diffect.data.{name}"
+        for name in ("sources.mvtec", "sources.textures", "audit", "sources.download", "store", "splits")
+    )
     code = f"import sys, {names}; print([n for n in ('torch', 'pytorch_lightning', 'wandb') if n in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"

@@ -195,7 +195,7 @@ def test_calibration_images_go_only_where_that_is_asked_for() -> None:
 )
 def test_wrong_settings_are_refused(setting: str, message: str) -> None:
     with pytest.raises(InstantiationException, match=message):
-        instantiate(config("outlier_removal=z_score", setting).cleaning)
+        instantiate(config("outlier_removal=z_score", setting).outlier_removal)
 
 
 @pytest.mark.parametrize(

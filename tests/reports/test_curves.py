@@ -115,12 +115,12 @@ def test_a_line_is_what_the_other_axes_hold_and_its_figures_are_the_tables() -> 
     assert found.axes[drawn.axis] == "data.shots" and drawn.metrics == ("image_auroc", "pixel_aupro_30")
     names = [f"{one}, {other}" for one in ("none", "z_score") for other in ("cosine", "edm")]
     assert sorted(line.name for line in drawn.lines) == sorted(names)
-    assert drawn.lines[0].name == ", ".join(found.groups[0].values[:1] + found.groups[0].values[2:])  # the best's
+    assert drawn.lines[0].name == ", ".join(found.groups[0].values[1:])  # the best's
     for line in drawn.lines:
         for place, text in zip(line.groups, ("1", "2", "4", "8", "16", "null"), strict=True):
             assert place is not None
-            cleaning, schedule = line.name.split(", ")
-            assert found.groups[place].values == (cleaning, text, schedule)
+            removal, schedule = line.name.split(", ")
+            assert found.groups[place].values == (text, removal, schedule)
         for metric in drawn.metrics:
             row = found.estimates[metric]
             assert estimates(found, line, metric) == [row[place] for place in line.groups if place is not None]

@@ -191,10 +191,10 @@ def test_a_baseline_that_is_no_group_is_a_sentence() -> None:
     records = detection(("padim", "diffusion"))
     for record in records:
         record["choices"]["anomaly_map"] = f"{record['seed'] % 2}"
-    with pytest.raises(ValueError, match=r"detector=padim names 2 groups \(padim, pooling=[01]; padim, pooling=[01]\)"):
+    with pytest.raises(ValueError, match=r"detector=padim names 2 groups \(anomaly_map=[01], padim; anomaly_map=[01]"):
         built(records, baseline="detector=padim")
-    for text in ("pooling=1,detector=padim", "padim, 1", "padim,1"):
-        assert built(records, baseline=text).sheets[1].title == "differences from padim, pooling=1"
+    for text in ("anomaly_map=1,detector=padim", "1, padim", "1,padim"):
+        assert built(records, baseline=text).sheets[1].title == "differences from anomaly_map=1, padim"
 
 
 def test_the_command_line_takes_a_baseline() -> None:
@@ -244,9 +244,9 @@ def test_names_with_commas_are_kept_apart_in_sentences() -> None:
     for record in records:
         record["choices"]["anomaly_map"] = str(record["seed"] % 2)
         record["seed"] //= 2
-        record["signature"] = f"{record['signature']}{record['choices']['pooling']}"
+        record["signature"] = f"{record['signature']}{record['choices']['anomaly_map']}"
     text = notes(built(records))
-    assert "[noise, pooling=0], [noise, pooling=1]" in text
+    assert "[anomaly_map=0, noise], [anomaly_map=1, noise]" in text
     found = study.build("demo", [Run(Path(one["signature"]), one) for one in records])
     (first,) = [note for note in found.notes if note.startswith("first by")]
-    assert "[padim, " in first
+    assert ", padim]" in first

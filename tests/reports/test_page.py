@@ -211,7 +211,7 @@ def test_lines_along_numbers_join_the_groups_in_order_with_all_in_the_end(tmp_pa
     assert along["ticks"] == [[0, "1", True], [0.5, "4", True], [1, "16", True], [1.3, "all", True]]
     for line in along["lines"]:
         values = [data["groups"][place]["values"] for place in line["groups"]]
-        assert values == [[line["name"], text] for text in ("1", "4", "16", "null")]
+        assert values == [[text, line["name"]] for text in ("1", "4", "16", "null")]
     assert data_of(write(built(tmp_path, study_records()), tmp_path)[0])["along"] is None
 
 

@@ -103,7 +103,7 @@ def test_a_normal_images_own_error_is_1_at_every_level() -> None:
 
 
 def test_what_the_own_metric_has_learnt_is_its_state() -> None:
-    data, settings = Gaussian.anisotropic(), {"metric": "own", "pyramid": "separate"}
+    data, settings = Gaussian.anisotropic(), {"metric": "own", "scales": "separate"}
     scorer, other = (prepared(DenoisingError((1.0, 3.0), **settings), 3, 1) for _ in range(2))  # type: ignore[arg-type]
     x0 = data.sample(8, 6, seed=1).float()
     scorer.fit(data, [(x0, torch.zeros(8), keyed(8))])

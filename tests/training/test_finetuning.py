@@ -168,5 +168,5 @@ def test_a_run_without_its_weights_is_named_by_the_key(
     monkeypatch.chdir(tmp_path)
     Path("bare").mkdir()
     Path("bare", records.RECORD).write_bytes((source / records.RECORD).read_bytes())
-    assert main(["train", *SMALL, "data.category=grass", "start=bare"]) == 1
-    assert "diffect train: start is bare: there is no bare/checkpoint.pt;" in capsys.readouterr().err
+    assert main(["train", *SMALL, "data.category=grass", "finetune_from=bare"]) == 1
+    assert "diffect train: finetune_from is bare: there is no bare/checkpoint.pt;" in capsys.readouterr().err
