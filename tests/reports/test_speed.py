@@ -17,8 +17,10 @@ print("loaded", [name for name in ("torch", "wandb", "pytorch_lightning") if nam
 """
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("groups", "categories", "seeds", "seconds"), [(4, 3, 2, 20), (10, 10, 10, 60)])
+@pytest.mark.parametrize(
+    ("groups", "categories", "seeds", "seconds"),
+    [pytest.param(4, 3, 2, 20, marks=pytest.mark.slow), pytest.param(10, 10, 10, 60, marks=pytest.mark.long)],
+)
 def test_a_report_is_made_in_time(
     groups: int, categories: int, seeds: int, seconds: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

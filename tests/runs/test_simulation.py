@@ -69,12 +69,11 @@ def compare(made: Path, errors: float) -> None:
 
 
 @pytest.mark.slow
-def test_a_tenth_of_the_studies_agrees_with_the_committed_figures(tmp_path: Path) -> None:
-    script().main([f"out={tmp_path}", "studies=1000"])
-    compare(tmp_path, 11**0.5)  # variances of 10,000 and of 1,000 studies
+def test_a_few_of_the_studies_agree_with_the_committed_figures(tmp_path: Path) -> None:
+    script().main([f"out={tmp_path}", "studies=400"])
+    compare(tmp_path, 26**0.5)  # variances of 10,000 and of 400 studies
 
 
-@pytest.mark.slow
 @pytest.mark.long
 def test_made_anew_the_figures_are_the_same(tmp_path: Path) -> None:
     """Four minutes; another version of numpy may draw other numbers."""
