@@ -10,6 +10,8 @@ from records import lay, study_records
 from diffect.cli.main import main
 from diffect.runs.record import RECORD
 
+pytestmark = pytest.mark.slow
+
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 
 
@@ -39,7 +41,6 @@ def test_notebooks_are_committed_without_outputs(path: Path) -> None:
     assert cells and not any(cell["outputs"] or cell["execution_count"] for cell in cells)
 
 
-@pytest.mark.slow
 def test_open_a_run_draws_scores_and_maps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     small = ["data.size=64", "data.category=brick", "data.batch_size=8", "denoiser=conv", "denoiser.network.width=32"]
     small += ["training.steps=4", "training.validate_every=2", "evaluation.replicates=20", "panel=2"]
@@ -50,7 +51,6 @@ def test_open_a_run_draws_scores_and_maps(tmp_path: Path, monkeypatch: pytest.Mo
     assert pictures == 2
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("named", [True, False])
 def test_study_leads_from_the_logs_to_a_figure_and_back(
     named: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -75,7 +75,6 @@ def test_study_leads_from_the_logs_to_a_figure_and_back(
     assert printed.endswith("False\n")
 
 
-@pytest.mark.slow
 def test_schedules_draws_its_six_pictures(tmp_path: Path) -> None:
     """The figures it prints are those of the literature's schedules, at t = 0.25, in dB."""
     pictures, printed = execute("schedules", tmp_path)

@@ -88,6 +88,7 @@ def test_a_named_detector_is_a_pair_of_denoiser_and_scorer(name: str) -> None:
     assert (name == "diffusion") == (by_hand == train())
 
 
+@pytest.mark.slow
 def test_the_learned_detector_judges_at_three_levels_and_by_every_other_scorer() -> None:
     assert train("detector=learned").scorer.levels == [-3, -1, 1]
     expected = train("denoiser=conv", "scorer=denoising", "scorer.levels=[-3.0,-1.0,1.0]")

@@ -60,6 +60,7 @@ def test_a_reader_that_went_away_ends_a_command_quietly(arguments: list[str], bu
     assert (done.returncode, done.stderr or b"") == (1, b"")
 
 
+@pytest.mark.slow
 def test_a_report_into_a_closed_pipe_ends_quietly(tmp_path: Path) -> None:
     lay(tmp_path / "outputs" / "demo", study_records(seeds=(0,)))
     command = [sys.executable, "-m", "diffect", "report", "experiment=demo", "trace=image_auroc,cosine"]

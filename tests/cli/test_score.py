@@ -13,6 +13,8 @@ from PIL import Image
 
 from diffect.cli.main import main
 
+pytestmark = pytest.mark.slow
+
 HEIGHT, WIDTH = 75, 186  # of the images, as 500 x 1240
 SMALL = (
     "data=mvtec",

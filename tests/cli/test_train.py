@@ -20,6 +20,8 @@ from diffect.cli.train import _tell
 from diffect.metrics.evaluation import METRICS
 from diffect.runs import wandb_files
 
+pytestmark = pytest.mark.slow
+
 SMALL = (
     "data.size=64",
     "data.category=brick",
@@ -237,7 +239,6 @@ def test_few_shots(shots: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         assert record["training"]["loss_best"] is None and "last step" in record["protocol"]["checkpoint"]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", [path.stem for path in sorted((Path(__file__).parents[2] / "conf" / "experiment").glob("*.yaml"))]
 )
@@ -379,7 +380,6 @@ def test_bad_input(
     assert not [path for path in tmp_path.glob("outputs/*/*") if path.is_dir()]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("mode", "status", "said"), [("auto", 0, "logged offline"), ("online", 1, "tracking.mode is online")]
 )

@@ -15,6 +15,8 @@ from diffect.runs import record as records
 from diffect.tuning import evidence, selection
 from diffect.tuning.record import FIGURES
 
+pytestmark = pytest.mark.slow
+
 SMALL = (
     "data.size=64",
     "data.batch_size=8",
@@ -162,7 +164,6 @@ def test_an_interrupted_tuning_goes_on_and_comes_to_the_same_choice(
     assert told_in(tmp_path)["hindsight"] is None
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("overrides", "candidates", "noted"),
     [

@@ -214,6 +214,7 @@ def test_a_copy_depends_on_seed_image_and_number_alone(module: Callable[..., Dat
     assert all(torch.equal(a["image"], b["image"]) for a, b in zip(*ordered, strict=True))
 
 
+@pytest.mark.slow
 def test_copies_are_the_same_in_another_process(module: Callable[..., DataModule], tmp_path: Path) -> None:
     here = [int(item["key"]) for item in fitted(module(list(KINDS), 2))]
     code = f"""

@@ -138,6 +138,7 @@ def test_all_shares_have_one_store_and_its_features_in_common(
     assert torch.equal(batch["raw"], means(batch["image"]))
 
 
+@pytest.mark.slow
 def test_which_images_is_the_same_in_another_process(module: Callable[..., DataModule], tmp_path: Path) -> None:
     here = {name: [(at, one.name, one.defect) for at, one in some] for name, some in dirty(module(0.2)).items()}
     code = f"""

@@ -16,6 +16,8 @@ from diffect.data.sources.mvtec import Folder
 from diffect.data.sources.textures import Textures
 from diffect.training import fingerprint
 
+pytestmark = pytest.mark.slow
+
 Make = Callable[..., Path]
 CONF = Path(__file__).parents[2] / "conf"
 

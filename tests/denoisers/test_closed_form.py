@@ -333,6 +333,7 @@ def test_the_loss_is_the_one_that_learned_denoisers_report(make: Callable[..., A
     assert denoising_loss(exact, x0, None, noise).mean() < denoising_loss(guess, x0, None, noise).mean()
 
 
+@pytest.mark.slow
 def test_a_learned_denoiser_comes_near_the_closed_form_on_gaussian_data() -> None:
     shape = (4, 4, 4)
     spread = torch.tensor([[1.0, 0, 0, 0], [0.8, 0.6, 0, 0], [0.5, 0.5, 0.7, 0], [0.9, 0.1, 0.1, 0.4]])

@@ -21,6 +21,8 @@ from diffect.representations.base import Representation
 from diffect.training import build
 from diffect.training.outlier_removal import modified_z
 
+pytestmark = pytest.mark.slow
+
 
 def config(*overrides: str) -> DictConfig:
     small = ["data.category=brick", "backbone.blocks=[4]", "denoiser.denoiser.memory=200"]

@@ -25,6 +25,8 @@ from diffect.detector.anomaly_map import AnomalyMap
 from diffect.representations.affine import Affine
 from diffect.training import build, provenance
 
+pytestmark = pytest.mark.slow
+
 CATEGORIES = ("brick", "grass")
 SMALL = ("data.size=64", "backbone.blocks=[4,7]", "evaluation.replicates=0")
 CLOSED = {

@@ -140,6 +140,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place / "run"
 
 
+@pytest.mark.slow
 def test_a_run_says_what_its_head_was_taught(finished: Path) -> None:
     record = json.loads((finished / "record.json").read_text())
     assert record["choices"]["head"] == "synthetic"

@@ -16,6 +16,8 @@ from diffect.cli.main import main
 from diffect.runs import record as records
 from diffect.storage import checkpoints
 
+pytestmark = pytest.mark.slow
+
 SMALL = (
     *("data=mvtec", "data.root=data", "data.size=64", "data.batch_size=4", "tracking.mode=offline"),
     *("training.steps=2", "training.validate_every=1", "training.warmup=1", "seed=3"),

@@ -15,6 +15,8 @@ from diffect.reports.figures.curves import curves_figure
 from diffect.reports.paper import document
 from diffect.runs.table import Run
 
+pytestmark = pytest.mark.slow
+
 SHOTS = ("null", "16", "1", "8", "2", "4")
 
 

@@ -16,6 +16,8 @@ from diffect.reports.figures import comparison, levels, pareto, schedules
 from diffect.runs.record import PANEL
 from diffect.runs.table import Run
 
+pytestmark = pytest.mark.slow
+
 
 def built(records: list, folder: Path = Path()) -> study.Study:
     return study.build("demo", [Run(folder / record["signature"], record) for record in records])

@@ -146,6 +146,7 @@ def test_odd_records_still_make_a_page(tmp_path: Path) -> None:
     assert "is no list of pictures" in problems[0]
 
 
+@pytest.mark.slow
 def test_a_thousand_runs_are_a_small_page(tmp_path: Path) -> None:
     names = tuple(f"schedule {number:02d}" for number in range(42))
     categories = tuple("abcdefgh")

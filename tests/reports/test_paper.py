@@ -72,6 +72,7 @@ def macros(text: str) -> dict[str, str]:
     return dict(found)
 
 
+@pytest.mark.slow
 def test_a_paper_is_complete_compiles_and_is_the_same_twice(tmp_path: Path, config: dict[str, Any]) -> None:
     records = whole(study_records(seeds=(0, 1, 2, 3, 4)), config)
     for record in records:
@@ -130,6 +131,7 @@ def test_a_study_without_schedules_metrics_or_configs_compiles(tmp_path: Path) -
     assert set(macros((tmp_path / "numbers.tex").read_text())) >= {"demoImageAurocCosine", "demoImageAurocCosineHalf"}
 
 
+@pytest.mark.slow
 def test_what_an_author_writes_is_read_and_never_written(tmp_path: Path, config: dict[str, Any]) -> None:
     found = built(whole(study_records(names=("cosine", "linear")), config))
     own = {

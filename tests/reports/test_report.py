@@ -56,6 +56,7 @@ def cell(found: study.Study, row: str, column: str, sheet: int = 0) -> cells.Cel
     return line[place]
 
 
+@pytest.mark.slow
 def test_a_report_is_complete_and_the_same_twice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     records = study_records()
     outputs = lay(tmp_path / "outputs" / "demo", records)
@@ -73,6 +74,7 @@ def test_a_report_is_complete_and_the_same_twice(tmp_path: Path, capsys: pytest.
     assert Image.open(first / "maps.png").size[0] > 160
 
 
+@pytest.mark.slow
 def test_a_picture_that_can_no_longer_be_made_is_removed(tmp_path: Path) -> None:
     records = study_records(names=("cosine",), seeds=(0,))
     outputs = lay(tmp_path / "outputs" / "demo", records)
@@ -89,6 +91,7 @@ def test_a_picture_that_can_no_longer_be_made_is_removed(tmp_path: Path) -> None
     assert sorted(path.name for path in out.iterdir()) == sorted(kept)
 
 
+@pytest.mark.slow
 def test_runs_csv_has_a_row_per_run_and_category(tmp_path: Path) -> None:
     records = study_records(names=("cosine", "linear"))
     lay(tmp_path / "outputs" / "demo", records)
@@ -188,6 +191,7 @@ def test_a_mean_over_other_categories_is_marked_and_never_best() -> None:
     assert any(note.startswith("‡ a mean over fewer") and note.endswith(": cosine without b.") for note in found.notes)
 
 
+@pytest.mark.slow
 def test_null_metrics_are_dashes(tmp_path: Path) -> None:
     records = study_records(names=("cosine", "linear"))
     for record in records:
@@ -201,6 +205,7 @@ def test_null_metrics_are_dashes(tmp_path: Path) -> None:
     assert (go(tmp_path) / "comparison.png").exists()
 
 
+@pytest.mark.slow
 def test_names_show_as_the_text_they_are(tmp_path: Path) -> None:
     names = ("50%_of_$x^2$ & {more} #1~\\", "[8,16]", "<b>x</b>|y*")
     records = study_records(names=names, categories=("a_b", "c&d"), seeds=(0,))

@@ -19,6 +19,8 @@ from diffect.representations.backbones import EfficientNetLite
 from diffect.representations.features import MIDDLE, MOST, Features, level_exposure
 from diffect.scorers.density import Density
 
+pytestmark = pytest.mark.slow
+
 GAINS = (0.8, 1.2)
 
 

@@ -18,6 +18,7 @@ def figures(seed: int, names: tuple[str, ...] = NAMES, seeds: int = 3) -> dict[t
     return {(name, s): float(rng.standard_normal()) for name in names for s in range(seeds)}
 
 
+@pytest.mark.slow
 def test_the_interval_is_scipys_over_means_of_seeds() -> None:
     from scipy.stats import ttest_1samp
 

@@ -13,6 +13,8 @@ from wandb_server import KEY, Logged, serve
 from diffect.cli import report
 from diffect.runs import sources, wandb_files
 
+pytestmark = pytest.mark.slow
+
 
 def reported(out: Path, **config: Any) -> dict[str, bytes]:
     """The tables of a report: all that is text in it, but the page."""

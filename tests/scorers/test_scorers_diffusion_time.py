@@ -80,6 +80,7 @@ def exact(x0: Tensor, shape: Tensor) -> Tensor:
 # Theory
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["isotropic", "covariance"])
 def test_patches_are_ordered_as_by_the_exact_likelihood_ratio(kind: Any) -> None:
     scorer = learned(levels=LEVELS, noise=kind)

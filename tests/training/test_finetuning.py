@@ -14,6 +14,8 @@ from diffect.runs import record as records
 from diffect.storage import checkpoints
 from diffect.training import build
 
+pytestmark = pytest.mark.slow
+
 SMALL = ["training.steps=2", "training.validate_every=1", "training.warmup=0", "backbone.blocks=[4]", "denoiser=conv"]
 SMALL += ["denoiser.network.width=16", "denoiser.network.depth=1", "panel=0", "gallery=0", "evaluation.replicates=0"]
 

@@ -11,6 +11,8 @@ from diffect.cli.main import main
 from diffect.data.sample import Sample
 from diffect.training import gallery
 
+pytestmark = pytest.mark.slow
+
 SMALL = (
     *("data.size=64", "data.category=brick", "data.batch_size=8", "denoiser=gaussian", "scorer=density"),
     *("evaluation.replicates=5", "evaluation.latency_repeats=1", "panel=0", "gallery=2"),
