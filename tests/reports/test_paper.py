@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from PIL import Image
 from records import make, study_records
 
 from diffect.reports import paper, study
-from diffect.reports.paper import document, judging, learning, methods, naming, numbers, references
-from diffect.reports.paper.varying import told
+from diffect.reports.paper import document, naming, numbers, references
+from diffect.reports.paper.choices import by_choice
+from diffect.reports.paper.methods import description_tex, methods_tex
 from diffect.runs.record import PANEL
 from diffect.runs.table import Run
 
@@ -32,6 +33,18 @@ def config() -> dict[str, Any]:
     return {str(key): value for key, value in plain.items()}
 
 
+DESCRIPTION = {
+    "source": "photographs in the layout of MVTec AD [@bergmann2021mvtec]",
+    "representation": "features of blocks 4 and 10 of EfficientNet-Lite0 [@tan2019efficientnet], whitened",
+    "denoiser": "a convolutional network, which predicts v [@salimans2022progressive]",
+    "schedule": "the cosine schedule [@nichol2021improved]",
+    "weight": "w = 1/α², the plain v loss [@salimans2022progressive]",
+    "training": "200 steps of 8 images, by AdamW [@loshchilov2019adamw] with learning rate 0.001",
+    "scorer": "the denoising error at log-SNR 1, averaged over 2 draws of noise",
+    "anomaly_map": "the mean of the components; an image's score is the mean of its highest 1% of pixels",
+}
+
+
 def whole(records: list[dict[str, Any]], config: dict[str, Any]) -> list[dict[str, Any]]:
     """The records with all that a true run has and the made-up ones lack."""
     for place, record in enumerate(records):
@@ -40,6 +53,7 @@ def whole(records: list[dict[str, Any]], config: dict[str, Any]) -> list[dict[st
         record |= {
             "signature": f"{place:012x}",
             "config": {**config, "seed": record["seed"]},
+            "description": DESCRIPTION,
             "protocol": {
                 "settings": "as the config gives them",
                 "checkpoint": "the lowest loss on the selection normals",
@@ -168,49 +182,37 @@ def test_names_of_commands_are_letters_without_collisions_and_keep_still() -> No
     assert named[-1] == "sGroE"
 
 
-def chosen(group: str) -> list[tuple[str, DictConfig]]:
-    return [(path.stem, OmegaConf.load(path)) for path in sorted((CONF / group).glob("*.yaml"))]  # type: ignore[misc]
-
-
-@pytest.mark.parametrize(
-    ("group", "phrase"),
-    [
-        ("schedule", learning.schedule),
-        ("weight", learning.weight),
-        ("denoiser", learning.denoiser),
-        ("representation", judging.representation),
-        ("scorer", judging.scorer),
-        ("anomaly_map", judging.pooling),
-    ],
-)
-def test_there_are_words_for_every_choice_that_ships(config: dict[str, Any], group: str, phrase: Any) -> None:
-    said = {}
-    learned = ["denoiser=conv"] if group in ("schedule", "weight") else []
-    for name, _ in chosen(group):
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            cfg = OmegaConf.to_container(compose("train", [*learned, f"{group}={name}"]), resolve=True)
-        said[name] = phrase(cfg)
-        assert said[name] and "\\texttt" not in said[name] and "None" not in said[name], name
-        references.cited(said[name])  # every key is in the library
-    assert len(set(said.values())) == len(said)
-
-
-def test_what_has_no_words_is_named_with_its_settings() -> None:
-    mine = {"_target_": "my.module.Strange_Schedule", "rate": 0.5, "_partial_": True}
-    text = learning.schedule({"denoiser": {"_target_": "x.LearnedDenoiser"}, "schedule": mine})
-    assert (
-        text == r"\texttt{Strange\_\allowbreak{}Schedule} (rate=0.5)"
-        or text == r"\texttt{Strange\_Schedule} (rate=0.5)"
+def test_a_description_becomes_latex() -> None:
+    assert description_tex("β is 1e-4 & 50% [@ho2020ddpm; @song2021ddim], |x|² {_}.") == (
+        r"$\beta$ is 1e-4 \& 50\%~\cite{ho2020ddpm,song2021ddim}, \textbar{}x\textbar{}$^{2}$ \{\_\}"
     )
+    assert description_tex("The mean [0.5] of DDIM [@song2021ddim].") == r"the mean {[}0.5] of DDIM~\cite{song2021ddim}"
+    assert description_tex("") == ""
+
+
+def test_a_work_that_the_library_lacks_is_left_to_the_author(tmp_path: Path, config: dict[str, Any]) -> None:
+    records = whole(study_records(names=("cosine", "edm")), config)
+    for record in records:
+        record["description"] = {**DESCRIPTION, "denoiser": "a thing of mine [@me2026; @ho2020ddpm]"}
+    reasons = paper.write(built(records), tmp_path)
+    assert "references.bib: there is no entry for me2026; write one into own.bib" in reasons
+    assert r"The denoiser is a thing of mine~\cite{me2026,ho2020ddpm}." in (tmp_path / "methods.tex").read_text()
+    compiled(tmp_path)
+
+
+def test_a_part_that_has_no_place_in_the_methods_is_described_too(config: dict[str, Any]) -> None:
+    records = whole(study_records(names=("cosine", "edm")), config)
+    for record in records:
+        record["description"] = {**DESCRIPTION, "my_part": "A part of mine."}
+    assert "My part: a part of mine." in methods_tex(built(records))
 
 
 def test_methods_say_once_what_is_shared_and_by_choice_what_varies(config: dict[str, Any]) -> None:
     records = whole(study_records(names=("cosine", "edm"), categories=("brick", "grass")), config)
-    edm = {"_target_": "diffect.diffusion.schedules.EDM", "p_mean": -1.2, "p_std": 1.2, "endpoints": "matched"}
     for record in records:
         if record["choices"]["schedule"] == "edm":
-            record["config"] = {**record["config"], "schedule": {**edm, "log_snr_range": [-5, 7]}}
-    text = methods.document(built(records))
+            record["description"] = {**DESCRIPTION, "schedule": "log-normal noise [@karras2022edm]"}
+    text = methods_tex(built(records))
     assert text.count("AdamW") == 1 and text.count("EfficientNet") == 1
     schedule = (
         r"The noise schedule is \(by \\emph\{schedule\}\) \\emph\{cosine\}: .*nichol2021.*; \\emph\{edm\}: .*karras2022"
@@ -219,10 +221,15 @@ def test_methods_say_once_what_is_shared_and_by_choice_what_varies(config: dict[
     assert "Together the categories have 132 images to fit, 20 for selection, 40 for calibration" in text
     assert "seeds 0 and 1: 8 runs in 2 groups" in text
     assert "8.0 minutes" in text and "torch 2.13.0+cpu" in text
-    works = references.cited(text)
+    works, unknown = references.cited_works(text)
+    assert not unknown
     assert {work.key for work in works} == set(re.findall(r"\w+", ",".join(re.findall(r"\\cite\{([^}]*)\}", text))))
-    assert references.bibtex(works).count("\n@") == references.listed(works).count("\\bibitem") == len(works)
-    assert "hang2024improved" not in references.bibtex(works)
+    assert (
+        references.references_bib(works).count("\n@")
+        == references.bibliography_tex(works).count("\\bibitem")
+        == len(works)
+    )
+    assert "hang2024improved" not in references.references_bib(works)
 
 
 def test_the_library_is_whole() -> None:
@@ -235,10 +242,10 @@ def test_the_library_is_whole() -> None:
 
 def test_a_random_estimand_and_a_named_baseline_are_said(config: dict[str, Any]) -> None:
     records = whole(study_records(categories=tuple("abcdefgh"), names=("cosine", "edm", "linear")), config)
-    text = methods.document(built(records, estimand="random", baseline="linear"))
+    text = methods_tex(built(records, estimand="random", baseline="linear"))
     assert "taken as a sample of their kind" in text and r"\emph{linear}, named beforehand" in text
     assert "permutation of the categories' signs" in text and "iman1980" in text
-    single = methods.document(built([make()]))
+    single = methods_tex(built([make()]))
     assert "has one setting" in single and "Groups are compared" not in single
 
 
@@ -250,118 +257,48 @@ def composed(*overrides: str) -> dict[str, Any]:
     return {str(key): value for key, value in plain.items()}
 
 
-@pytest.mark.parametrize("detector", [path.stem for path in sorted((CONF / "detector").glob("*.yaml"))])
-def test_every_detector_reads_as_prose_whatever_its_seed(detector: str) -> None:
-    phrases = (learning.denoiser, learning.training, judging.scorer, judging.pooling)
-    first, second = (
-        [phrase(composed(f"detector={detector}", f"seed={seed}")) for phrase in phrases] for seed in (3, 17)
-    )
-    assert first == second
-    assert not re.search(r"\\texttt|None|null|_target_|\bseed\b", " ".join(first))
-
-
-@pytest.mark.parametrize(
-    ("overrides", "said"),
-    [
-        (("denoiser=empirical",), r"\(all of each category or, where they are more, 10,000 chosen by greedy \$k\$"),
-        (("denoiser=empirical", "denoiser.keep=random"), "10,000 drawn at random"),
-        (("denoiser=empirical", "denoiser.memory=500"), r"\(500 patches of each category, chosen by greedy"),
-        (("denoiser=empirical", "denoiser.memory=0.1"), r"\(10\\% of those of each category, chosen by greedy"),
-        (("denoiser=empirical", "denoiser.conditional=false"), "all of all categories together"),
-        (("denoiser=empirical", "denoiser.window=2"), "a weighted mean of those from at most 2 cells away"),
-        (("denoiser.denoiser.memory=500",), "for each level of the pyramid.*independent.*500 patches.*drawn at random"),
-    ],
-)
-def test_what_a_closed_form_stores_is_said(overrides: tuple[str, ...], said: str) -> None:
-    assert re.search(said, learning.denoiser(composed(*overrides)))
-
-
-def test_how_patches_were_kept_is_not_guessed() -> None:
-    config = composed("denoiser=empirical")
-    del config["denoiser"]["keep"]
-    assert learning.denoiser(config).endswith("(all of each category or, where they are more, 10,000)")
-
-
 def test_what_follows_group_and_category_together_is_said_by_both(config: dict[str, Any]) -> None:
     records = whole(study_records(names=("cosine", "edm"), categories=("brick", "grass"), seeds=(0, 1)), config)
     texts = ["b" if run["categories"] == ["grass"] and run["choices"]["schedule"] == "edm" else "a" for run in records]
-    assert told(built(records), "It is", texts) == (
+    assert by_choice(built(records), "It is", texts) == (
         r"It is (by group and category) \emph{cosine} and \emph{edm on brick}: a; \emph{edm on grass}: b."
     )
 
 
-def test_only_where_noise_is_next_to_nothing_the_error_is_the_distance_to_the_nearest() -> None:
-    assert "nearest stored patch" in judging.scorer(composed("detector=patchcore"))
-    assert "nearest stored patch" not in judging.scorer(composed("denoiser=empirical"))
-
-
 @pytest.mark.parametrize(
-    ("changes", "overrides", "said"),
+    ("changes", "said"),
     [
         (
             {"protocol": {"component_scale": "the mean on the selection normals, of each category by itself"}},
-            (),
-            "Components are brought to one scale by the mean on the selection normals, of each category by itself.",
+            "Components are scaled by the mean on the selection normals, of each category by itself.",
         ),
         (
-            {},
-            ("data.contamination=0.1",),
-            r"Of these normal images 10\% are replaced by defective ones that nothing tells apart: the same images "
-            "with synthetic defects.",
-        ),
-        (
-            {},
-            ("data.contamination=0.05", "data.contamination_from=test"),
-            r"5\% are replaced by defective ones that nothing tells apart: from half of the test defects of each kind, "
-            "which is held out of the test set.",
-        ),
-        (
-            {},
-            ("data.contamination_from=test",),
-            "none is replaced by a defective one; half of the test defects of each kind is held out of the test set.",
-        ),
-        ({}, ("data.contamination=0.1", "data.contamination_from=/home/me"), "images of a folder of their own."),
-        (
-            {},
-            ("data.augment=[turn,zoom]", "data.augment_copies=7"),
-            "The images to fit are joined by 7 copies of each, at random composed of turn and zoom.",
-        ),
-        (
-            {"outlier_removal": {"rule": "modified z-score above 3", "dropped": {}}},
-            (),
-            "Left out of training are images of fit and selection with a modified z-score above 3.",
+            {"outlier_removal": {"rule": "modified z-score above 3", "splits": ["fit", "selection"], "dropped": {}}},
+            "Removed from training are images of fit and selection with a modified z-score above 3.",
         ),
         (
             {"finetuned_from": {"signature": "a", "study": "b", "categories": ["leather", "wood"]}},
-            (),
             "The network starts from that of a run on leather and wood.",
+        ),
+        (
+            {"description": {"contamination": "10% are replaced by the same images with synthetic defects"}},
+            r"Of these normal images, 10\% are replaced by the same images with synthetic defects.",
+        ),
+        (
+            {"description": {"augmentation": "7 copies of each, a random composition of turn and zoom"}},
+            "Augmentation adds 7 copies of each, a random composition of turn and zoom.",
         ),
     ],
 )
-def test_what_was_done_to_the_images_is_said(changes: dict[str, Any], overrides: tuple[str, ...], said: str) -> None:
-    records = [make(seed=seed, config=composed(*overrides), **changes) for seed in (0, 1)]
-    text = methods.document(built(records))
-    assert said in text and "/home" not in text
-    assert said not in methods.document(built([make(seed=seed, config=composed()) for seed in (0, 1)]))
-
-
-def test_a_part_without_words_is_told_without_its_seed() -> None:
-    parts = [
-        {
-            "_target_": "my.Outer",
-            "seed": seed,
-            "inner": {"_target_": "my.Inner", "_partial_": True, "seed": seed, "k": 2},
-        }
-        for seed in (0, 1)
-    ]
-    first, second = (learning.denoiser({"denoiser": part}) for part in parts)
-    assert first == second and "Inner(k=2)" in first.replace(r"\allowbreak{}", "")
+def test_what_was_done_to_the_images_is_said(changes: dict[str, Any], said: str) -> None:
+    assert said in methods_tex(built([make(seed=seed, **changes) for seed in (0, 1)]))
+    assert said not in methods_tex(built([make(seed=seed) for seed in (0, 1)]))
 
 
 def test_what_differs_beside_the_axes_is_said_and_the_rest_is_the_same(config: dict[str, Any]) -> None:
     records = whole(study_records(names=("cosine", "edm"), categories=("brick", "grass"), seeds=(0, 1)), config)
-    alike = methods.document(built(records))
-    assert "All other choices are the same." in alike
+    alike = methods_tex(built(records))
+    assert "All other settings are the same." in alike
     for record in records:
         mine = record["config"]
         size = 256 if record["categories"] == ["grass"] else 128
@@ -373,16 +310,18 @@ def test_what_differs_beside_the_axes_is_said_and_the_rest_is_the_same(config: d
             "schedule": {"_target_": record["choices"]["schedule"]},  # an axis: said by the design
             "tracking": {"mode": str(record["seed"])},  # not of the method
         }
-    text = methods.document(built(records))
-    said = re.search("Also different are (.*); all other choices are the same", text.replace(r"\allowbreak{}", ""))
-    assert said is not None and "All other choices" not in text
+    text = methods_tex(built(records))
+    said = re.search(
+        "The runs also differ in (.*); all other settings are the same", text.replace(r"\allowbreak{}", "")
+    )
+    assert said is not None and "All other settings" not in text
     assert said[1] == r"\texttt{scorer.levels} (by \emph{schedule}); \texttt{data.size} (by category)"
 
 
 def test_nothing_is_called_the_same_where_a_run_has_no_config() -> None:
     records = study_records(names=("cosine", "edm"))
     records[0]["config"] = None
-    assert "other choices" not in methods.document(built(records))
+    assert "other settings" not in methods_tex(built(records))
 
 
 def test_captions_promise_no_more_than_is_drawn() -> None:

@@ -4,7 +4,9 @@ from pathlib import Path
 
 from diffect.reports import figures, latex, maps
 from diffect.reports.drawn.left_out import left_out
-from diffect.reports.paper import document, methods, numbers, references
+from diffect.reports.paper import document, numbers
+from diffect.reports.paper.methods import methods_tex
+from diffect.reports.paper.references import cited_works, references_bib
 from diffect.reports.study import Study
 from diffect.storage.atomic import write_atomic
 
@@ -19,17 +21,20 @@ def write(study: Study, out: Path) -> list[str]:
     """
     reasons = figures.write(study, out)
     torn = maps.write(study, out / MAPS)
-    told = methods.document(study)
-    works = references.cited(told)
+    methods = methods_tex(study)
+    works, unknown = cited_works(methods)
     pictures = [name for name in (*(f"{stem}.pdf" for stem in figures.FIGURES), MAPS) if (out / name).is_file()]
     texts = {
         "table.tex": latex.document(study),
         "numbers.tex": numbers.document(study),
-        "methods.tex": told,
-        "references.bib": references.bibtex(works),
+        "methods.tex": methods,
+        "references.bib": references_bib(works),
         "paper.tex": document.document(study, pictures, works, reasons),
     }
     for name, text in texts.items():
         write_atomic(out / name, text)
     lacking = {f"{name}.pdf": text for name, text in left_out(study).items()}
-    return [*reasons, *(f"{name}: {text}" for name, text in lacking.items() if name in pictures), *torn]
+    reasons += [f"{name}: {text}" for name, text in lacking.items() if name in pictures]
+    if unknown:
+        reasons.append(f"references.bib: there is no entry for {', '.join(unknown)}; write one into own.bib")
+    return [*reasons, *torn]

@@ -3,7 +3,7 @@
 from diffect.reports.cells import METRIC
 from diffect.reports.escaping import breakable, escape
 from diffect.reports.paper.numbers import p_text
-from diffect.reports.paper.phrases import counted, listed, part
+from diffect.reports.paper.phrases import counted, listed
 from diffect.reports.study import RANKED, Study
 from diffect.runs.estimands import BLOCKS, RANDOM
 
@@ -33,7 +33,7 @@ def _means(study: Study) -> str:
     replicates = {
         int(count)
         for run in study.runs
-        if (count := part(run.record.get("config") or {}, "evaluation").get("replicates"))
+        if (count := ((run.record.get("config") or {}).get("evaluation") or {}).get("replicates"))
     }
     drawn = f", {listed([str(count) for count in sorted(replicates)])} resamples" if replicates else ""
     ways = {

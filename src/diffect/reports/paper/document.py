@@ -10,7 +10,7 @@ from diffect.reports.escaping import breakable, escape
 from diffect.reports.figures import comparison, levels
 from diffect.reports.latex import slug
 from diffect.reports.notes import evidence
-from diffect.reports.paper.references import Work, listed
+from diffect.reports.paper.references import Work, bibliography_tex
 from diffect.reports.study import Study
 from diffect.reports.verdicts import lines
 from diffect.runs.grid import short
@@ -42,7 +42,7 @@ def document(study: Study, pictures: Sequence[str], works: list[Work], reasons: 
         r"\IfFileExists{discussion.tex}{\input{discussion}}{}",
         r"\clearpage",
         r"\IfFileExists{own.bib}{\bibliographystyle{plain}\bibliography{references,own}}{%",
-        listed(works) + "}",
+        bibliography_tex(works) + "}",
         r"\end{document}",
     ]
     return "\n\n".join(block.strip("\n") for block in blocks) + "\n"

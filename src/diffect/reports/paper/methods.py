@@ -1,76 +1,110 @@
-"""methods.tex: what was done, from the configs and records of the runs alone; what all share is said once."""
+"""methods.tex: what was done, from the records of the runs alone; what all runs share is said once."""
 
+import re
 from collections.abc import Callable
+from typing import Any
 
 from diffect.reports.escaping import breakable, escape
-from diffect.reports.latex import environments
+from diffect.reports.latex import environments, slug
 from diffect.reports.paper.analysis import analysis
-from diffect.reports.paper.counts import image_counts
-from diffect.reports.paper.judging import head, pooling, representation, scorer
-from diffect.reports.paper.learning import denoiser, end_points, schedule, times, training, weight
-from diffect.reports.paper.material import data, machine, table_label
-from diffect.reports.paper.phrases import Config, counted, listed
-from diffect.reports.paper.varying import apart, told
+from diffect.reports.paper.choices import by_choice, other_differences
+from diffect.reports.paper.counts import UNKNOWN, image_counts
+from diffect.reports.paper.phrases import counted, listed
 from diffect.reports.study import Study
 from diffect.runs import grid
 from diffect.runs.grid import short
 from diffect.runs.table import Run
 
+_CITED = re.compile(r"\s*\[(@[\w:.-]+(?:\s*;\s*@[\w:.-]+)*)\]")  # as pandoc has it: [@ho2020ddpm; @song2021ddim]
 
-def document(study: Study) -> str:
-    """methods.tex: a paragraph each on design, data, detector, training, scoring, analysis, and the machine.
+# The parts that describe themselves, and how the sentence on each begins.
+_DATA = {"contamination": "Of these normal images,", "augmentation": "Augmentation adds"}
+_DETECTOR = {
+    "representation": "An image is represented by",
+    "denoiser": "The denoiser is",
+    "schedule": "The noise schedule is",
+    "weight": "The loss weight on the ε error is",
+}
+_TRAINING = {"training": "Training takes", "head": "A head is trained on"}
+_SCORING = {"scorer": "An image is scored by", "anomaly_map": "The anomaly map is"}
+_KNOWN = {"source", *_DATA, *_DETECTOR, *_TRAINING, *_SCORING}
 
-    Before them stands the table of images.
-    """
+_USES = {
+    "fit": "images to fit",
+    "selection": "for selection",
+    "calibration": "for calibration",
+    "test normal": "normal test images",
+    "test defective": "defective test images",
+}
+_VERSIONS = ("diffect", "torch", "pytorch-lightning", "diffusers", "scikit-image", "numpy", "python")
 
-    def said(lead: str, phrase: Callable[[Config], str]) -> str:
-        return told(study, lead, [phrase(run.record.get("config") or {}) for run in study.runs])
 
-    def chosen(lead: str, key: str) -> str:
-        return told(study, lead, [escape(str((run.record.get("protocol") or {}).get(key) or "")) for run in study.runs])
+def methods_tex(study: Study) -> str:
+    """methods.tex: the table of images, and a paragraph each on design, data, detector, training, scoring, analysis."""
 
+    def described(leads: dict[str, str]) -> list[str]:
+        texts = {key: [_description(run, key) for run in study.runs] for key in leads}
+        return [by_choice(study, escape(lead), texts[key]) for key, lead in leads.items()]
+
+    def protocol(lead: str, key: str) -> str:
+        return _sentence(study, lead, lambda run: escape(str((run.record.get("protocol") or {}).get(key) or "")))
+
+    others = sorted({key for run in study.runs for key in run.record.get("description") or {}} - _KNOWN)
     paragraphs = {
         "Design": _design(study),
-        "Data": data(study),
-        "Detector": [
-            said("An image is represented by", representation),
-            said("The denoiser is", denoiser),
-            said("The noise schedule is", schedule),
-            said("Training covers", end_points),
-            said(r"The loss weight on the $\epsilon$ error is", weight),
+        "Data": [
+            *_images(study),
+            *described(_DATA),
+            _sentence(study, "Removed from training are", _removed),
+            _counts(study),
         ],
+        "Detector": described({**_DETECTOR, **{key: f"{key.replace('_', ' ').capitalize()}:" for key in others}}),
         "Training": [
-            said("Training takes", training),
-            said("The time $t$ is drawn", times),
-            told(study, "The network starts from", [_start(run) for run in study.runs]),
-            chosen("Checkpoint:", "checkpoint"),
-            said("A head is taught by", head),
+            *described(_TRAINING),
+            _sentence(study, "The network starts from", _finetuned),
+            protocol("Checkpoint:", "checkpoint"),
         ],
         "Scoring": [
-            said("An image is judged by", scorer),
-            chosen("Components are brought to one scale by", "component_scale"),
-            said("The anomaly map is", pooling),
-            chosen("Decision threshold:", "threshold"),
-            chosen("Settings:", "settings"),
-            chosen("Test set:", "test_set"),
+            *described(_SCORING),
+            protocol("Components are scaled by", "component_scale"),
+            protocol("Decision threshold:", "threshold"),
+            protocol("Settings:", "settings"),
+            protocol("Test set:", "test_set"),
         ],
         "Analysis": analysis(study),
-        "Machine and software": machine(study),
+        "Machine and software": _machine(study),
     }
-    blocks = [
-        "% Written by diffect report from the configs and records; needs booktabs, graphicx; cites references.bib."
-    ]
+    head = "% Written by diffect report from the records of the runs; needs booktabs, graphicx; cites references.bib."
+    tables = environments(image_counts(study).sheet(), (), _images_label(study))
+    blocks = [head, *(table.strip("\n") for table in tables)]
     for title, sentences in paragraphs.items():
         if any(sentences):
             blocks.append("\n".join([rf"\paragraph{{{title}.}}", *(text for text in sentences if text)]))
-    blocks[1:1] = [table.strip("\n") for table in environments(image_counts(study).sheet(), (), table_label(study))]
     return "\n\n".join(blocks) + "\n"
 
 
-def _start(run: Run) -> str:
-    """Whose weights the network goes on from; empty where they are random."""
-    found = run.record.get("finetuned_from")
-    return "" if not found else f"that of a run on {listed([breakable(str(one)) for one in found['categories']])}"
+def description_tex(text: str) -> str:
+    """A part's description as LaTeX: `[@a; @b]` becomes `\\cite{a,b}`, all else is set literally.
+
+    A description may be a sentence, as the first of a docstring is: it then goes on from the lead before it.
+    """
+    text = text.strip().removesuffix(".")
+    if text.split(" ", 1)[0] in ("A", "An", "The"):
+        text = text[0].lower() + text[1:]
+    pieces = _CITED.split(text)  # text, keys, text, keys, ..., text
+    for place, keys in enumerate(pieces[1::2]):
+        pieces[2 * place + 1] = rf"~\cite{{{','.join(key.strip().removeprefix('@') for key in keys.split(';'))}}}"
+    # The space that ends a piece of text would be lost in escaping.
+    pieces[::2] = [" " * piece.startswith(" ") + breakable(piece) + " " * piece.endswith(" ") for piece in pieces[::2]]
+    return "".join(pieces).strip()
+
+
+def _description(run: Run, key: str) -> str:
+    return description_tex((run.record.get("description") or {}).get(key) or "")
+
+
+def _sentence(study: Study, lead: str, phrase: Callable[[Run], str]) -> str:
+    return by_choice(study, lead, [phrase(run) for run in study.runs])
 
 
 def _design(study: Study) -> list[str]:
@@ -89,15 +123,80 @@ def _design(study: Study) -> list[str]:
         f" {listed(seeds)}: {counted(len(study.runs), 'run')} in {counted(len(study.groups), 'group')}{left_out}."
     )
     together = sorted({len(run.unit[0]) for run in study.runs} - {1})
-    models = f"One model holds {listed([str(number) for number in together])} categories." if together else ""
-    came = [
-        rf"With \emph{{{breakable(axis)}}} came its own {listed([breakable(key) for key in keys])}."
+    models = f"One model covers {listed([str(number) for number in together])} categories." if together else ""
+    followers = [
+        rf"Each \emph{{{breakable(axis)}}} has its own {listed([breakable(key) for key in keys])}."
         for axis, keys in grid.followers(study.runs).items()
     ]
+    config = "The record of each run holds its whole configuration."
+    return [first, models, *followers, *other_differences(study), config]
+
+
+def _images(study: Study) -> list[str]:
+    """Where the images come from, their size, how they are split, and how many are used."""
+
+    def rule(run: Run) -> str:
+        return escape(str((run.record.get("splits") or {}).get("rule") or ""))
+
+    shots = [_data_config(run).get("shots") for run in study.runs]
     return [
-        first,
-        models,
-        *came,
-        *apart(study),
-        "The record of each run holds its whole configuration.",
+        _sentence(study, "The images are", lambda run: _description(run, "source")),
+        _sentence(study, "They are resized to", _size),
+        _sentence(study, "Splits:", rule),
+        by_choice(study, "Normal images used of each category:", [str(n or "all") for n in shots if any(shots)]),
     ]
+
+
+def _data_config(run: Run) -> dict[str, Any]:
+    return (run.record.get("config") or {}).get("data") or {}
+
+
+def _size(run: Run) -> str:
+    data = _data_config(run)
+    if "size" not in data:
+        return ""
+    canvas = (run.record.get("splits") or {}).get("canvas")
+    shown = f", on a canvas of {canvas[0]} by {canvas[1]}" if isinstance(canvas, list) and len(canvas) == 2 else ""
+    shape = "stretched to a square" if data.get("aspect") == "stretch" else "padded by reflection where needed"
+    return f"{data['size']} pixels on their short side{shown}, {shape}"
+
+
+def _removed(run: Run) -> str:
+    """Which images were removed as outliers, and by which rule."""
+    found = run.record.get("outlier_removal")
+    if not found:
+        return ""
+    return f"images of {listed([escape(str(split)) for split in found['splits']])} with a {escape(str(found['rule']))}"
+
+
+def _finetuned(run: Run) -> str:
+    """The run whose weights the network starts from; empty where they are random."""
+    found = run.record.get("finetuned_from")
+    return "" if not found else f"that of a run on {listed([breakable(str(one)) for one in found['categories']])}"
+
+
+def _images_label(study: Study) -> str:
+    return f"tab:{slug(study.name)}-images"
+
+
+def _counts(study: Study) -> str:
+    images = image_counts(study)
+    known = [f"{escape(total)} {what}" for kind, what in _USES.items() if (total := images.total(kind)) != UNKNOWN]
+    return rf"Together the categories have {listed(known)} (Table~\ref{{{_images_label(study)}}})." if known else ""
+
+
+def _machine(study: Study) -> list[str]:
+    """Devices, time, and the versions of what computed the numbers."""
+    devices = sorted({escape(str(run.record.get("device") or "an unknown device")) for run in study.runs})
+    seconds = [float((run.record.get("seconds") or {}).get("total") or 0) for run in study.runs]
+    took = f"; together they took {_duration(sum(seconds))}" if all(seconds) else ""
+    found: dict[str, set[str]] = {}
+    for run in study.runs:
+        for name, version in (run.record.get("versions") or {}).items():
+            found.setdefault(name, set()).add(str(version))
+    texts = [breakable(f"{name} {' and '.join(sorted(found[name]))}") for name in _VERSIONS if name in found]
+    return [f"The runs were made on {listed(devices)}{took}.", f"Versions: {listed(texts)}." if texts else ""]
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds / 3600:.1f} hours" if seconds >= 3600 else f"{seconds / 60:.1f} minutes"

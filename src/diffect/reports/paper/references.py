@@ -27,20 +27,21 @@ def library() -> dict[str, Work]:
     return {entry[1]: Work(entry[1], entry[0], dict(_FIELD.findall(entry[2]))) for entry in _ENTRY.finditer(text)}
 
 
-def cited(text: str) -> list[Work]:
-    """The works that `text` cites, by first author and year; KeyError for a key that the library lacks."""
+def cited_works(text: str) -> tuple[list[Work], list[str]]:
+    """The works that the LaTeX `text` cites, by first author and year, and the keys that the library lacks."""
     keys = {key.strip() for found in _CITATION.findall(text) for key in found.split(",")}
-    return sorted((library()[key] for key in keys), key=_place)
+    works = sorted((library()[key] for key in keys & library().keys()), key=_sort_key)
+    return works, sorted(keys - library().keys())
 
 
-def bibtex(works: list[Work]) -> str:
+def references_bib(works: list[Work]) -> str:
     """references.bib."""
     head = "% Written by diffect report: the works that methods.tex cites."
     return "\n\n".join([head, *(work.text for work in works)]) + "\n"
 
 
-def listed(works: list[Work]) -> str:
-    """The same as a thebibliography environment; empty without any work."""
+def bibliography_tex(works: list[Work]) -> str:
+    """The works as a thebibliography environment, which needs no BibTeX; empty without any work."""
     if not works:
         return ""
     head = rf"\begin{{thebibliography}}{{{len(works)}}}" + "\n" + r"\small\setlength{\itemsep}{2pt}"
@@ -73,6 +74,6 @@ def _authors(text: str) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
-def _place(work: Work) -> tuple[str, str, str]:
+def _sort_key(work: Work) -> tuple[str, str, str]:
     last = _NAME.findall(work.fields["author"].split(" and ")[0])[-1]
     return re.sub(r"[^a-z]", "", last.lower()), work.fields["year"], work.key

@@ -1,4 +1,4 @@
-"""A sentence about all runs of a study: said once where they agree, else by the choice that it follows."""
+"""A sentence about all runs of a study: said once where they agree, else for each value of what it depends on."""
 
 from collections.abc import Iterable, Sequence
 
@@ -8,22 +8,51 @@ from diffect.reports.study import Study
 from diffect.runs import grid
 from diffect.runs.grid import short
 
-_BESIDE = ("study", "study_note", "evidence", "panel", "gallery", "tracking", "cache")  # not of the method
+_NO_METHOD = ("study", "study_note", "evidence", "panel", "gallery", "tracking", "cache")
 
 
-def told(study: Study, lead: str, texts: Sequence[str]) -> str:
-    """`lead` and what `texts` say, LaTeX, one for each run; a run with an empty one is not spoken of."""
+def by_choice(study: Study, lead: str, texts: Sequence[str]) -> str:
+    """A sentence that begins with `lead` and goes on with `texts`, LaTeX, one for each run; a run may have none."""
     if not any(texts):
         return ""
     if len(set(texts)) == 1:
         return f"{lead} {texts[0]}."
-    follows, values = _follows(study, texts)
-    said = [f"{listed(names)}: {text}" for text, names in _by_text(values).items() if text]
-    return rf"{lead} (by {follows}) {'; '.join(said)}."
+    reason, values = _depends_on(study, texts)
+    parts = [f"{listed(names)}: {text}" for text, names in _by_text(values).items() if text]
+    return rf"{lead} (by {reason}) {'; '.join(parts)}."
 
 
-def _follows(study: Study, texts: Sequence[str]) -> tuple[str, dict[str, str]]:
-    """The first axis that alone decides the text, or else group, category, seed, group and category; by value."""
+def other_differences(study: Study) -> list[str]:
+    """A sentence on the config keys in which the runs differ, other than the axes and what belongs to these.
+
+    Seeds, tracking and drawing are left out. A study with a run that has no config gets no sentence.
+    """
+    configs = [run.record.get("config") or {} for run in study.runs]
+    if not all(configs):
+        return []
+    said = {"seed", "data.category", *_NO_METHOD, *study.axes}
+    said |= {key for keys in grid.followers(study.runs).values() for key in keys}
+    flat = [_leaves(config) for config in configs]
+    differing = [
+        key
+        for key in sorted({key for leaves in flat for key in leaves})
+        if len({leaves.get(key) for leaves in flat}) > 1 and not _within(key, said)
+    ]
+    if not differing:
+        return ["All other settings are the same."]
+    keys_by_reason: dict[str, list[str]] = {}
+    for key in differing:
+        reason, _ = _depends_on(study, [leaves.get(key, "") for leaves in flat])
+        keys_by_reason.setdefault(reason, []).append(rf"\texttt{{{breakable(key)}}}")
+    parts = [f"{listed(keys)} (by {reason})" for reason, keys in sorted(keys_by_reason.items())]
+    return [f"The runs also differ in {'; '.join(parts)}; all other settings are the same."]
+
+
+def _depends_on(study: Study, texts: Sequence[str]) -> tuple[str, dict[str, str]]:
+    """What decides the text, and the text of each of its values.
+
+    It is the first that suffices: an axis, or else the group, the category, the seed, group and category, the run.
+    """
     for axis, title in zip(study.axes, short(study.axes), strict=True):
         if (values := _function((run.choice(axis) for run in study.runs), texts)) is not None:
             return rf"\emph{{{breakable(title)}}}", values
@@ -32,16 +61,16 @@ def _follows(study: Study, texts: Sequence[str]) -> tuple[str, dict[str, str]]:
         "category": [", ".join(run.unit[0]) for run in study.runs],
         "seed": [str(run.unit[1]) for run in study.runs],
     }
-    for follows, of_runs in labels.items():
-        if (values := _function(of_runs, texts)) is not None:
-            return follows, values
+    for reason, names in labels.items():
+        if (values := _function(names, texts)) is not None:
+            return reason, values
     if (values := _by_both(labels["group"], labels["category"], texts)) is not None:
         return "group and category", values
     return "run", dict(zip((run.record["signature"] for run in study.runs), texts, strict=True))
 
 
 def _by_both(groups: Sequence[str], categories: Sequence[str], texts: Sequence[str]) -> dict[str, str] | None:
-    """The text of each group, or of each of its categories where they differ; None where one of these has several."""
+    """The text of each group, or of each of its categories where these differ; None where one of these has several."""
     by_group: dict[str, set[str]] = {}
     for group, text in zip(groups, texts, strict=True):
         by_group.setdefault(group, set()).add(text)
@@ -53,7 +82,7 @@ def _by_both(groups: Sequence[str], categories: Sequence[str], texts: Sequence[s
 
 
 def _function(values: Iterable[str], texts: Iterable[str]) -> dict[str, str] | None:
-    """The text of each value, or None where a value has several."""
+    """The text of each value; None where a value has several."""
     found: dict[str, str] = {}
     same = all(found.setdefault(value, text) == text for value, text in zip(values, texts, strict=True))
     return found if same else None
@@ -67,35 +96,8 @@ def _by_text(values: dict[str, str]) -> dict[str, list[str]]:
     return found
 
 
-def apart(study: Study) -> list[str]:
-    """Sentences on what else differs between the configs of the runs, beside the axes and the parts they bring along.
-
-    Seeds are told by the design, what a run is tracked or drawn with is not of the method. A study with a run that has
-    no config gets none.
-    """
-    configs = [run.record.get("config") or {} for run in study.runs]
-    if not all(configs):
-        return []
-    told_of = {"seed", "data.category", *_BESIDE, *study.axes}
-    told_of |= {key for keys in grid.followers(study.runs).values() for key in keys}
-    flat = [_leaves(config) for config in configs]
-    differing = [
-        key
-        for key in sorted({key for leaves in flat for key in leaves})
-        if len({leaves.get(key) for leaves in flat}) > 1 and not _within(key, told_of)
-    ]
-    if not differing:
-        return ["All other choices are the same."]
-    found: dict[str, list[str]] = {}
-    for key in differing:
-        follows, _ = _follows(study, [leaves.get(key, "") for leaves in flat])
-        found.setdefault(follows, []).append(rf"\texttt{{{breakable(key)}}}")
-    ways = [f"{listed(keys)} (by {way})" for way, keys in sorted(found.items())]
-    return [f"Also different are {'; '.join(ways)}; all other choices are the same."]
-
-
 def _leaves(config: Config, stem: str = "") -> dict[str, str]:
-    """The config's values by their dotted keys, less seeds, which parts take from the run."""
+    """The config's values by dotted key, without seeds."""
     found: dict[str, str] = {}
     for key, value in config.items():
         if isinstance(value, dict):
