@@ -21,7 +21,7 @@ SHOTS = ("null", "16", "1", "8", "2", "4")
 
 
 def built(records: list[dict[str, Any]], **options: Any) -> study.Study:
-    return study.build("demo", [Run(Path(record["signature"]), record) for record in records], **options)
+    return study.build_study("demo", [Run(Path(record["signature"]), record) for record in records], **options)
 
 
 def swept(**sweep: tuple[str, ...]) -> study.Study:
@@ -88,14 +88,14 @@ def test_where_no_axis_holds_numbers_there_is_no_figure_and_no_word_of_it(
     found = swept(data__shots=values)
     assert curves(found) is None and reason(found) == ""
     (tmp_path / "curves.pdf").write_bytes(b"of an older report")
-    assert not any("along" in sentence or not sentence for sentence in figures.write(found, tmp_path))
+    assert not any("along" in sentence or not sentence for sentence in figures.write_figures(found, tmp_path))
     assert not list(tmp_path.glob("curves*"))
 
 
 def test_of_two_axes_with_numbers_none_is_drawn_and_the_reason_told(tmp_path: Path) -> None:
     found = swept(data__shots=("1", "2", "4"), training__steps=("10", "20", "30", "null"))
     assert curves(found) is None
-    (said,) = [sentence for sentence in figures.write(found, tmp_path) if "number" in sentence]
+    (said,) = [sentence for sentence in figures.write_figures(found, tmp_path) if "number" in sentence]
     assert said == (
         "no figure along a number: data.shots and training.steps each hold three or more, and a curve follows only one"
     )
@@ -107,7 +107,7 @@ def test_an_axis_of_numbers_without_figures_has_a_reason(tmp_path: Path) -> None
     for record in records:
         record["metrics"]["brick"] |= {"image_auroc": None, "pixel_aupro_30": None}
     said = "no figure along data.shots: no run has image AUROC or AUPRO 30%"
-    assert said in figures.write(built(records), tmp_path)
+    assert said in figures.write_figures(built(records), tmp_path)
 
 
 def test_a_line_is_what_the_other_axes_hold_and_its_figures_are_the_tables() -> None:
@@ -171,7 +171,7 @@ def test_a_hole_parts_a_line_and_a_mean_that_lacks_a_category_is_hollow(monkeypa
     for panel, hollow in ((auroc, [False, True, False]), (aupro, [False, False, True, False])):
         bars = [one for one in panel.containers if isinstance(one, ErrorbarContainer)]
         assert [bar[0].get_markerfacecolor() == "white" for bar in bars] == hollow
-    assert "A hollow marker is a mean that lacks a category." in document.document(found, ["curves.pdf"], [], [])
+    assert "A hollow marker is a mean that lacks a category." in document.paper_tex(found, ["curves.pdf"], [], [])
 
 
 def test_ticks_without_room_have_no_name_but_both_ends_have() -> None:
@@ -187,16 +187,16 @@ def test_ticks_without_room_have_no_name_but_both_ends_have() -> None:
 def test_the_figure_is_written_the_same_twice_and_the_paper_takes_it(tmp_path: Path) -> None:
     found = built(sweep_records({"data.shots": SHOTS, "data.augment_copies": ("0", "7")}))
     for folder in ("a", "b"):
-        assert not any("along" in sentence for sentence in figures.write(found, tmp_path / folder))
+        assert not any("along" in sentence for sentence in figures.write_figures(found, tmp_path / folder))
     for name in ("curves.pdf", "curves.png"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
-    text = document.document(found, ["curves.pdf"], [], [])
+    text = document.paper_tex(found, ["curves.pdf"], [], [])
     assert (
         r"\caption{Image AUROC and AUPRO 30\% along data.shots: mean over categories and seeds, with 95\% intervals, a"
         r" line for each augment\_copies. The last place, apart from the scale, is that of all there are."
         r" Below, each category by itself.}"
     ) in text
-    assert "along" not in document.document(built(study_records()), ["comparison.pdf"], [], [])
+    assert "along" not in document.paper_tex(built(study_records()), ["comparison.pdf"], [], [])
 
 
 def test_many_lines_are_grey_beyond_the_first(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 
 
 def built(records: list, folder: Path = Path()) -> study.Study:
-    return study.build("demo", [Run(folder / record["signature"], record) for record in records])
+    return study.build_study("demo", [Run(folder / record["signature"], record) for record in records])
 
 
 def test_schedules_are_drawn_alone_with_gaps_and_any_name(tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def leveled(records: list) -> list:
 def test_every_figure_of_a_study_is_drawn_the_same_twice(tmp_path: Path) -> None:
     found = built(leveled(sweep_records({"data.shots": ("1", "2", "4")}, seeds=(0, 1, 2, 3, 4))))
     for folder in ("a", "b"):
-        assert figures.write(found, tmp_path / folder) == []
+        assert figures.write_figures(found, tmp_path / folder) == []
     names = sorted(f"{name}{suffix}" for name in figures.FIGURES for suffix in (".pdf", ".png"))
     assert sorted(path.name for path in (tmp_path / "a").iterdir()) == names
     for name in names:
@@ -81,14 +81,14 @@ def test_every_figure_of_a_study_is_drawn_the_same_twice(tmp_path: Path) -> None
 
 def test_what_cannot_be_drawn_has_a_reason_and_no_old_picture(tmp_path: Path) -> None:
     sweep = {"data.shots": ("1", "2", "4")}
-    assert figures.write(built(leveled(sweep_records(sweep, seeds=(0, 1, 2, 3, 4)))), tmp_path) == []
+    assert figures.write_figures(built(leveled(sweep_records(sweep, seeds=(0, 1, 2, 3, 4)))), tmp_path) == []
     records = sweep_records(sweep)
     for place, record in enumerate(records):
         record["schedule"] = None
         record["device"] = f"machine {place % 2}"
         for values in record["metrics"].values():
             values |= dict.fromkeys(("image_auroc", "image_tpr_at_5fpr", "pixel_aupro_30"))
-    reasons = figures.write(built(records), tmp_path)
+    reasons = figures.write_figures(built(records), tmp_path)
     assert len(reasons) == len(figures.FIGURES) and all(reason.startswith("no ") for reason in reasons)
     assert "no record holds one" in reasons[0]
     assert "2 different devices" in reasons[4]
@@ -219,7 +219,7 @@ def test_maps_are_never_enlarged_and_a_torn_panel_is_named(tmp_path: Path) -> No
             Image.new("RGB", size).save(folder / PANEL)
         else:
             (folder / PANEL).write_bytes(b"not a picture")
-    problems = maps.write(built(records, tmp_path), tmp_path / "maps.png")
+    problems = maps.write_maps(built(records, tmp_path), tmp_path / "maps.png")
     assert len(problems) == 1 and records[2]["signature"] in problems[0]
     with Image.open(tmp_path / "maps.png") as image:
         assert image.width <= 2000 and image.height <= 2000

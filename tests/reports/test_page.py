@@ -18,7 +18,7 @@ HOSTILE = '<script>hacked = 1</script><img src=x onerror="hacked = 1">&amp;\u202
 
 def built(folder: Path, records: list[dict[str, Any]], name: str = "demo") -> study.Study:
     left_out = [LeftOut("0123456789ab", f"failed: {HOSTILE}")]
-    return study.build(name, [Run(folder / record["signature"], record) for record in records], left_out)
+    return study.build_study(name, [Run(folder / record["signature"], record) for record in records], left_out)
 
 
 def data_of(text: str) -> dict[str, Any]:
@@ -27,14 +27,14 @@ def data_of(text: str) -> dict[str, Any]:
 
 
 def write(found: study.Study, out: Path) -> tuple[str, list[str]]:
-    problems = document.write(found, out)
+    problems = document.write_page(found, out)
     return (out / "report.html").read_text(encoding="utf-8"), problems
 
 
 def test_the_same_runs_give_the_same_bytes(tmp_path: Path) -> None:
     records = lay_galleries(tmp_path / "runs", study_records())
     found = built(tmp_path / "runs", records)
-    assert document.write(found, tmp_path / "a") == document.write(found, tmp_path / "b") == []
+    assert document.write_page(found, tmp_path / "a") == document.write_page(found, tmp_path / "b") == []
     assert (tmp_path / "a" / "report.html").read_bytes() == (tmp_path / "b" / "report.html").read_bytes()
 
 
@@ -102,8 +102,8 @@ def test_pictures_that_runs_share_are_embedded_once(tmp_path: Path) -> None:
 def test_pictures_have_a_bound_and_every_group_has_some(tmp_path: Path) -> None:
     records = lay_galleries(tmp_path, study_records())
     found = built(tmp_path, records)
-    whole, _, _ = pictures.of(found)
-    held, galleries, problems = pictures.of(found, room=2 * sum(map(len, whole)) // 3)
+    whole, _, _ = pictures.embed_galleries(found)
+    held, galleries, problems = pictures.embed_galleries(found, room=2 * sum(map(len, whole)) // 3)
     assert sum(map(len, held)) <= 2 * sum(map(len, whole)) // 3
     shown = {study_run.choice("schedule") for study_run, one in zip(found.runs, galleries, strict=True) if one}
     assert len(shown) == 4
@@ -132,7 +132,7 @@ def test_a_picture_that_is_none_is_told_and_not_shown(name: str, said: str, tmp_
 
 def test_runs_from_a_log_have_no_pictures_and_the_page_says_so(tmp_path: Path) -> None:
     (record,) = lay_galleries(tmp_path / "runs", [make()])
-    found = study.build("demo", [Run(tmp_path / "run-1.wandb", record)])
+    found = study.build_study("demo", [Run(tmp_path / "run-1.wandb", record)])
     assert "the gallery of 1 run read from W&B" in write(found, tmp_path)[1][0]
 
 
@@ -157,8 +157,8 @@ def test_a_thousand_runs_are_a_small_page(tmp_path: Path) -> None:
 
 
 def test_what_other_parts_left_out_stands_on_it_too(tmp_path: Path) -> None:
-    found = study.build("demo", [Run(tmp_path / record["signature"], record) for record in study_records()])
-    document.write(found, tmp_path, ["schedules.pdf: there is nothing to draw"])
+    found = study.build_study("demo", [Run(tmp_path / record["signature"], record) for record in study_records()])
+    document.write_page(found, tmp_path, ["schedules.pdf: there is nothing to draw"])
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "Left out (1)" in text and "schedules.pdf: there is nothing to draw" in text
 
@@ -218,9 +218,9 @@ def test_lines_along_numbers_join_the_groups_in_order_with_all_in_the_end(tmp_pa
 
 def titles(folder: Path, names: tuple[str, ...], seeds: tuple[int, ...], estimand: str) -> list[str]:
     records = study_records(names=("cosine", "linear"), categories=names, seeds=seeds)
-    found = study.build("demo", [Run(folder / one["signature"], one) for one in records], estimand=estimand)
+    found = study.build_study("demo", [Run(folder / one["signature"], one) for one in records], estimand=estimand)
     told = [table["title"] for table in data_of(write(found, folder)[0])["tables"]]
-    captions = latex.document(found)
+    captions = latex.latex_tables(found)
     assert all(f"{title}." in captions.replace("$\\pm$", "±").replace("\\%", "%") for title in told)
     return told
 

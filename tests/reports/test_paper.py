@@ -66,7 +66,7 @@ def whole(records: list[dict[str, Any]], config: dict[str, Any]) -> list[dict[st
 
 
 def built(records: list[dict[str, Any]], name: str = "demo", folder: Path = Path(), **options: Any) -> study.Study:
-    return study.build(name, [Run(folder / record["signature"], record) for record in records], **options)
+    return study.build_study(name, [Run(folder / record["signature"], record) for record in records], **options)
 
 
 def compiled(folder: Path, passes: int = 1) -> str:
@@ -93,10 +93,10 @@ def test_a_paper_is_complete_compiles_and_is_the_same_twice(tmp_path: Path, conf
         (tmp_path / record["signature"]).mkdir()
         Image.new("RGB", (300, 90), "grey").save(tmp_path / record["signature"] / PANEL)
     found = built(records, folder=tmp_path)
-    assert paper.write(found, tmp_path / "a") == [
+    assert paper.write_paper(found, tmp_path / "a") == [
         "no figure of the scoring levels: no record says what each alone would give"
     ]
-    paper.write(found, tmp_path / "b")
+    paper.write_paper(found, tmp_path / "b")
     for path in (tmp_path / "a").iterdir():
         assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes(), path.name
     log = compiled(tmp_path / "a", passes=3)
@@ -126,7 +126,7 @@ def test_any_study_compiles(
     tmp_path: Path, config: dict[str, Any], names: tuple[str, ...], categories: tuple[str, ...], seeds: tuple[int, ...]
 ) -> None:
     records = whole(study_records(names=names, categories=categories, seeds=seeds), config)
-    paper.write(built(records, name=names[0]), tmp_path)
+    paper.write_paper(built(records, name=names[0]), tmp_path)
     log = compiled(tmp_path)
     assert "Float too large" not in log and "Missing character" not in log
     macros((tmp_path / "numbers.tex").read_text())
@@ -139,7 +139,7 @@ def test_a_study_without_schedules_metrics_or_configs_compiles(tmp_path: Path) -
             record[key] = None
         for category in record["metrics"]:
             record["metrics"][category] = dict.fromkeys(record["metrics"][category])
-    reasons = paper.write(built(records), tmp_path)
+    reasons = paper.write_paper(built(records), tmp_path)
     assert len(reasons) == 6
     compiled(tmp_path)
     assert set(macros((tmp_path / "numbers.tex").read_text())) >= {"demoImageAurocCosine", "demoImageAurocCosineHalf"}
@@ -154,14 +154,14 @@ def test_what_an_author_writes_is_read_and_never_written(tmp_path: Path, config:
     }
     for name, text in own.items():
         (tmp_path / name).write_text(text)
-    paper.write(found, tmp_path)
+    paper.write_paper(found, tmp_path)
     assert all((tmp_path / name).read_text() == text for name, text in own.items())
     assert "discussed" in compiled(tmp_path)
 
 
 def test_numbers_are_those_of_the_tables() -> None:
     found = built(study_records())
-    said = macros(numbers.document(found))
+    said = macros(numbers.numbers_tex(found))
     for metric, word in (("image_auroc", "ImageAuroc"), ("pixel_aupro_30", "PixelAuproThirty")):
         for group, estimate in zip(found.groups, found.estimates[metric], strict=True):
             name = f"demo{word}{group.label.title()}"
@@ -194,7 +194,7 @@ def test_a_work_that_the_library_lacks_is_left_to_the_author(tmp_path: Path, con
     records = whole(study_records(names=("cosine", "edm")), config)
     for record in records:
         record["description"] = {**DESCRIPTION, "denoiser": "a thing of mine [@me2026; @ho2020ddpm]"}
-    reasons = paper.write(built(records), tmp_path)
+    reasons = paper.write_paper(built(records), tmp_path)
     assert "references.bib: there is no entry for me2026; write one into own.bib" in reasons
     assert r"The denoiser is a thing of mine~\cite{me2026,ho2020ddpm}." in (tmp_path / "methods.tex").read_text()
     compiled(tmp_path)
@@ -331,13 +331,13 @@ def test_captions_promise_no_more_than_is_drawn() -> None:
         for record in records:
             row = {"log_snr": 1.0, "image_auroc": 0.9, "pixel_aupro_30": 0.8}
             record["levels"] = {name: [row] for name in record["categories"]}
-        text = document.document(built(records), pictures, [], [])
+        text = document.paper_tex(built(records), pictures, [], [])
         assert ("Small dots" in text) == ("intervals over seeds where" in text) == (len(seeds) > 1)
         assert "Not drawn" not in text
-        text = document.document(built(records[1:]), pictures, [], [])
+        text = document.paper_tex(built(records[1:]), pictures, [], [])
         assert ("Not drawn, since not comparable: cosine (without brick)." in text) == (len(seeds) == 1)
     for record in records:
         if record["choices"]["schedule"] == "edm":
             record["levels"] = {}
-    text = document.document(built(records), pictures, [], [])
+    text = document.paper_tex(built(records), pictures, [], [])
     assert "Not drawn, for want of figures by level (there are none where a single level is scored): edm." in text

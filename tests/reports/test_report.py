@@ -46,12 +46,12 @@ def go(folder: Path, name: str = "demo", out: str = "out") -> Path:
 
 
 def built(records: list[dict[str, Any]], name: str = "demo") -> study.Study:
-    return study.build(name, [Run(Path(record["signature"]), record) for record in records])
+    return study.build_study(name, [Run(Path(record["signature"]), record) for record in records])
 
 
 def cell(found: study.Study, row: str, column: str, sheet: int = 0) -> cells.Cell:
-    place = found.sheets[sheet].header.index(column)
-    (line,) = [line for line in found.sheets[sheet].rows if line[0] == row]
+    place = found.tables[sheet].header.index(column)
+    (line,) = [line for line in found.tables[sheet].rows if line[0] == row]
     assert isinstance(line[place], cells.Cell)
     return line[place]
 
@@ -117,7 +117,7 @@ def test_the_best_is_marked_the_conformal_pair_and_a_lone_group_never() -> None:
 
 def test_the_reference_is_the_last_row_and_labelled() -> None:
     found = built(study_records())
-    assert found.sheets[0].rows[-1][0] == "reference"
+    assert found.tables[0].rows[-1][0] == "reference"
     assert cell(found, "reference", "image AUROC").mean == "0.940"
     assert cell(found, "reference", "TPR at 5% FPR").mean == "0.890"
     assert cell(found, "reference", "latency ms").mean == "100.0"
@@ -140,7 +140,7 @@ def test_notes_say_what_the_ranking_is_worth() -> None:
     assert "† grass: brightness alone has AUROC 1.00" in text
     assert "undefined: gravel pixel_auroc: no masks." in text
     found = built(records)
-    assert "grass†" in [row[0] for row in found.sheets[-1].rows] and "grass†" in found.sheets[0].title
+    assert "grass†" in [row[0] for row in found.tables[-1].rows] and "grass†" in found.tables[0].title
 
 
 def test_data_sets_that_only_share_a_name_are_told_apart() -> None:
@@ -168,7 +168,7 @@ def test_holes_show_as_holes() -> None:
             records.append(record)
     kept = [r for r in records if (r["choices"]["schedule"], r["choices"]["weight"]) != ("linear", "matched")]
     found = built(kept[1:])
-    rows = [row[:3] for row in found.sheets[0].rows]
+    rows = [row[:3] for row in found.tables[0].rows]
     assert sorted(rows[:3]) == [("cosine", "eps", "2 of 3/4"), ("cosine", "matched", "4"), ("linear", "eps", "4")]
     assert rows[3:] == [("linear", "matched", "0"), ("reference", "", "")]
     assert cell_of(found, rows.index(("cosine", "eps", "2 of 3/4"))).mark == cells.IMAGES
@@ -177,7 +177,7 @@ def test_holes_show_as_holes() -> None:
 
 
 def cell_of(found: study.Study, row: int, column: str = "image AUROC") -> cells.Cell:
-    item = found.sheets[0].rows[row][found.sheets[0].header.index(column)]
+    item = found.tables[0].rows[row][found.tables[0].header.index(column)]
     assert isinstance(item, cells.Cell)
     return item
 
@@ -200,7 +200,7 @@ def test_null_metrics_are_dashes(tmp_path: Path) -> None:
                 record["metrics"][record["categories"][0]][name] = None
     found = built(records)
     assert cell(found, "cosine", "AUPRO 30%").mean == ""
-    assert "| – |" in markdown.document(found) and "& -- &" in latex.document(found)
+    assert "| – |" in markdown.markdown_report(found) and "& -- &" in latex.latex_tables(found)
     lay(tmp_path / "outputs" / "demo", records)
     assert (go(tmp_path) / "comparison.png").exists()
 
@@ -226,7 +226,7 @@ def test_names_show_as_the_text_they_are(tmp_path: Path) -> None:
 
 def test_wide_tables_continue_below(capsys: pytest.CaptureFixture[str]) -> None:
     records = study_records(names=("a" * 80, "b" * 80), categories=tuple(f"category_{i:02d}" for i in range(15)))
-    text = markdown.plain(built(records))
+    text = markdown.terminal_report(built(records))
     assert max(map(len, text.splitlines())) <= 120
     assert all(f"category_{i:02d}" in text for i in range(15))
 

@@ -10,8 +10,8 @@ from hydra import compose, initialize_config_dir
 from records import study_records
 from test_differences import built, detection
 
-from diffect.reports import cells, markdown, study, tidy
-from diffect.reports.differences import COMPARED
+from diffect.reports import cells, csv_tables, markdown, study
+from diffect.reports.comparison import COMPARED
 from diffect.runs.estimands import RANDOM
 
 SIX = tuple("abcdef")
@@ -19,12 +19,12 @@ SIX = tuple("abcdef")
 
 def text(found: study.Study) -> str:
     """All notes, of the study and of its tables."""
-    return "\n".join([*found.notes, *(note for sheet in found.sheets for note in sheet.notes)])
+    return "\n".join([*found.notes, *(note for sheet in found.tables for note in sheet.notes)])
 
 
 def column(found: study.Study, sheet: int, title: str) -> list[Any]:
-    place = found.sheets[sheet].header.index(title)
-    return [row[place] for row in found.sheets[sheet].rows]
+    place = found.tables[sheet].header.index(title)
+    return [row[place] for row in found.tables[sheet].rows]
 
 
 def spread(categories: tuple[str, ...], seeds: int, gap: float = 0.05) -> list[dict[str, Any]]:
@@ -39,7 +39,7 @@ def spread(categories: tuple[str, ...], seeds: int, gap: float = 0.05) -> list[d
 
 def test_three_seeds_are_too_few_for_an_exact_test_and_no_p_is_printed() -> None:
     found = built(study_records(seeds=(0, 1, 2)), baseline="linear")
-    sheet = found.sheets[2]
+    sheet = found.tables[2]
     assert sheet.title == "tests of the differences from linear"
     assert {str(seeds) for seeds in column(found, 2, "seeds")} == {"3"}
     assert set(column(found, 2, "permutation p")) == set(column(found, 2, "Wilcoxon p")) == {cells.Cell("")}
@@ -59,7 +59,7 @@ def test_nine_seeds_are_enough_and_every_test_is_corrected() -> None:
             assert len(one.blocks) == 9 and one.permutation == one.wilcoxon == 6 * 2.0**-8
             assert one.p is not None and one.p != one.permutation  # the declared one is that of the interval
             assert one.standardised is not None and abs(one.standardised) > 3
-    assert "on these test images" not in "\n".join(found.sheets[1].notes)
+    assert "on these test images" not in "\n".join(found.tables[1].notes)
     assert "what they show holds for these test images" in text(found)
 
 
@@ -74,7 +74,7 @@ def test_random_categories_are_the_blocks_and_the_permutation_is_the_declared_te
     assert found.by_category["a"]["image_auroc"][0].sources == ("seeds", "images")
     said = text(found)
     assert "over the categories, taken as a sample of their kind (Student's t)." in said
-    assert any("over seeds (Student's t) and test images (bootstrap)" in note for note in found.sheets[-1].notes)
+    assert any("over seeds (Student's t) and test images (bootstrap)" in note for note in found.tables[-1].notes)
     assert "Tested on 10 categories." in said
     assert "a permutation of the categories' signs" in said
     assert not any("Student's factor" in note for note in found.notes)
@@ -108,13 +108,13 @@ def test_each_table_says_what_its_own_intervals_cover() -> None:
     """A category that has one seed leaves that seed to the means, but not to the other categories."""
     records = [r for r in study_records(seeds=(0, 1, 2)) if r["seed"] == 0 or r["categories"] != ["gravel"]]
     found = built(records)
-    pooled, own = "\n".join(found.notes), "\n".join(found.sheets[-1].notes)
+    pooled, own = "\n".join(found.notes), "\n".join(found.tables[-1].notes)
     assert "a 95% interval over test images (bootstrap); the" in pooled and cells.IMAGES not in pooled
-    assert "one seed: the intervals do not cover" in pooled and "use seed 0" in found.sheets[0].title
+    assert "one seed: the intervals do not cover" in pooled and "use seed 0" in found.tables[0].title
     assert "a 95% interval over seeds (Student's t) and test images (bootstrap); the" in own
     assert "3 seeds say little" in own and f"{cells.IMAGES} fewer than two whole seeds" in own
     marked = {
-        row[0]: cell.mark for row, cell in zip(found.sheets[-1].rows, column(found, -1, "image AUROC"), strict=True)
+        row[0]: cell.mark for row, cell in zip(found.tables[-1].rows, column(found, -1, "image AUROC"), strict=True)
     }
     assert marked == {"brick": "", "grass": "", "gravel": cells.IMAGES}
     assert not any(cell.mark for cell in column(found, 0, "image AUROC"))
@@ -140,7 +140,7 @@ def test_ties_are_marked_and_clear_losers_and_the_best_are_not() -> None:
     assert [cell.best for cell in column(found, 0, "image AUROC")[:3]] == [True, False, False]
     assert not any(cell.tied for cell in column(found, 0, "conformal FPR"))
     assert [cell.tied for cell in column(found, 3, "image AUROC")][:3] == [False, True, False]
-    assert cells.TIED in markdown.document(found) and "tied with it" in markdown.plain(found)
+    assert cells.TIED in markdown.markdown_report(found) and "tied with it" in markdown.terminal_report(found)
 
 
 def test_a_group_without_an_interval_or_a_category_ties_with_nobody() -> None:
@@ -166,7 +166,7 @@ def test_ranks_and_the_first_place_are_in_the_study_and_told() -> None:
     )
     assert "not told apart: padim, diffusion; diffusion, noise" in said
     assert "padim in 100%; so few seeds look firmer than they are" in said
-    rows = list(csv.DictReader(io.StringIO(tidy.ranks(found))))
+    rows = list(csv.DictReader(io.StringIO(csv_tables.ranks_csv(found))))
     assert [rows[0][key] for key in ("group", "rank", "first")] == ["padim", "1.0", "1.0"]
 
 
@@ -176,7 +176,7 @@ def test_one_seed_has_neither() -> None:
     said = text(found)
     assert "no critical difference of ranks: Friedman's test takes at least 3 groups and 5 seeds that all have" in said
     assert "whether other seeds would change the first place cannot be said: it takes at least two groups" in said
-    assert not any(sheet.title.startswith("tests of") for sheet in found.sheets)
+    assert not any(sheet.title.startswith("tests of") for sheet in found.tables)
     alone = built(study_records(names=("cosine",)))
     assert "first place" not in text(alone) and alone.ranking.groups == ("demo",)
 
@@ -194,7 +194,7 @@ def test_a_metric_that_only_some_runs_have_is_named_and_the_rest_is_made() -> No
     assert "pixel AUROC: no finite figure in 1 of 36 cells (cosine brick seed 1)" in said
     assert "conformal TPR: no run has a finite figure." in said
     assert "pixel_peak_hit" not in found.estimates  # never recorded: no column, no note
-    assert all("peak hit" not in sheet.header for sheet in found.sheets) and "peak hit" not in said
+    assert all("peak hit" not in sheet.header for sheet in found.tables) and "peak hit" not in said
     assert all(estimate.value is not None for estimate in found.estimates["image_auroc"])
     assert found.ranking.blocks == 2
     records[0]["undefined"] = {"brick": {"image_auroc": "one class only"}}
@@ -203,7 +203,7 @@ def test_a_metric_that_only_some_runs_have_is_named_and_the_rest_is_made() -> No
 
 
 def test_differences_csv_has_every_test() -> None:
-    rows = list(csv.DictReader(io.StringIO(tidy.differences(built(detection(seeds=9), baseline="noise")))))
+    rows = list(csv.DictReader(io.StringIO(csv_tables.differences_csv(built(detection(seeds=9), baseline="noise")))))
     assert {row["blocks"] for row in rows} == {"9"}
     assert all(float(row["permutation_p"]) == float(row["wilcoxon_p"]) == 6 * 2.0**-8 for row in rows)
     assert {row["superiority"] for row in rows} == {"1.0"}

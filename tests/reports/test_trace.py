@@ -14,7 +14,7 @@ from diffect.runs.table import Run
 
 
 def built(records: list[dict[str, Any]], **options: str) -> study.Study:
-    return study.build("demo", [Run(Path("outputs") / r["signature"], r) for r in records], **options)
+    return study.build_study("demo", [Run(Path("outputs") / r["signature"], r) for r in records], **options)
 
 
 def values(text: str) -> list[float]:
@@ -25,7 +25,7 @@ def values(text: str) -> list[float]:
 def test_a_mean_is_made_of_the_values_shown() -> None:
     records = study_records(categories=("brick", "grass"))
     found = built(records)
-    text = trace.text(found, "image_auroc,cosine")
+    text = trace.trace_figure(found, "image_auroc,cosine")
     shown = values(text)
     chosen = {r["signature"]: r["metrics"] for r in records if r["choices"]["schedule"] == "cosine"}
     assert sorted(shown) == sorted(next(iter(metrics.values()))["image_auroc"] for metrics in chosen.values())
@@ -42,8 +42,8 @@ def test_a_mean_is_made_of_the_values_shown() -> None:
 
 def test_one_category_and_a_group_by_its_choices() -> None:
     found = built(study_records())
-    text = trace.text(found, "pixel_aupro_30, schedule=edm, grass")
-    assert text == trace.text(found, "pixel_aupro_30,edm,grass")
+    text = trace.trace_figure(found, "pixel_aupro_30, schedule=edm, grass")
+    assert text == trace.trace_figure(found, "pixel_aupro_30,edm,grass")
     assert len(values(text)) == 2 and "of edm on grass" in text
     place = [group.label for group in found.groups].index("edm")
     assert repr(found.by_category["grass"]["pixel_aupro_30"][place].value) in text
@@ -56,25 +56,25 @@ def test_a_label_with_commas_and_a_study_of_one_group() -> None:
         record["signature"] = f"{place:012x}"
     found = built(records)
     for wanted in ("image_auroc,dit, linear", "image_auroc,denoiser=dit,schedule=linear"):
-        assert len(values(trace.text(found, wanted))) == 3
-    assert len(values(trace.text(found, "image_auroc,dit, linear,brick"))) == 1
-    assert len(values(trace.text(built(study_records(("cosine",))), "image_auroc,demo,brick"))) == 2
+        assert len(values(trace.trace_figure(found, wanted))) == 3
+    assert len(values(trace.trace_figure(found, "image_auroc,dit, linear,brick"))) == 1
+    assert len(values(trace.trace_figure(built(study_records(("cosine",))), "image_auroc,demo,brick"))) == 2
 
 
 def test_what_is_not_used_is_shown_as_such() -> None:
     records = study_records(("cosine", "linear"))
     records[0]["metrics"]["brick"]["image_auroc"] = None
-    text = trace.text(built(records), "image_auroc,cosine")
+    text = trace.trace_figure(built(records), "image_auroc,cosine")
     assert len(values(text)) == 3 and len(re.findall(r" no +[0-9a-f]{12}", text)) == 3
     assert "of the mean over 1 seed (1) in each" in text
     assert "not used: seed 0, without a value on brick; a mean uses only seeds that have every category" in text
-    text = trace.text(built(records), "image_ap,cosine")
+    text = trace.trace_figure(built(records), "image_ap,cosine")
     assert "in no printed table" in text
 
 
 def test_random_categories_have_their_own_interval() -> None:
     records = study_records(("cosine", "linear"), categories=tuple("abcdef"))
-    text = trace.text(built(records, estimand="random"), "image_auroc,cosine")
+    text = trace.trace_figure(built(records, estimand="random"), "image_auroc,cosine")
     assert "estimand=random" in text and "from categories (Student's t)" in text
 
 
@@ -90,13 +90,13 @@ def test_random_categories_have_their_own_interval() -> None:
 )
 def test_what_the_study_does_not_have_is_a_sentence(wanted: str, sentence: str) -> None:
     with pytest.raises(ValueError, match=rf"^trace={wanted}: there is {sentence}"):
-        trace.text(built(study_records()), wanted)
+        trace.trace_figure(built(study_records()), wanted)
 
 
 def test_a_metric_alone_lacks_its_group() -> None:
     says = r"^trace=image_auroc: GROUP is missing \(trace=METRIC,GROUP or .*\)\. There are: cosine; "
     with pytest.raises(ValueError, match=says):
-        trace.text(built(study_records()), "image_auroc")
+        trace.trace_figure(built(study_records()), "image_auroc")
 
 
 def test_a_trace_is_printed_and_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

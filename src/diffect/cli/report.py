@@ -7,8 +7,8 @@ from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from diffect.reports import markdown, study, tidy, trace
-from diffect.reports.page import document as page
+from diffect.reports import csv_tables, markdown, study, trace
+from diffect.reports.page.document import write_page
 from diffect.runs import sources, table, wandb_api
 from diffect.runs.selection import Selection
 from diffect.storage.atomic import write_atomic
@@ -25,23 +25,23 @@ def run(cfg: DictConfig) -> None:
     """
     selection = _select(cfg)
     baseline, estimand = _text(cfg, "baseline"), _text(cfg, "estimand") or "fixed"
-    found = study.build(selection.study, selection.runs, selection.left_out, baseline, estimand)
+    found = study.build_study(selection.study, selection.runs, selection.left_out, baseline, estimand)
     if (figure := _text(cfg, "trace")) is not None:
-        print(trace.text(found, figure))
+        print(trace.trace_figure(found, figure))
         return
     out = _out(cfg, selection.study)
     write_atomic(out / "long.csv", table.to_long_csv(found.runs))
     write_atomic(out / "runs.csv", table.to_csv(found.runs, found.axes))
-    write_atomic(out / "table.csv", tidy.means(found))
-    write_atomic(out / "differences.csv", tidy.differences(found))
-    write_atomic(out / "ranks.csv", tidy.ranks(found))
-    write_atomic(out / "table.md", markdown.document(found))
+    write_atomic(out / "table.csv", csv_tables.means_csv(found))
+    write_atomic(out / "differences.csv", csv_tables.differences_csv(found))
+    write_atomic(out / "ranks.csv", csv_tables.ranks_csv(found))
+    write_atomic(out / "table.md", markdown.markdown_report(found))
     # Only now: matplotlib takes longer to import than the tables take to print.
     from diffect.reports import paper
 
-    problems = paper.write(found, out)
-    problems += page.write(found, out, [*_ignored(selection), *problems])
-    print(markdown.plain(found))
+    problems = paper.write_paper(found, out)
+    problems += write_page(found, out, [*_ignored(selection), *problems])
+    print(markdown.terminal_report(found))
     for sentence in [*_ignored(selection), *problems]:
         print(textwrap.fill(f"left out: {sentence}", 120, subsequent_indent="  ", break_long_words=False))
     print(f"the report is in {out}")

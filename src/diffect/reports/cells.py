@@ -30,7 +30,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Sheet:
+class Table:
     """A table: a title, column titles, and rows of texts (the first `labels` columns) and cells.
 
     `rules` are the rows that a line parts from those above; `notes` are said below this table. `caption` says in one
@@ -46,12 +46,12 @@ class Sheet:
     caption: str = ""
 
 
-def column(metric: Metric, row: Sequence[Estimate], tied: Sequence[bool], over_seeds: bool) -> list[Cell]:
+def metric_cells(metric: Metric, row: Sequence[Estimate], tied: Sequence[bool], over_seeds: bool) -> list[Cell]:
     """The cells of one metric; the best among comparable ones is marked, with all that look equal to it, then ties.
 
     `over_seeds` is that of their whole table, as in `marks`.
     """
-    shown = [None if e.value is None else number(metric, e.value) for e in row]
+    shown = [None if e.value is None else figure_text(metric, e.value) for e in row]
     rivals = [float(text) for text, e in zip(shown, row, strict=True) if text is not None and e.comparable]
     best = None
     if metric.higher_is_better is not None and len(rivals) > 1:
@@ -61,7 +61,7 @@ def column(metric: Metric, row: Sequence[Estimate], tied: Sequence[bool], over_s
         if text is None:
             cells.append(Cell(""))
             continue
-        half = None if estimate.half is None else number(metric, estimate.half)
+        half = None if estimate.half is None else figure_text(metric, estimate.half)
         won = best is not None and estimate.comparable and float(text) == best
         cells.append(Cell(text, half, won, mark, tie and not won))
     return cells
@@ -81,12 +81,12 @@ def marks(row: Sequence[Estimate], over_seeds: bool) -> list[str]:
     ]
 
 
-def number(metric: Metric, value: float) -> str:
+def figure_text(metric: Metric, value: float) -> str:
     """The figure with as many digits as a reader can use."""
     return f"{value:.1f}" if metric.name == "latency_ms" else f"{value:.3f}"
 
 
-def two_lines(title: str) -> tuple[str, str]:
+def split_title(title: str) -> tuple[str, str]:
     """A column's title over two lines, the shorter way; a single word stands on the lower one."""
     words = title.split()
     if len(words) < 2 or len(title) <= 8:
@@ -95,6 +95,6 @@ def two_lines(title: str) -> tuple[str, str]:
     return min(ways, key=lambda way: max(map(len, way)))
 
 
-def compact(number: str) -> str:
+def without_zero(number: str) -> str:
     """A number's text without a leading zero."""
     return number.removeprefix("0") if number.startswith("0.") else number

@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from diffect.reports.cells import TIES, Cell, Sheet, compact, two_lines
+from diffect.reports.cells import TIES, Cell, Table, split_title, without_zero
 from diffect.reports.escaping import breakable, escape
 from diffect.reports.study import Study
 
@@ -16,17 +16,17 @@ _LABEL = 24  # letters of a label that stay on one line
 _FLOATS = 10  # tables after which those that wait are set: LaTeX holds some fifty
 
 
-def document(study: Study) -> str:
+def latex_tables(study: Study) -> str:
     """table.tex: a table environment per sheet, the study's notes under the first, its own under each other.
 
     The caption of the first says of which runs the study is made too.
     """
     tables = []
-    for place, sheet in enumerate(study.sheets):
+    for place, sheet in enumerate(study.tables):
         label = f"tab:{slug(study.name)}{'' if place == 0 else f'-{place + 1}'}"
         notes = (*study.notes, f"bold: the best of its column, or category; {TIES}") if place == 0 else sheet.notes
         title = f"{sheet.title}. {sheet.caption}" if place == 0 else sheet.caption
-        tables += environments(replace(sheet, title=title), notes, label)
+        tables += table_environments(replace(sheet, title=title), notes, label)
     blocks = ["% Needs \\usepackage{booktabs,graphicx}. Written by diffect report; the records are the source.\n"]
     for place, table in enumerate(tables, 1):
         blocks.append(table + ("\\clearpage\n" if place % _FLOATS == 0 else ""))
@@ -38,7 +38,7 @@ def slug(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "study"
 
 
-def environments(sheet: Sheet, notes: Sequence[str], label: str) -> list[str]:
+def table_environments(sheet: Table, notes: Sequence[str], label: str) -> list[str]:
     """A table environment, or several where one would be taller than a page; the last has the notes below it.
 
     Notes that would take more than half a page stand as paragraphs after the table, where pages can break.
@@ -56,7 +56,7 @@ def environments(sheet: Sheet, notes: Sequence[str], label: str) -> list[str]:
     return tables
 
 
-def _parts(sheet: Sheet, room: int) -> list[range]:
+def _parts(sheet: Table, room: int) -> list[range]:
     """The rows of each table, so that none is taller than `room` lines."""
     wrapped, letters = _wrapped(sheet), 2 * _width(sheet)
     starts, used = [0], 0
@@ -70,7 +70,7 @@ def _parts(sheet: Sheet, room: int) -> list[range]:
     return [range(start, end) for start, end in zip(starts, ends, strict=True)]
 
 
-def _environment(sheet: Sheet, title: str, rows: range, notes: Sequence[str], label: str) -> str:
+def _environment(sheet: Table, title: str, rows: range, notes: Sequence[str], label: str) -> str:
     wrapped = _wrapped(sheet)
     labels = "".join(f"p{{{_width(sheet)}em}}" if i in wrapped else "l" for i in range(sheet.labels))
     body = []
@@ -98,12 +98,12 @@ def _environment(sheet: Sheet, title: str, rows: range, notes: Sequence[str], la
     return "\n".join([*lines, r"\end{table}"]) + "\n"
 
 
-def _wrapped(sheet: Sheet) -> list[int]:
+def _wrapped(sheet: Table) -> list[int]:
     """The label columns that hold a long text, which then takes several lines."""
     return [i for i in range(sheet.labels) if any(len(str(row[i])) > _LABEL for row in sheet.rows)]
 
 
-def _width(sheet: Sheet) -> int:
+def _width(sheet: Table) -> int:
     """Of a column that wraps, in em, about two letters each."""
     return 4 + 16 // sheet.labels
 
@@ -114,7 +114,7 @@ def _paragraphs(notes: Sequence[str]) -> str:
 
 def _head(title: str, figures: bool) -> str:
     """A column's title, over two lines where it would be wider than its figures."""
-    upper, lower = two_lines(title) if figures else ("", title)
+    upper, lower = split_title(title) if figures else ("", title)
     return rf"\shortstack[r]{{{escape(upper)}\\{escape(lower)}}}" if upper else escape(lower)
 
 
@@ -133,6 +133,6 @@ def _cell(cell: Cell) -> str:
         return "--"
     mean = rf"\mathbf{{{cell.mean}}}" if cell.best else cell.mean
     # Small and without its zero, so that seven columns fit a page of one column.
-    half = rf"{{\scriptstyle\pm{compact(cell.half)}}}" if cell.half else ""
+    half = rf"{{\scriptstyle\pm{without_zero(cell.half)}}}" if cell.half else ""
     tied = r"^{\approx}" if cell.tied else ""
     return f"${mean}{half}{tied}${escape(cell.mark)}"

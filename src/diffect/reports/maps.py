@@ -18,7 +18,7 @@ _GAP = 12
 _LETTERS = 0.016  # of the width of the whole picture: 7.5 points where it is as wide as a page's text
 
 
-def write(study: Study, path: Path) -> list[str]:
+def write_maps(study: Study, path: Path) -> list[str]:
     """Tile the panels of up to six groups into `path` (PNG), one run each, of one category if possible.
 
     Returns what could not be used, a sentence each; writes nothing, and removes an old picture, where no

@@ -4,16 +4,16 @@ import re
 import textwrap
 from collections.abc import Sequence
 
-from diffect.reports.cells import TIED, TIES, Cell, Sheet, compact, two_lines
+from diffect.reports.cells import TIED, TIES, Cell, Table, split_title, without_zero
 from diffect.reports.study import Study
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|~])")
 
 
-def document(study: Study) -> str:
+def markdown_report(study: Study) -> str:
     """table.md: the tables, their notes, and what was left out; any name shows as the text that it is."""
     blocks = []
-    for sheet in study.sheets:
+    for sheet in study.tables:
         blocks += [f"## {escape(sheet.title)}", _markdown(sheet), _bullets(sheet.notes)]
     blocks += ["## notes", _bullets([*study.notes, f"bold: the best of its column, or category; {TIES}"])]
     if study.left_out:
@@ -22,16 +22,16 @@ def document(study: Study) -> str:
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 
-def plain(study: Study, width: int = 120) -> str:
+def terminal_report(study: Study, width: int = 120) -> str:
     """The same for a terminal of `width` columns; a wider table continues below itself."""
-    sheets = []
-    for sheet in study.sheets:
-        sheets += [textwrap.fill(sheet.title, width), _aligned(sheet, width), _wrapped(sheet.notes, width)]
+    tables = []
+    for sheet in study.tables:
+        tables += [textwrap.fill(sheet.title, width), _aligned(sheet, width), _wrapped(sheet.notes, width)]
     notes = [*study.notes, f"*: the best of its column, within a category where there are several; {TIES}"]
     if study.left_out:
         notes += [f"left out ({len(study.left_out)}):"]
         notes += [f"- {item.name}: {item.reason}" for item in study.left_out]
-    return "\n\n".join(block for block in [*sheets, _wrapped(notes, width)] if block) + "\n"
+    return "\n\n".join(block for block in [*tables, _wrapped(notes, width)] if block) + "\n"
 
 
 def escape(text: str) -> str:
@@ -48,7 +48,7 @@ def _wrapped(texts: Sequence[str], width: int) -> str:
     return "\n".join(textwrap.fill(_cut(text, 1000), width, subsequent_indent="  ") for text in texts)
 
 
-def _markdown(sheet: Sheet) -> str:
+def _markdown(sheet: Table) -> str:
     rows = [[item and escape(item) if isinstance(item, str) else _bold(item) for item in row] for row in sheet.rows]
     rule = ["---" if place < sheet.labels else "---:" for place in range(len(sheet.header))]
     table = [[escape(title) for title in sheet.header], rule, *rows]
@@ -71,18 +71,18 @@ def _column(items: Sequence[str | Cell], limit: int) -> list[str]:
         if isinstance(item, str):
             texts.append(_cut(item, limit))
             continue
-        half = "" if item.half is None else "±" + compact(item.half)
+        half = "" if item.half is None else "±" + without_zero(item.half)
         texts.append((item.mean or "–") + half + mark.ljust(room))
     return texts
 
 
-def _aligned(sheet: Sheet, width: int) -> str:
+def _aligned(sheet: Table, width: int) -> str:
     """Aligned columns; labels are cut to a third of the width together, figures wrap into further blocks."""
     limit = max(8, width // 3 // sheet.labels)
     header = [_cut(title, limit) for title in sheet.header[: sheet.labels]] + list(sheet.header[sheet.labels :])
     columns = [_column([row[i] for row in sheet.rows], limit) for i in range(len(header))]
     rows = list(zip(*columns, strict=True))
-    heads = [two_lines(title) for title in header]
+    heads = [split_title(title) for title in header]
     widths = [max(*(len(part) for part in heads[i]), *(len(row[i]) for row in rows)) for i in range(len(header))]
     blocks: list[list[int]] = [[]]
     room = width - sum(size + 2 for size in widths[: sheet.labels])

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from diffect.reports import intervals
+from diffect.reports import interval_notes
 from diffect.reports.cells import METRIC
 from diffect.runs import grid
 from diffect.runs.grid import Group
@@ -25,7 +25,7 @@ def lines(
     """The notes under a study's tables, in order of weight; the first of `estimates` ranks the groups."""
     ranking = next(iter(estimates.values()))
     found = [evidence(runs), *_study_notes(runs), *_different_data(runs), _order(groups, ranking)]
-    found += [*intervals.lines(runs, estimates), training(runs), *_followers(runs)]
+    found += [*interval_notes.interval_notes(runs, estimates), training(runs), *_followers(runs)]
     if any(run.record["study"] != "single" for run in runs):  # runs launched one by one were never a grid
         found += [_missing_runs(groups), _absent(groups, axes, holes)]
     found.append(_partial(groups, estimates))

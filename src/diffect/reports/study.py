@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from diffect.reports import differences, latency, likeness, notes, promises, seeds, sheets, standing
-from diffect.reports.cells import Sheet
-from diffect.reports.differences import COMPARED, Comparison
-from diffect.reports.sheets import BY_CATEGORY, COLUMNS, Estimates
+from diffect.reports import comparison, latency, likeness, notes, promises, seeds, standing, tables
+from diffect.reports.cells import Table
+from diffect.reports.comparison import COMPARED, Comparison
+from diffect.reports.tables import BY_CATEGORY, COLUMNS, Estimates
 from diffect.runs import estimands, grid
 from diffect.runs.estimands import BLOCKS, FIXED
 from diffect.runs.grid import Group
@@ -33,7 +33,7 @@ class Study:
     estimates: Estimates
     by_category: dict[str, Estimates]
     comparison: Comparison | None
-    sheets: tuple[Sheet, ...]
+    tables: tuple[Table, ...]
     notes: tuple[str, ...]
     left_out: tuple[LeftOut, ...]
     estimand: str
@@ -44,7 +44,7 @@ class Study:
         return group.label or self.name
 
 
-def build(
+def build_study(
     name: str,
     runs: Sequence[Run],
     left_out: Sequence[LeftOut] = (),
@@ -73,15 +73,15 @@ def build(
     holes = grid.absent(groups)
     warned = notes.warnings(runs)
     tied = {metric: _tied(runs, groups, metric, row, estimand) for metric, row in estimates.items()}
-    pages = [sheets.summary(name, axes, groups, estimates, tied, holes, runs, estimand)]
+    pages = [tables.summary_table(name, axes, groups, estimates, tied, holes, runs, estimand)]
     if comparison is not None:
-        pages += [sheets.differences(axes, comparison), *sheets.tests(axes, comparison)]
+        pages += [tables.difference_table(axes, comparison), *tables.test_tables(axes, comparison)]
     if len(by_category) > 1:
         tied_in = {
             category: {metric: _tied(runs, groups, metric, row, FIXED, category) for metric, row in found.items()}
             for category, found in by_category.items()
         }
-        pages += sheets.by_category(name, axes, groups, by_category, tied_in, warned)
+        pages += tables.category_tables(name, axes, groups, by_category, tied_in, warned)
     ranks = ranking(_blocks(name, runs, groups, estimates, estimand), BLOCKS[estimand])
     firsts = stability(_blocks(name, runs, groups, estimates, FIXED))
     said = notes.lines(runs, groups, axes, holes, estimates, by_category, warned)
@@ -98,7 +98,7 @@ def build(
         estimates=estimates,
         by_category=by_category,
         comparison=comparison,
-        sheets=tuple(pages),
+        tables=tuple(pages),
         notes=tuple(said),
         left_out=tuple(left_out),
         estimand=estimand,
@@ -139,7 +139,7 @@ def _tied(
     estimand: str,
     only: str | None = None,
 ) -> tuple[bool, ...]:
-    return differences.tied(groups, row, metric, _wanted(runs, metric, only), estimand)
+    return comparison.tied_with_best(groups, row, metric, _wanted(runs, metric, only), estimand)
 
 
 def _blocks(
@@ -163,9 +163,9 @@ def _comparison(
     estimand: str,
 ) -> Comparison | None:
     """All groups against the one that `baseline` names, or else the best; None where there is nothing to compare."""
-    best = differences.best(groups, estimates[RANKED])
-    chosen = best if baseline is None else differences.named(groups, axes, baseline)
+    best = comparison.best_group(groups, estimates[RANKED])
+    chosen = best if baseline is None else comparison.group_named(groups, axes, baseline)
     if chosen is None or len(groups) < 2:
         return None
     wanted = {metric: grid.categories(runs, metric) for metric in COMPARED}
-    return differences.compare(groups, wanted, chosen, baseline is not None, estimand)
+    return comparison.compare(groups, wanted, chosen, baseline is not None, estimand)

@@ -5,11 +5,11 @@ from difflib import get_close_matches
 
 from scipy.special import ndtri, stdtrit
 
-from diffect.reports import differences, seeds
-from diffect.reports.cells import METRIC, number
+from diffect.reports import comparison, seeds
+from diffect.reports.cells import METRIC, figure_text
 from diffect.reports.notes import count
-from diffect.reports.sheets import BY_CATEGORY, COLUMNS
 from diffect.reports.study import Study
+from diffect.reports.tables import BY_CATEGORY, COLUMNS
 from diffect.runs import estimands, grid
 from diffect.runs.estimands import FIXED, RANDOM
 from diffect.runs.grid import Group
@@ -19,7 +19,7 @@ from diffect.runs.table import rows
 _HEADER = ("category", "seed", "value", "95% over test images", "used", "signature", "read from")
 
 
-def text(study: Study, wanted: str) -> str:
+def trace_figure(study: Study, wanted: str) -> str:
     """The runs behind the figure `wanted`: METRIC,GROUP for a mean over categories, or METRIC,GROUP,CATEGORY.
 
     A group is named by its label or its choices, KEY=VALUE,... Raises ValueError for what the study does not have,
@@ -65,7 +65,7 @@ def _group(study: Study, name: str) -> Group | None:
         if study.label(group) == name:
             return group
     try:
-        return differences.named(study.groups, study.axes, name)
+        return comparison.group_named(study.groups, study.axes, name)
     except ValueError:
         return None
 
@@ -135,5 +135,5 @@ def _place(metric: str, category: str | None, estimate: Estimate) -> str:
     """Where in the tables the figure stands, as it is printed there."""
     if estimate.value is None or metric not in (COLUMNS if category is None else BY_CATEGORY):
         return "in no printed table; long.csv and runs.csv have the runs' values"
-    half = "" if estimate.half is None else f" ± {number(METRIC[metric], estimate.half)}"
-    return f"in the tables: {number(METRIC[metric], estimate.value)}{half}"
+    half = "" if estimate.half is None else f" ± {figure_text(METRIC[metric], estimate.half)}"
+    return f"in the tables: {figure_text(METRIC[metric], estimate.value)}{half}"

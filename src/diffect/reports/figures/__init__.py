@@ -24,7 +24,7 @@ FIGURES: dict[str, Callable[[Study, Path], str | None]] = {
 }
 
 
-def write(study: Study, out: Path) -> list[str]:
+def write_figures(study: Study, out: Path) -> list[str]:
     """Draw each of FIGURES into `out`; older ones that can no longer be made are removed, and the reasons returned."""
     reasons = []
     for name, draw in FIGURES.items():

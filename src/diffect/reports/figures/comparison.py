@@ -8,10 +8,10 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from diffect.reports.cells import METRIC
-from diffect.reports.differences import COMPARED
-from diffect.reports.sheets import REFERENCE
+from diffect.reports.comparison import COMPARED
 from diffect.reports.study import Study
 from diffect.reports.style import COLOURS, GREY, MARKERS, WIDTH, legend_columns, new, reach, save, shorten, style
+from diffect.reports.tables import REFERENCE
 from diffect.runs import grid
 from diffect.runs.grid import short
 from diffect.runs.table import Run

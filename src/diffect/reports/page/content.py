@@ -4,12 +4,12 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from diffect.reports.cells import METRIC, number
+from diffect.reports.cells import METRIC, figure_text
 from diffect.reports.drawn import curves, levels, schedules, tradeoff
 from diffect.reports.notes import joined
-from diffect.reports.page import tables
-from diffect.reports.sheets import REFERENCE
+from diffect.reports.page.tables import page_tables
 from diffect.reports.study import RANKED, Study
+from diffect.reports.tables import REFERENCE
 from diffect.runs import grid
 from diffect.runs.estimands import BLOCKS
 from diffect.runs.fingerprint import IRRELEVANT
@@ -23,7 +23,7 @@ _ABOUT = ("device", "created", "commit", "test_reads")
 _CURVES = ("t", "log_snr", "density", "weight")
 
 
-def of(study: Study) -> dict[str, Any]:
+def page_data(study: Study) -> dict[str, Any]:
     """All but the pictures. Groups, runs, categories and metrics are referred to by their positions in the lists."""
     categories = grid.categories(study.runs)
     places = {id(run): place for place, run in enumerate(study.runs)}
@@ -47,7 +47,7 @@ def of(study: Study) -> dict[str, Any]:
         "along": _along(study),
         "tradeoffs": _tradeoffs(study, categories),
         "ranking": _ranking(study),
-        "tables": tables.of(study),
+        "tables": page_tables(study),
     }
 
 
@@ -58,7 +58,7 @@ def _metric(place: int) -> dict[str, Any]:
         "title": metric.title,
         "higher": metric.higher_is_better,
         "share": metric.name != "latency_ms",  # all others lie between 0 and 1
-        "digits": len(number(metric, 0.0).partition(".")[2]),
+        "digits": len(figure_text(metric, 0.0).partition(".")[2]),
         "reference": REFERENCE.get(metric.name),
     }
 

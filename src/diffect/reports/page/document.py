@@ -8,8 +8,9 @@ from importlib import resources
 from pathlib import Path
 
 from diffect.reports.cells import METRIC
-from diffect.reports.differences import COMPARED
-from diffect.reports.page import content, pictures
+from diffect.reports.comparison import COMPARED
+from diffect.reports.page.content import page_data
+from diffect.reports.page.pictures import embed_galleries
 from diffect.reports.study import Study
 from diffect.storage.atomic import write_atomic
 
@@ -22,7 +23,7 @@ SCRIPTS = tuple(
 _CAUTION = "this ranking is no evidence"
 
 
-def write(study: Study, out: Path, elsewhere: Sequence[str] = ()) -> list[str]:
+def write_page(study: Study, out: Path, elsewhere: Sequence[str] = ()) -> list[str]:
     """Write `out`/report.html and return what was left out of it, a sentence each; the same study, the same bytes.
 
     `elsewhere` are sentences on what the source and the report's other parts left out, to stand on the page too.
@@ -30,18 +31,18 @@ def write(study: Study, out: Path, elsewhere: Sequence[str] = ()) -> list[str]:
     It loads nothing: styles, scripts, data and pictures stand in it, pictures up to `pictures.ROOM`. Tables, plots
     and the gallery are made by its scripts; verdicts, notes and what was left out are plain text.
     """
-    embedded, galleries, problems = pictures.of(study)
-    data = {**content.of(study), "pictures": embedded, "galleries": galleries}
-    write_atomic(out / NAME, document(study, _json(data), [*elsewhere, *problems]))
+    embedded, galleries, problems = embed_galleries(study)
+    data = {**page_data(study), "pictures": embedded, "galleries": galleries}
+    write_atomic(out / NAME, page_html(study, _json(data), [*elsewhere, *problems]))
     return problems
 
 
-def document(study: Study, data: str, problems: Sequence[str]) -> str:
+def page_html(study: Study, data: str, problems: Sequence[str]) -> str:
     """The page as text, with `data` as JSON that may stand in a script element."""
     left_out = [*(f"{item.name}: {item.reason}" for item in study.left_out), *problems]
     parts = {
         "name": escape(study.name),
-        "scope": escape(study.sheets[0].title.removeprefix(f"{study.name}: ")),
+        "scope": escape(study.tables[0].title.removeprefix(f"{study.name}: ")),
         "verdicts": _items(_verdicts(study)),
         "notes": _items(study.notes),
         "left_out": _items(left_out or ["nothing."]),
@@ -56,7 +57,7 @@ def document(study: Study, data: str, problems: Sequence[str]) -> str:
 def _verdicts(study: Study) -> list[str]:
     """What a reader takes home: a caution where the study is none, then what the differences show in each metric."""
     titles = tuple(METRIC[metric].title for metric in COMPARED)
-    told = [note for sheet in study.sheets for note in sheet.notes if note.startswith(titles)]
+    told = [note for sheet in study.tables for note in sheet.notes if note.startswith(titles)]
     return [note for note in study.notes if note.startswith(_CAUTION)] + (told or list(study.notes[:1]))
 
 

@@ -18,7 +18,7 @@ Entry = dict[str, Any]
 Galleries = list[dict[str, list[Entry]] | None]  # by run, and there by category
 
 
-def of(study: Study, room: int = ROOM) -> tuple[list[str], Galleries, list[str]]:
+def embed_galleries(study: Study, room: int = ROOM) -> tuple[list[str], Galleries, list[str]]:
     """All pictures as data URIs; the runs' galleries, with positions among them for pictures; what was left out.
 
     Runs of the lowest seeds come first, so that a page without room for all shows some of every group.

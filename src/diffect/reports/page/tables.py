@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import reduce
 from typing import Any
 
-from diffect.reports.cells import TIED, WARNED, Cell, Sheet
+from diffect.reports.cells import TIED, WARNED, Cell, Table
 from diffect.reports.study import Study
 from diffect.runs import grid
 from diffect.runs.grid import short
@@ -17,9 +17,9 @@ _METRICS = {metric.title: place for place, metric in enumerate(METRICS)}
 _PART = re.compile(r" \(\d+ of \d+\)$")
 
 
-def of(study: Study) -> list[dict[str, Any]]:
-    """All sheets, those cut for paper whole again; groups, categories and metrics by their positions, or None."""
-    whole: list[Sheet] = reduce(_joined, study.sheets, [])
+def page_tables(study: Study) -> list[dict[str, Any]]:
+    """All tables, those cut for paper whole again; groups, categories and metrics by their positions, or None."""
+    whole: list[Table] = reduce(_joined, study.tables, [])
     places = _Places(study)
     return [_table(sheet, places) for sheet in whole]
 
@@ -34,8 +34,8 @@ class _Places:
         self.baseline = None if study.comparison is None else study.groups.index(study.comparison.baseline)
 
 
-def _joined(whole: list[Sheet], sheet: Sheet) -> list[Sheet]:
-    """The sheets with one more, which continues the last if their columns are the same."""
+def _joined(whole: list[Table], sheet: Table) -> list[Table]:
+    """The tables with one more, which continues the last if their columns are the same."""
     if not whole or whole[-1].header != sheet.header:
         return [*whole, replace(sheet, caption=_PART.sub("", sheet.caption))]
     first = whole[-1]
@@ -45,7 +45,7 @@ def _joined(whole: list[Sheet], sheet: Sheet) -> list[Sheet]:
     return [*whole[:-1], replace(first, rows=first.rows + sheet.rows, rules=rules, notes=notes)]
 
 
-def _table(sheet: Sheet, places: _Places) -> dict[str, Any]:
+def _table(sheet: Table, places: _Places) -> dict[str, Any]:
     rows = [_row(sheet, row, places) for row in sheet.rows]
     columns = zip(sheet.header, _metrics(sheet), strict=True)
     return {
@@ -60,7 +60,7 @@ def _table(sheet: Sheet, places: _Places) -> dict[str, Any]:
     }
 
 
-def _metrics(sheet: Sheet) -> list[int | None]:
+def _metrics(sheet: Table) -> list[int | None]:
     """Of each column the metric in its title, or that left of it: a p belongs to the difference before it."""
     found: list[int | None] = []
     for place, title in enumerate(sheet.header):
@@ -69,7 +69,7 @@ def _metrics(sheet: Sheet) -> list[int | None]:
     return found
 
 
-def _row(sheet: Sheet, row: Sequence[str | Cell], places: _Places) -> dict[str, Any]:
+def _row(sheet: Table, row: Sequence[str | Cell], places: _Places) -> dict[str, Any]:
     labels = dict(zip(sheet.header, map(str, row[: sheet.labels]), strict=False))
     group = places.groups.get(tuple(labels.get(axis, "") for axis in places.axes))
     return {

@@ -4,8 +4,9 @@ from pathlib import Path
 
 from diffect.reports import figures, latex, maps
 from diffect.reports.drawn.left_out import left_out
-from diffect.reports.paper import document, numbers
+from diffect.reports.paper.document import paper_tex
 from diffect.reports.paper.methods import methods_tex
+from diffect.reports.paper.numbers import numbers_tex
 from diffect.reports.paper.references import cited_works, references_bib
 from diffect.reports.study import Study
 from diffect.storage.atomic import write_atomic
@@ -13,23 +14,23 @@ from diffect.storage.atomic import write_atomic
 MAPS = "maps.png"
 
 
-def write(study: Study, out: Path) -> list[str]:
+def write_paper(study: Study, out: Path) -> list[str]:
     """Write all parts into `out`: table, numbers, methods, paper (.tex), references.bib, and the pictures.
 
     Returns why some pictures could not be made, or which groups they lack, a sentence each. Files that authors write
     themselves (prose.tex, discussion.tex, own.bib) are never touched.
     """
-    reasons = figures.write(study, out)
-    torn = maps.write(study, out / MAPS)
+    reasons = figures.write_figures(study, out)
+    torn = maps.write_maps(study, out / MAPS)
     methods = methods_tex(study)
     works, unknown = cited_works(methods)
     pictures = [name for name in (*(f"{stem}.pdf" for stem in figures.FIGURES), MAPS) if (out / name).is_file()]
     texts = {
-        "table.tex": latex.document(study),
-        "numbers.tex": numbers.document(study),
+        "table.tex": latex.latex_tables(study),
+        "numbers.tex": numbers_tex(study),
         "methods.tex": methods,
         "references.bib": references_bib(works),
-        "paper.tex": document.document(study, pictures, works, reasons),
+        "paper.tex": paper_tex(study, pictures, works, reasons),
     }
     for name, text in texts.items():
         write_atomic(out / name, text)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from diffect.reports.cells import Sheet
+from diffect.reports.cells import Table
 from diffect.reports.study import Study
 from diffect.runs.table import Run
 
@@ -26,13 +26,13 @@ class ImageCounts:
         high = sum(counts[-1] for row in known for counts in row)
         return _span((low, high))
 
-    def sheet(self) -> Sheet:
+    def sheet(self) -> Table:
         """A row per category; no column that no record speaks of."""
         kinds = [kind for kind in KINDS if any(rows[kind] for rows in self.by_category.values())]
         rows = tuple(
             (category, *(_span(counts[kind]) for kind in kinds)) for category, counts in self.by_category.items()
         )
-        return Sheet("Images of each category", ("category", *kinds), 1, rows)
+        return Table("Images of each category", ("category", *kinds), 1, rows)
 
 
 def image_counts(study: Study) -> ImageCounts:

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from diffect.reports.cells import METRIC
-from diffect.reports.differences import COMPARED
+from diffect.reports.comparison import COMPARED
+from diffect.reports.comparison_notes import difference_notes
 from diffect.reports.drawn import curves
 from diffect.reports.drawn.left_out import left_out
 from diffect.reports.escaping import breakable, escape
@@ -12,7 +13,6 @@ from diffect.reports.latex import slug
 from diffect.reports.notes import evidence
 from diffect.reports.paper.references import Work, bibliography_tex
 from diffect.reports.study import Study
-from diffect.reports.verdicts import lines
 from diffect.runs.grid import short
 
 _PREAMBLE = r"""% Written by diffect report, and written anew by the next; text of your own goes into files beside it:
@@ -30,7 +30,7 @@ _PREAMBLE = r"""% Written by diffect report, and written anew by the next; text 
 """
 
 
-def document(study: Study, pictures: Sequence[str], works: list[Work], reasons: Sequence[str]) -> str:
+def paper_tex(study: Study, pictures: Sequence[str], works: list[Work], reasons: Sequence[str]) -> str:
     """paper.tex, with those of the figures that are there, and the reasons for those that are not."""
     blocks = [
         _PREAMBLE + rf"\title{{The study {breakable(study.name)}}}" + "\n\\author{}\n\\date{}",
@@ -51,7 +51,9 @@ def document(study: Study, pictures: Sequence[str], works: list[Work], reasons: 
 def _results(study: Study, reasons: Sequence[str]) -> str:
     """What the study shows and what it does not, in sentences."""
     found = study.comparison
-    verdicts = lines(found)[: len(COMPARED)] if found is not None else ("There is one group, and nothing to compare.",)
+    verdicts: tuple[str, ...] = ("There is one group, and nothing to compare it with.",)
+    if found is not None:
+        verdicts = difference_notes(found)[: len(COMPARED)]
     sentences = [evidence(study.runs), *verdicts, *(f"{reason}." for reason in reasons)]
     items = "\n".join(rf"\item {breakable(text[:1].upper() + text[1:])}" for text in sentences if text)
     return f"Table~\\ref{{tab:{slug(study.name)}}} has the means.\n\\begin{{itemize}}\n{items}\n\\end{{itemize}}"

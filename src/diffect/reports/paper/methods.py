@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from diffect.reports.escaping import breakable, escape
-from diffect.reports.latex import environments, slug
+from diffect.reports.latex import slug, table_environments
 from diffect.reports.paper.analysis import analysis
 from diffect.reports.paper.choices import by_choice, other_differences
 from diffect.reports.paper.counts import UNKNOWN, image_counts
@@ -75,7 +75,7 @@ def methods_tex(study: Study) -> str:
         "Machine and software": _machine(study),
     }
     head = "% Written by diffect report from the records of the runs; needs booktabs, graphicx; cites references.bib."
-    tables = environments(image_counts(study).sheet(), (), _images_label(study))
+    tables = table_environments(image_counts(study).sheet(), (), _images_label(study))
     blocks = [head, *(table.strip("\n") for table in tables)]
     for title, sentences in paragraphs.items():
         if any(sentences):

@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from diffect.reports.cells import METRIC, number
-from diffect.reports.differences import Difference
+from diffect.reports.cells import METRIC, figure_text
+from diffect.reports.comparison import Difference
 from diffect.reports.escaping import escape
 from diffect.reports.paper.counts import KINDS, image_counts
 from diffect.reports.paper.naming import names
-from diffect.reports.sheets import Estimates
 from diffect.reports.study import RANKED, Study
+from diffect.reports.tables import Estimates
 from diffect.runs.grid import Group, short
 from diffect.runs.statistics import Estimate
 
@@ -37,7 +37,7 @@ class Figure:
     what: str
 
 
-def document(study: Study) -> str:
+def numbers_tex(study: Study) -> str:
     """numbers.tex: one \\newcommand a line, its meaning as a comment beside it."""
     found = [*_counts(study), *_means(study), *_differences(study), *_ranks(study)]
     lines = [
@@ -121,7 +121,7 @@ def _number(metric: str, value: float | None, sign: str = "") -> str:
     """The figure as the tables show it, with a true minus."""
     if value is None:
         return "--"
-    return (sign if value >= 0 else "") + number(METRIC[metric], value).replace("-", r"\ensuremath{-}")
+    return (sign if value >= 0 else "") + figure_text(METRIC[metric], value).replace("-", r"\ensuremath{-}")
 
 
 def _signed(value: float | None) -> str:

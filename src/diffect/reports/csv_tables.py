@@ -12,7 +12,7 @@ _TESTS = ("blocks", "permutation_p", "wilcoxon_p", "g_z", "superiority")
 _PARTS = ("value", "half", "seeds", "sources", "missing")
 
 
-def means(study: Study) -> str:
+def means_csv(study: Study) -> str:
     """table.csv: the mean of each group, over all categories and in each, with its 95% half-width."""
     rows = [
         (*group.values, category, metric, *_parts(estimate))
@@ -23,7 +23,7 @@ def means(study: Study) -> str:
     return _text((*study.axes, "category", "metric", *_PARTS), rows)
 
 
-def differences(study: Study) -> str:
+def differences_csv(study: Study) -> str:
     """differences.csv: each group less the baseline, with its paired 95% half-width; each p is Holm's adjusted one."""
     rows: list[tuple[object, ...]] = []
     if (found := study.comparison) is not None:
@@ -35,7 +35,7 @@ def differences(study: Study) -> str:
     return _text((*study.axes, "baseline", "metric", *_PARTS, "pairs", "p", "shown", *_TESTS), rows)
 
 
-def ranks(study: Study) -> str:
+def ranks_csv(study: Study) -> str:
     """ranks.csv: each group's average rank by image AUROC, and how often it is first when the seeds are drawn again."""
     found, firsts = study.ranking, study.stability
     shares = dict(zip(firsts.groups, firsts.shares or (None,) * len(firsts.groups), strict=True))

@@ -98,7 +98,7 @@ def compare(
     found: dict[Place, Difference] = {}
     for metric in COMPARED:
         for row, group in enumerate(others):
-            found[metric, row] = between(group, baseline, metric, wanted[metric], estimand)
+            found[metric, row] = paired_difference(group, baseline, metric, wanted[metric], estimand)
     tested = _tested(found)
     family = sum(_family(sum(place[0] == metric for place in tested), named) for metric in COMPARED)
     table = {
@@ -109,7 +109,7 @@ def compare(
     return Comparison(baseline, named, others, pairs, table, family, estimand)
 
 
-def between(group: Group, other: Group, metric: str, wanted: Sequence[str], estimand: str) -> Difference:
+def paired_difference(group: Group, other: Group, metric: str, wanted: Sequence[str], estimand: str) -> Difference:
     """One group less another in one metric, not tested, over the cells that both have, tested on the same images."""
     common = {cell for cell in _common(group, other) if cell[0] in wanted}
     (mine, drawn), (theirs, drawn_b) = grid.cells(group.runs, metric), grid.cells(other.runs, metric)
@@ -167,7 +167,7 @@ def _adjusted(
         yield place, Difference(one.estimate, *p)
 
 
-def tied(
+def tied_with_best(
     groups: Sequence[Group], row: Sequence[Estimate], metric: str, wanted: Sequence[str], estimand: str
 ) -> tuple[bool, ...]:
     """For each group, whether the interval of its paired difference from the best of `row` includes zero.
@@ -181,13 +181,13 @@ def tied(
     best = max(rivals, key=lambda place: (row[place].value or 0.0) * (1 if better else -1))
 
     def ties(place: int) -> bool:
-        found = between(groups[place], groups[best], metric, wanted, estimand).estimate
+        found = paired_difference(groups[place], groups[best], metric, wanted, estimand).estimate
         return found.comparable and found.half is not None and abs(found.value or 0.0) <= found.half
 
     return tuple(place in rivals and place != best and ties(place) for place in range(len(groups)))
 
 
-def named(groups: Sequence[Group], axes: Sequence[str], text: str) -> Group:
+def group_named(groups: Sequence[Group], axes: Sequence[str], text: str) -> Group:
     """The one group that `text` names: by its label, or by choices as KEY=VALUE,...; else ValueError."""
     spaced = re.sub(r",\s*", ", ", text)
     found = [group for group in groups if spaced in (group.label, ", ".join(group.values))]
@@ -206,7 +206,7 @@ def named(groups: Sequence[Group], axes: Sequence[str], text: str) -> Group:
     return found[0]
 
 
-def best(groups: Sequence[Group], estimates: Sequence[Estimate]) -> Group | None:
+def best_group(groups: Sequence[Group], estimates: Sequence[Estimate]) -> Group | None:
     """The group with the best mean image AUROC, among those that have every category; None without any."""
     known = [
         (e.value, group) for group, e in zip(groups, estimates, strict=True) if e.value is not None and e.comparable

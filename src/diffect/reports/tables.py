@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from diffect.reports import intervals, notes, seeds, verdicts
-from diffect.reports.cells import METRIC, SHOWN, WARNED, Cell, Sheet, column, marks, number, over_seeds
-from diffect.reports.differences import COMPARED, Comparison, Difference
+from diffect.reports import comparison_notes, interval_notes, notes, seeds
+from diffect.reports.cells import METRIC, SHOWN, WARNED, Cell, Table, figure_text, marks, metric_cells, over_seeds
+from diffect.reports.comparison import COMPARED, Comparison, Difference
 from diffect.runs import grid
 from diffect.runs.estimands import BLOCKS, RANDOM
 from diffect.runs.grid import Group, short
@@ -25,7 +25,7 @@ Estimates = dict[str, tuple[Estimate, ...]]  # by metric, in the order of the gr
 Ties = dict[str, tuple[bool, ...]]  # likewise
 
 
-def summary(
+def summary_table(
     name: str,
     axes: Sequence[str],
     groups: Sequence[Group],
@@ -34,7 +34,7 @@ def summary(
     holes: Sequence[tuple[str, ...]],
     runs: Sequence[Run],
     estimand: str,
-) -> Sheet:
+) -> Table:
     """A row per group, means over categories and seeds in each of COLUMNS; below, holes and the reference."""
     rows: list[tuple[str | Cell, ...]] = []
     ranked = estimates[COLUMNS[0]]
@@ -46,10 +46,10 @@ def summary(
     if notes.holes_as_rows(groups, holes):
         rows += [(*values, "0", *(Cell("") for _ in estimates)) for values in holes]
     blanks = ("",) * (len(axes) or 1)
-    quoted = [Cell(number(METRIC[m], REFERENCE[m]) if m in REFERENCE else "") for m in estimates]
+    quoted = [Cell(figure_text(METRIC[m], REFERENCE[m]) if m in REFERENCE else "") for m in estimates]
     rows.append(("reference", *blanks, *quoted))
     header = (*short(axes or ("study",)), "runs", *(METRIC[metric].title for metric in estimates))
-    return Sheet(
+    return Table(
         _title(name, runs, groups, ranked),
         header,
         len(blanks),
@@ -59,7 +59,7 @@ def summary(
     )
 
 
-def differences(axes: Sequence[str], found: Comparison) -> Sheet:
+def difference_table(axes: Sequence[str], found: Comparison) -> Table:
     """A row per group other than the baseline: its paired difference and its p in each metric compared."""
     several = over_seeds([one.estimate for one in row] for row in found.differences.values())
     columns = [part for metric in COMPARED for part in _difference(metric, found.differences[metric], several)]
@@ -73,12 +73,12 @@ def differences(axes: Sequence[str], found: Comparison) -> Sheet:
     which = "" if found.named else f", which has the best mean {METRIC[COMPARED[0]].title}"
     caption = (
         f"Mean difference of each group from {found.baseline.label}{which}, over the pairs of category and seed"
-        " compared" + intervals.plus_minus(one.estimate for row in found.differences.values() for one in row)
+        " compared" + interval_notes.plus_minus(one.estimate for row in found.differences.values() for one in row)
     )
-    return Sheet(title, header, len(axes), tuple(rows), notes=verdicts.lines(found), caption=caption)
+    return Table(title, header, len(axes), tuple(rows), notes=comparison_notes.difference_notes(found), caption=caption)
 
 
-def tests(axes: Sequence[str], found: Comparison) -> list[Sheet]:
+def test_tables(axes: Sequence[str], found: Comparison) -> list[Table]:
     """A row per metric and group: its differences by block, tested without a normal law, and their size.
 
     No table where no difference has two blocks.
@@ -95,18 +95,18 @@ def tests(axes: Sequence[str], found: Comparison) -> list[Sheet]:
         f"Differences of each group from {found.baseline.label} with {BLOCKS[found.estimand]} as blocks: tests that"
         " assume no normal law, and sizes of the effects"
     )
-    sheets = _pages(title, caption, header, 1 + len(axes), parts)
-    return [*sheets[:-1], replace(sheets[-1], notes=verdicts.by_block(found))]
+    tables = _pages(title, caption, header, 1 + len(axes), parts)
+    return [*tables[:-1], replace(tables[-1], notes=comparison_notes.test_notes(found))]
 
 
-def by_category(
+def category_tables(
     name: str,
     axes: Sequence[str],
     groups: Sequence[Group],
     estimates: dict[str, Estimates],
     tied: dict[str, Ties],
     warned: dict[str, tuple[str, ...]],
-) -> list[Sheet]:
+) -> list[Table]:
     """A row per category and group, means over seeds; several tables where one would be taller than a page."""
     several = over_seeds(row for found in estimates.values() for row in found.values())
     parts: list[list[tuple[str | Cell, ...]]] = []
@@ -117,9 +117,9 @@ def by_category(
     metrics = next(iter(estimates.values()))  # the same in every category
     header = ("category", *short(axes or ("study",)), *(METRIC[metric].title for metric in metrics))
     rows_of_all = (estimate for found in estimates.values() for row in found.values() for estimate in row)
-    caption = f"Mean of each group over its seeds in each category{intervals.plus_minus(rows_of_all)}"
-    sheets = _pages("by category, mean over seeds", caption, header, 1 + (len(axes) or 1), parts)
-    return [*sheets[:-1], replace(sheets[-1], notes=tuple(intervals.by_category(estimates)))]
+    caption = f"Mean of each group over its seeds in each category{interval_notes.plus_minus(rows_of_all)}"
+    tables = _pages("by category, mean over seeds", caption, header, 1 + (len(axes) or 1), parts)
+    return [*tables[:-1], replace(tables[-1], notes=tuple(interval_notes.category_interval_notes(estimates)))]
 
 
 def _pages(
@@ -128,23 +128,23 @@ def _pages(
     header: tuple[str, ...],
     labels: int,
     parts: Sequence[Sequence[tuple[str | Cell, ...]]],
-) -> list[Sheet]:
+) -> list[Table]:
     """Tables of parts of equally many rows, a line between them; cut between parts where taller than a page."""
     size = len(parts[0])
     step = max(1, _TALL // size)
     pages = [parts[start : start + step] for start in range(0, len(parts), step)]
-    sheets = []
+    tables = []
     for place, page in enumerate(pages, 1):
         rows = tuple(row for part in page for row in part)
         part = f" ({place} of {len(pages)})" if len(pages) > 1 else ""
         rules = tuple(range(size, len(rows), size))
-        sheets.append(Sheet(title + part, header, labels, rows, rules, caption=caption + part))
-    return sheets
+        tables.append(Table(title + part, header, labels, rows, rules, caption=caption + part))
+    return tables
 
 
 def _figures(estimates: Estimates, tied: Ties, several: bool) -> list[tuple[Cell, ...]]:
     """A row of cells per group; `several` says that intervals of their table are over seeds."""
-    columns = (column(METRIC[metric], row, tied[metric], several) for metric, row in estimates.items())
+    columns = (metric_cells(METRIC[metric], row, tied[metric], several) for metric, row in estimates.items())
     return list(zip(*columns, strict=True))
 
 
@@ -157,7 +157,7 @@ def _difference(metric: str, row: Sequence[Difference], several: bool) -> tuple[
         if value is None:
             cells.append(Cell(""))
         else:
-            spread = None if half is None else number(METRIC[metric], half)
+            spread = None if half is None else figure_text(METRIC[metric], half)
             cells.append(Cell(f"{value:+.3f}", spread, mark=SHOWN * one.shown + mark))
         texts.append(_p(one.p))
     return cells, texts
@@ -182,7 +182,7 @@ def _means(runs: Sequence[Run], estimates: Estimates, estimand: str) -> str:
     over = f"{each} and its seeds" if len(seeds_of_all) > 1 else f"{each}, with seed {min(seeds_of_all)}"
     if estimand == RANDOM:
         over = f"its seeds, then over {len(names)} categories, a sample of their kind"
-    spread = intervals.plus_minus(estimate for row in estimates.values() for estimate in row)
+    spread = interval_notes.plus_minus(estimate for row in estimates.values() for estimate in row)
     return f"Mean of each group over {over}{spread}"
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from diffect.reports.cells import IMAGES, METRIC, PARTIAL, SHOWN, marks, over_seeds
-from diffect.reports.differences import COMPARED, LEVEL, Comparison, Difference
+from diffect.reports.comparison import COMPARED, LEVEL, Comparison, Difference
 from diffect.reports.notes import joined, listed, without
 from diffect.runs.estimands import BLOCKS, RANDOM
 from diffect.runs.paired_tests import blocks_needed, smallest_p
@@ -13,7 +13,7 @@ from diffect.runs.statistics import FEWEST_CATEGORIES, Unit
 _FEW = 6  # seeds below which a sign flip cannot reach LEVEL, whatever they show
 
 
-def lines(found: Comparison) -> tuple[str, ...]:
+def difference_notes(found: Comparison) -> tuple[str, ...]:
     """The notes under a table of differences: the verdict on each metric first, then what it rests on."""
     rows = list(found.differences.values())
     estimates = [[one.estimate for one in row] for row in rows]
@@ -28,7 +28,7 @@ def lines(found: Comparison) -> tuple[str, ...]:
     return tuple(text for text in texts if text)
 
 
-def by_block(found: Comparison) -> tuple[str, ...]:
+def test_notes(found: Comparison) -> tuple[str, ...]:
     """The notes under a table of tests: what a block is, what the columns are, and where a test is impossible."""
     unit = BLOCKS[found.estimand]
     each, scope = "their categories", "; what they show holds for these test images"

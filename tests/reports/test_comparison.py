@@ -12,8 +12,8 @@ from hydra import compose, initialize_config_dir
 from records import make, study_records
 
 from diffect.cli import report
-from diffect.reports import cells, latex, markdown, study, tidy
-from diffect.reports.differences import COMPARED
+from diffect.reports import cells, csv_tables, latex, markdown, study
+from diffect.reports.comparison import COMPARED
 from diffect.runs.table import Run
 
 POWER = {"padim": 0.95, "diffusion": 0.9, "noise": 0.5}
@@ -41,23 +41,23 @@ def detection(names: tuple[str, ...] = tuple(POWER), seeds: int = 5, **changes: 
 
 
 def built(records: list[dict[str, Any]], **arguments: Any) -> study.Study:
-    return study.build("demo", [Run(Path(record["signature"]), record) for record in records], **arguments)
+    return study.build_study("demo", [Run(Path(record["signature"]), record) for record in records], **arguments)
 
 
 def notes(found: study.Study) -> str:
-    return "\n".join(found.sheets[1].notes)
+    return "\n".join(found.tables[1].notes)
 
 
 def test_groups_are_ranked_and_their_parts_are_no_columns() -> None:
     found = built(detection(("noise", "padim", "diffusion")))
     assert found.axes == ("detector",)
-    assert [row[0] for row in found.sheets[0].rows] == ["padim", "diffusion", "noise", "reference"]
-    assert found.sheets[0].header[:2] == ("detector", "runs")
+    assert [row[0] for row in found.tables[0].rows] == ["padim", "diffusion", "noise", "reference"]
+    assert found.tables[0].header[:2] == ("detector", "runs")
     assert any(note.startswith("with detector came denoiser (diffusion: diffusion net;") for note in found.notes)
 
 
 def test_differences_are_from_the_best_or_from_the_one_that_is_named() -> None:
-    sheet = built(detection()).sheets[1]
+    sheet = built(detection()).tables[1]
     assert sheet.title == "differences from padim, the best mean image AUROC"
     assert [row[0] for row in sheet.rows] == ["diffusion", "noise"]
     figure = sheet.rows[0][2]
@@ -71,7 +71,7 @@ def test_differences_are_from_the_best_or_from_the_one_that_is_named() -> None:
         "denoiser=diffusion net",
         "detector=diffusion, denoiser=diffusion net",
     ):
-        sheet = built(detection(), baseline=text).sheets[1]
+        sheet = built(detection(), baseline=text).tables[1]
         assert sheet.title == "differences from diffusion"
         assert [row[0] for row in sheet.rows] == ["padim", "noise"]
 
@@ -115,7 +115,7 @@ def test_only_common_cells_enter_and_the_others_are_named() -> None:
         r for r in detection() if (r["choices"]["detector"], r["categories"], r["seed"]) != ("noise", ["cable"], 4)
     ]
     found = built(records)
-    rows = found.sheets[1].rows
+    rows = found.tables[1].rows
     assert [row[1] for row in rows] == ["10", "8/10"]
     assert (
         "pairs: a category and seed that both the group and padim have, on the same test images. Left out for noise: 1"
@@ -127,8 +127,8 @@ def test_only_common_cells_enter_and_the_others_are_named() -> None:
     seeds = "seeds 0, 1, 2, 3, 4 of padim, diffusion; seeds 0, 1, 2, 3 of noise"
     used = f"a mean uses only seeds that have every category, here {seeds}: not 1 run (noise bottle seed 4)."
     assert used in found.notes
-    assert [row[1] for row in found.sheets[0].rows] == ["10", "10", "8 of 9/10", ""]
-    assert found.sheets[0].title.endswith(
+    assert [row[1] for row in found.tables[0].rows] == ["10", "10", "8 of 9/10", ""]
+    assert found.tables[0].title.endswith(
         "5 seeds (0, 1, 2, 3, 4), of which means over all categories use fewer, as noted"
     )
 
@@ -136,9 +136,9 @@ def test_only_common_cells_enter_and_the_others_are_named() -> None:
 def test_seeds_that_some_categories_lack_for_all_are_named_too() -> None:
     records = [record for record in detection() if record["seed"] < 3 or record["categories"] == ["bottle"]]
     found = built(records)
-    assert [row[1] for row in found.sheets[1].rows] == ["6/8", "6/8"]
-    assert {row[1] for row in found.sheets[0].rows[:-1]} == {"6 of 8"}
-    assert found.sheets[0].title.endswith(
+    assert [row[1] for row in found.tables[1].rows] == ["6/8", "6/8"]
+    assert {row[1] for row in found.tables[0].rows[:-1]} == {"6 of 8"}
+    assert found.tables[0].title.endswith(
         "5 seeds (0, 1, 2, 3, 4), of which means over all categories use seeds 0, 1, 2"
     )
     assert any("not 6 runs (padim bottle seed 3, padim bottle seed 4, diffusion" in note for note in found.notes)
@@ -150,7 +150,7 @@ def test_a_group_with_too_little_in_common_is_shown_and_not_tested() -> None:
         r for r in records if r["choices"]["detector"] != "noise" or (r["categories"] == ["bottle"] and r["seed"] == 0)
     ]
     found = built(kept)
-    figure, p = found.sheets[1].rows[1][2:4]
+    figure, p = found.tables[1].rows[1][2:4]
     assert isinstance(figure, cells.Cell)
     assert (figure.mark, p) == (cells.PARTIAL + cells.IMAGES, cells.Cell(""))
     assert "image AUROC, against padim: shown worse: diffusion; not tested: noise. Tested on 5 seeds." in notes(found)
@@ -158,11 +158,11 @@ def test_a_group_with_too_little_in_common_is_shown_and_not_tested() -> None:
     only = "9 that only one of the two groups has (bottle seeds 1/2/3/4, cable seeds 0/1/2/3/4)"
     assert f"Left out for noise: {only}." in notes(found)
     assert "§ fewer than two common seeds" in notes(found)
-    assert found.sheets[0].rows[2][0] == "noise"  # ranked last whatever its mean
+    assert found.tables[0].rows[2][0] == "noise"  # ranked last whatever its mean
     for record in records:
         if record["choices"]["detector"] == "noise":
             record["scores"] = {record["categories"][0]: []}
-    figure, p = built(records).sheets[1].rows[1][2:4]
+    figure, p = built(records).tables[1].rows[1][2:4]
     assert (figure, p) == (cells.Cell(""), cells.Cell(""))  # other test images: nothing pairs
     assert "Left out for noise: 10 that were tested on other images (bottle seeds 0/1/" in notes(built(records))
 
@@ -194,7 +194,7 @@ def test_a_baseline_that_is_no_group_is_a_sentence() -> None:
     with pytest.raises(ValueError, match=r"detector=padim names 2 groups \(anomaly_map=[01], padim; anomaly_map=[01]"):
         built(records, baseline="detector=padim")
     for text in ("anomaly_map=1,detector=padim", "1, padim", "1,padim"):
-        assert built(records, baseline=text).sheets[1].title == "differences from anomaly_map=1, padim"
+        assert built(records, baseline=text).tables[1].title == "differences from anomaly_map=1, padim"
 
 
 def test_the_command_line_takes_a_baseline() -> None:
@@ -208,32 +208,32 @@ def test_the_command_line_takes_a_baseline() -> None:
 
 def test_every_table_has_the_tpr_pooled_and_by_category_with_its_interval() -> None:
     found = built(detection(("padim", "diffusion")))
-    for sheet in (found.sheets[0], found.sheets[1], found.sheets[3]):
+    for sheet in (found.tables[0], found.tables[1], found.tables[3]):
         place = sheet.header.index("TPR at 5% FPR")
         for row in sheet.rows:
             figure = row[place]
             assert isinstance(figure, cells.Cell) and figure.mean and (figure.half or row[0] == "reference")
-    assert [row[:2] for row in found.sheets[3].rows] == [(c, d) for c in CATEGORIES for d in ("padim", "diffusion")]
-    assert len(re.findall(r"^\| (detector|category) .*\| TPR at 5% FPR \|", markdown.document(found), re.M)) == 3
-    assert len(re.findall(r"^.*TPR at .*\n.*5% FPR", markdown.plain(found), re.MULTILINE)) == 3
-    assert latex.document(found).count(r"\shortstack[r]{TPR at\\5\% FPR}") == 3
-    rows = list(csv.DictReader(io.StringIO(tidy.means(found))))
+    assert [row[:2] for row in found.tables[3].rows] == [(c, d) for c in CATEGORIES for d in ("padim", "diffusion")]
+    assert len(re.findall(r"^\| (detector|category) .*\| TPR at 5% FPR \|", markdown.markdown_report(found), re.M)) == 3
+    assert len(re.findall(r"^.*TPR at .*\n.*5% FPR", markdown.terminal_report(found), re.MULTILINE)) == 3
+    assert latex.latex_tables(found).count(r"\shortstack[r]{TPR at\\5\% FPR}") == 3
+    rows = list(csv.DictReader(io.StringIO(csv_tables.means_csv(found))))
     tpr = [row for row in rows if row["metric"] == "image_tpr_at_5fpr"]
     assert {row["category"] for row in tpr} == {"all", *CATEGORIES}
     assert all(float(row["value"]) > 0 and float(row["half"]) > 0 for row in tpr)
-    rows = list(csv.DictReader(io.StringIO(tidy.differences(found))))
+    rows = list(csv.DictReader(io.StringIO(csv_tables.differences_csv(found))))
     assert [(row["metric"], row["baseline"], row["shown"]) for row in rows] == [(m, "padim", "true") for m in COMPARED]
 
 
 def test_the_conformal_rate_is_in_the_table_by_category() -> None:
-    sheet = built(detection()).sheets[-1]
+    sheet = built(detection()).tables[-1]
     place = sheet.header.index("conformal FPR")
     assert all(isinstance(row[place], cells.Cell) and row[place].mean == "0.050" for row in sheet.rows)
 
 
 def test_a_tall_table_by_category_is_cut_between_categories() -> None:
     found = built(study_records(categories=tuple(f"c{i:02d}" for i in range(15)), seeds=(0,)))
-    pages = found.sheets[2:]
+    pages = found.tables[2:]
     assert [len(page.rows) for page in pages] == [40, 20]
     assert [page.title for page in pages] == [f"by category, mean over seeds ({i} of 2)" for i in (1, 2)]
     assert pages[0].rules == tuple(range(4, 40, 4))
@@ -247,6 +247,6 @@ def test_names_with_commas_are_kept_apart_in_sentences() -> None:
         record["signature"] = f"{record['signature']}{record['choices']['anomaly_map']}"
     text = notes(built(records))
     assert "[anomaly_map=0, noise], [anomaly_map=1, noise]" in text
-    found = study.build("demo", [Run(Path(one["signature"]), one) for one in records])
+    found = study.build_study("demo", [Run(Path(one["signature"]), one) for one in records])
     (first,) = [note for note in found.notes if note.startswith("first by")]
     assert ", padim]" in first

@@ -14,13 +14,13 @@ Table = Mapping[str, Sequence[Estimate]]  # by metric, an estimate per group
 Rows = Sequence[tuple[str, Sequence[Estimate]]]  # all rows of one printed table, each with its metric
 
 
-def lines(runs: Sequence[Run], pooled: Table) -> list[str]:
+def interval_notes(runs: Sequence[Run], pooled: Table) -> list[str]:
     """The notes on the intervals of the means over all categories."""
     rows = list(pooled.items())
     return [line for line in (*_interval(rows), _images_only(rows), _joint(runs, pooled), _too_sure(rows)) if line]
 
 
-def by_category(tables: Mapping[str, Table]) -> list[str]:
+def category_interval_notes(tables: Mapping[str, Table]) -> list[str]:
     """The notes on the intervals of the means in each category, which are of one table."""
     rows = [row for table in tables.values() for row in table.items()]
     return [line for line in (*_interval(rows), _images_only(rows), _too_sure(rows)) if line]
