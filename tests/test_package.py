@@ -36,8 +36,8 @@ def test_wheel_holds_every_config(tmp_path: Path) -> None:
     zipfile.ZipFile(wheel).extractall(tmp_path / "installed")
     code = (
         f"import sys; sys.path.insert(0, {str(tmp_path / 'installed')!r}); "
-        "from diffect.cli import launch, main; "
-        "print(launch.config_folder('train')); sys.exit(main.main(['train', '--cfg', 'job', 'study=elsewhere']))"
+        "from diffect.cli import main; from diffect.config import files; "
+        "print(files.config_folder('train')); sys.exit(main.main(['train', '--cfg', 'job', 'study=elsewhere']))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

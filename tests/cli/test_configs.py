@@ -20,8 +20,9 @@ from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 
-from diffect.cli.launch import config_folder
+import diffect.cli.launch  # noqa: F401  (the resolver that names a run)
 from diffect.cli.train import GROUPS
+from diffect.config.files import config_folder
 from diffect.data.datamodule import DataModule
 from diffect.denoisers.base import ClosedForm, Learner
 from diffect.denoisers.gaussian import Gaussian

@@ -1,14 +1,13 @@
 """Hydra's errors as a sentence, without what Hydra says of itself."""
 
-from pathlib import Path
-
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.errors import MissingConfigException
 
+from diffect.config.files import config_folder
 from diffect.errors import sentence
 
-CONF = Path(__file__).parents[2] / "conf"
+CONF = config_folder("train")
 
 
 @pytest.mark.parametrize(("wrong", "hint"), [("nosuch", "; There"), ("padin", "; did you mean padim? There")])
@@ -16,4 +15,4 @@ def test_a_wrong_choice_names_the_choices_and_nothing_else(wrong: str, hint: str
     with initialize_config_dir(str(CONF), version_base="1.3"), pytest.raises(MissingConfigException) as caught:
         compose("train", [f"detector={wrong}"])
     choices = ", ".join(sorted(path.stem for path in (CONF / "detector").glob("*.yaml")))
-    assert sentence(caught.value, CONF) == f"there is no detector={wrong}{hint} are: {choices}"
+    assert sentence(caught.value) == f"there is no detector={wrong}{hint} are: {choices}"

@@ -14,7 +14,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from diffect.cli.launch import config_folder
+from diffect.config.files import config_folder
 from diffect.data.datamodule import DataModule
 from diffect.detector import Detector, calibration
 from diffect.representations.base import Representation

@@ -16,8 +16,8 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 from torch import Tensor
 
-from diffect.cli.launch import config_folder
 from diffect.cli.main import main
+from diffect.config.files import config_folder
 from diffect.data.batches import Batch
 from diffect.data.datamodule import DataModule
 from diffect.detector import Detector, calibration

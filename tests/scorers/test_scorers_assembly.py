@@ -7,7 +7,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
-from diffect.cli.launch import config_folder
+from diffect.config.files import config_folder
 from diffect.detector import Detector
 from diffect.training import build
 

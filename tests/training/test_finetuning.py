@@ -8,8 +8,8 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from diffect.cli.launch import config_folder
 from diffect.cli.main import main
+from diffect.config.files import config_folder
 from diffect.runs import record as records
 from diffect.storage import checkpoints
 from diffect.training import build

@@ -6,7 +6,7 @@ from typing import Any
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from diffect.cli import validation
+from diffect.config import settings, validate
 from diffect.data.sources import download
 
 
@@ -16,11 +16,11 @@ def run(cfg: DictConfig) -> None:
     With `download=NAME` that data set is fetched into `root` instead. Raises ValueError for the first thing
     that is wrong.
     """
+    validate.check(cfg, settings.Data)
     if cfg.download:
         where = download.fetch(str(cfg.download), cfg.root, cfg.accept_license, cfg.url, cfg.sha256)
         print(f"{cfg.download} is in {where}: diffect data data=mvtec data.root={where}")
         return
-    validation.check(cfg)
     module = instantiate(cfg.data)
     module.setup()
     held = module.describe()["categories"]

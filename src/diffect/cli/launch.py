@@ -7,7 +7,6 @@ import re
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import hydra
@@ -18,12 +17,15 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-import diffect
+from diffect.config.files import config_folder
+from diffect.config.overrides import reachable
 
 
 def _name_run(*, _root_: Any) -> str:
+    from diffect.cli.train import check
     from diffect.training.fingerprint import of
 
+    check(_root_)
     return of(_root_)
 
 
@@ -52,18 +54,6 @@ class Command:
             return None
 
 
-def config_folder(command: str) -> Path:
-    """The folder of a command's config: conf/, inside the installed package or at the top of the checkout.
-
-    Commands that read logged runs have conf/logged/ instead, where `experiment` is a plain string: with the group in
-    sight Hydra would compose the experiment's sweep and launch the command once per job.
-    """
-    package = Path(diffect.__file__).parent
-    shipped = package / "conf"
-    conf = shipped if shipped.is_dir() else package.parents[1] / "conf"
-    return conf / "logged" if (conf / "logged" / f"{command}.yaml").is_file() else conf
-
-
 def launch(name: str, overrides: Sequence[str]) -> None:
     """Compose the command's config with Hydra and run it, once, or for every point of a sweep."""
     if name in ("train", "tune"):
@@ -77,7 +67,7 @@ def launch(name: str, overrides: Sequence[str]) -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # Hydra's parser wants its flag before the overrides; a user may put it anywhere.
     sweeping = [value for value in overrides if value in ("-m", "--multirun")]
-    rest = [value for value in overrides if value not in ("-m", "--multirun")]
+    rest = [reachable(value) for value in overrides if value not in ("-m", "--multirun")]
     command = Command(name)
     before, sys.argv = sys.argv, [f"diffect {name}", *sweeping[:1], *rest]
     try:

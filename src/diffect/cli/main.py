@@ -69,17 +69,14 @@ def _run(given: Sequence[str]) -> int:
         return 0
     command, *overrides = given
     if command not in COMMANDS:
-        from difflib import get_close_matches
+        from diffect.errors import suggest
 
-        near = get_close_matches(command, COMMANDS, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        print(
-            f"diffect: there is no command {command!r}; there are {', '.join(COMMANDS)}{hint}",
-            file=sys.stderr,
-        )
+        hint = suggest(command, COMMANDS)
+        print(f"diffect: there is no command {command!r}; there are {', '.join(COMMANDS)}{hint}", file=sys.stderr)
         return 2
     # Only now: these import Hydra.
-    from diffect.cli.launch import config_folder, launch
+    from diffect.cli.launch import launch
+    from diffect.config.files import config_folder
     from diffect.errors import expected, sentence
 
     if "--help" in overrides or "-h" in overrides:
@@ -99,7 +96,7 @@ def _run(given: Sequence[str]) -> int:
     except Exception as error:
         if not expected(error) or os.environ.get("DIFFECT_TRACEBACK"):
             raise
-        print(f"diffect {command}: {sentence(error, config_folder(command))}", file=sys.stderr)
+        print(f"diffect {command}: {sentence(error)}", file=sys.stderr)
         return 1
     return 0
 

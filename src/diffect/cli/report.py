@@ -7,6 +7,7 @@ from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
+from diffect.config import settings, validate
 from diffect.reports import csv_tables, markdown, study, trace
 from diffect.reports.page.document import write_page
 from diffect.runs import sources, table, wandb_api
@@ -23,6 +24,7 @@ def run(cfg: DictConfig) -> None:
     sample. With `trace` it writes nothing, and prints the runs behind one figure. Raises ValueError where there is
     nothing to report.
     """
+    validate.check(cfg, settings.Report)
     selection = _select(cfg)
     baseline, estimand = _text(cfg, "baseline"), _text(cfg, "estimand") or "fixed"
     found = study.build_study(selection.study, selection.runs, selection.left_out, baseline, estimand)

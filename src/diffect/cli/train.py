@@ -9,9 +9,9 @@ from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from diffect.cli import validation
+from diffect.config import settings, validate
 from diffect.runs import record as records
 from diffect.training import finetuning, fingerprint
 
@@ -55,18 +55,13 @@ def run(cfg: DictConfig) -> dict[str, Any]:
 
 def check(cfg: DictConfig) -> None:
     """What can be refused before anything is imported, written or trained: missing values, wrong ones, a `start`."""
-    missing = sorted(OmegaConf.missing_keys(cfg))
-    if missing:
-        raise ValueError(f"{missing[0]} has no value; give it as {missing[0]}=...")
-    validation.check(cfg)
+    validate.check(cfg, settings.Tune if "tune" in cfg else settings.Train)
     steps, every = cfg.training.steps, cfg.training.validate_every
     if steps % every:
         raise ValueError(
             f"training.validate_every is {every}; it must divide training.steps, {steps}, so that the last step is "
             "looked at too"
         )
-    if cfg.tracking.mode not in ("auto", "online", "offline"):
-        raise ValueError(f"tracking.mode is {cfg.tracking.mode!r}; allowed: auto, online, offline")
     finetuning.check(cfg)
 
 

@@ -47,12 +47,6 @@ def run(cfg: DictConfig) -> dict[str, Any]:
 def check(cfg: DictConfig) -> None:
     """What can be refused before anything is composed, imported or written."""
     train.check(cfg)
-    for key, low in (("copies", 1), ("seed", 0), ("replicates", 20)):
-        value = cfg.tune[key]
-        if isinstance(value, bool) or not isinstance(value, int) or value < low:
-            raise ValueError(f"tune.{key} is {value!r}; it must be a whole number, {low} or more")
-    if not isinstance(cfg.tune.hindsight, bool):
-        raise ValueError(f"tune.hindsight is {cfg.tune.hindsight!r}; it must be true or false")
     try:
         synthetic.check_kinds(cfg.tune.kinds or ())
     except ValueError as error:

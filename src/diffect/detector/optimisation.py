@@ -5,13 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from annotated_types import Interval
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
+from diffect.config.check import checked
+from diffect.config.types import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
+Decay = Annotated[float, Interval(ge=0, lt=1)]
+
+
+@checked
 @dataclass(frozen=True)
 class Optimisation:
     """AdamW, linear warm-up, cosine decay to 0, and an average of the weights.
@@ -20,19 +27,12 @@ class Optimisation:
     min(ema, (1 + n) / (10 + n)) after n steps, so that the initialisation is forgotten.
     """
 
-    steps: int
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.01
-    warmup: int = 50
-    ema: float = 0.995
-
-    def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise ValueError(f"training.steps is {self.steps}; it must be 1 or more")
-        if self.learning_rate <= 0:
-            raise ValueError(f"training.learning_rate is {self.learning_rate}; it must be positive")
-        if not 0 <= self.ema < 1:
-            raise ValueError(f"training.ema is {self.ema}; it must lie in [0, 1)")
+    steps: PositiveInt
+    validate_every: PositiveInt = 1  # steps between two looks at the selection loss
+    learning_rate: PositiveFloat = 1e-3
+    weight_decay: NonNegativeFloat = 0.01
+    warmup: NonNegativeInt = 50
+    ema: Decay = 0.995
 
     def rate(self, step: int) -> float:
         """The learning rate at `step`, as a share of `learning_rate`."""

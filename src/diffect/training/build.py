@@ -16,7 +16,6 @@ from diffect.denoisers.learned import NoDenoiser
 from diffect.detector import Detector
 from diffect.detector.anomaly_map import AnomalyMap
 from diffect.detector.head import SyntheticHead
-from diffect.detector.optimisation import Optimisation
 from diffect.diffusion.objective import Objective
 from diffect.representations.base import Representation
 from diffect.runs import record as records
@@ -72,13 +71,7 @@ def build(
         scorer=scorer,
         anomaly_map=_anomaly_map(cfg, scorer.components, head, len(categories)),
         objective=Objective(schedule, instantiate(cfg.weight)),
-        optimisation=Optimisation(
-            steps=cfg.training.steps,
-            learning_rate=cfg.training.learning_rate,
-            weight_decay=cfg.training.weight_decay,
-            warmup=cfg.training.warmup,
-            ema=cfg.training.ema,
-        ),
+        optimisation=instantiate(cfg.training),
         categories=categories,
         seed=cfg.seed,
         signature=signature,

@@ -20,6 +20,8 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
+from diffect.config.overrides import plain, reachable
+
 
 class StudySweeper(Sweeper):
     """Runs the product of `hydra.sweeper.params` and the command line, where the command line wins.
@@ -39,16 +41,18 @@ class StudySweeper(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> Any:
-        jobs = grid({str(key): value for key, value in (self.params or {}).items()}, arguments)
+        shown = grid({str(key): value for key, value in (self.params or {}).items()}, list(map(plain, arguments)))
+        progress = Progress(shown)
+        jobs = [list(map(reachable, job)) for job in shown]
         self._check(jobs)
-        progress = Progress(jobs)
         one_by_one = type(self.launcher).__name__ == "BasicLauncher"
         batches = [[job] for job in jobs] if one_by_one else [jobs]
         try:
             for number, batch in enumerate(batches):
                 if one_by_one:
-                    progress.started(batch[0])
-                for job, outcome in zip(batch, self._launch(batch, number), strict=True):
+                    progress.started(shown[number])
+                listed = [shown[number]] if one_by_one else shown
+                for job, outcome in zip(listed, self._launch(batch, number), strict=True):
                     progress.ended(job, outcome)
         finally:
             progress.tally()

@@ -1,0 +1,43 @@
+"""Where the config files are, and which choices of which groups have a key."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+import diffect
+
+
+def config_folder(command: str) -> Path:
+    """The folder of a command's config: conf/, inside the installed package or at the top of the checkout.
+
+    Commands that read logged runs have conf/logged/ instead, where `experiment` is a plain string: with the group in
+    sight Hydra would compose the experiment's sweep and launch the command once per job.
+    """
+    package = Path(diffect.__file__).parent
+    shipped = package / "conf"
+    conf = shipped if shipped.is_dir() else package.parents[1] / "conf"
+    return conf / "logged" if (conf / "logged" / f"{command}.yaml").is_file() else conf
+
+
+def owners(key: str) -> list[str]:
+    """The choices, as GROUP=NAME, whose files have this key."""
+    conf = config_folder("train")
+    group, _, rest = key.partition(".")
+    found = []
+    for path in sorted((conf / group).glob("*.yaml")):
+        config = OmegaConf.load(path)
+        if isinstance(config, DictConfig) and rest in _leaves(config):
+            found.append(f"{group}={path.stem}")
+    return found
+
+
+def _leaves(config: DictConfig, before: str = "") -> Iterator[str]:
+    for key in map(str, config):
+        yield f"{before}{key}"
+        if OmegaConf.is_interpolation(config, key) or OmegaConf.is_missing(config, key):
+            continue
+        if isinstance(config[key], DictConfig):
+            yield from _leaves(config[key], f"{before}{key}.")

@@ -1,0 +1,59 @@
+"""Types for the arguments of constructors. They carry bounds, and say what may change no number of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, TypeVar
+
+from annotated_types import Ge, Gt, Interval
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Phrase:
+    """What is allowed, in words, where the type alone does not say it well."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What a value means for the identity of a run, beside its type."""
+
+    name: str
+
+
+class Part:
+    """Stands for an object that the config makes: a mapping with a `_target_`."""
+
+
+PLACE, FILE, DISPLAY, SUPPLIED = Mark("place"), Mark("file"), Mark("display"), Mark("supplied")
+
+PositiveInt = Annotated[int, Ge(1)]
+NonNegativeInt = Annotated[int, Ge(0)]
+PositiveFloat = Annotated[float, Gt(0)]
+NonNegativeFloat = Annotated[float, Ge(0)]
+Share = Annotated[float, Interval(ge=0, le=1)]
+OpenShare = Annotated[float, Interval(gt=0, lt=1)]
+LogSNR = Annotated[float, Interval(ge=-20, le=20)]
+Range = Annotated[Sequence[float], Phrase("two numbers, [low, high] with low below high")]
+Names = Annotated[str | Sequence[str], Phrase("a name or a list of names")]
+
+Place = Annotated[T, PLACE]
+"""Says where something lies, never what it is: a run is the same wherever its data and caches are."""
+
+File = Annotated[T, FILE]
+"""A path to a file whose content counts, and not its name."""
+
+Display = Annotated[T, DISPLAY]
+"""Names, pictures and logs: changes no score."""
+
+Supplied = Annotated[T, SUPPLIED]
+"""Computed by the program, such as the number of categories; no config key sets it."""
+
+
+def as_list(names: str | Iterable[str]) -> list[str]:
+    """A name alone or several of them, as a list."""
+    return [names] if isinstance(names, str) else [str(name) for name in names]
