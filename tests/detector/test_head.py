@@ -20,7 +20,6 @@ from diffect.detector.head import Examples, SyntheticHead
 SMALL = (
     "data.size=64",
     "data.category=brick",
-    "data.batch_size=8",
     "denoiser=gaussian",
     "scorer.levels=[0.0]",
     "head=synthetic",

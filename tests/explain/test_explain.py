@@ -19,15 +19,15 @@ from diffect.storage import checkpoints
 pytestmark = pytest.mark.slow
 
 SMALL = (
-    *("data=mvtec", "data.root=data", "data.size=64", "data.batch_size=4", "tracking.mode=offline"),
-    *("training.steps=2", "training.validate_every=1", "training.warmup=1", "seed=3"),
+    *("data=mvtec", "data.root=data", "data.size=64", "tracking.mode=offline", "seed=3"),
     *("evaluation.replicates=5", "evaluation.latency_repeats=1", "panel=0", "gallery=0"),
 )
 KINDS = {
     "features": (),
     "learned": (
         *("representation=pixels", "denoiser=conv", "denoiser.network.width=8", "denoiser.network.depth=1"),
-        *("scorer=reconstruction", "scorer.steps=2", "data.size=32"),
+        *("scorer=reconstruction", "scorer.steps=2", "data.size=32", "data.batch_size=4"),
+        *("training.steps=2", "training.validate_every=1", "training.warmup=1"),
     ),
     "copies": ("detector=padim", "data.category=dark", "data.shots=6", "data.augment=[shift]", "data.augment_copies=3"),
 }

@@ -14,7 +14,7 @@ from diffect.training import gallery
 pytestmark = pytest.mark.slow
 
 SMALL = (
-    *("data.size=64", "data.category=brick", "data.batch_size=8", "denoiser=gaussian", "scorer=density"),
+    *("data.size=64", "data.category=brick", "denoiser=gaussian", "scorer=density"),
     *("evaluation.replicates=5", "evaluation.latency_repeats=1", "panel=0", "gallery=2"),
 )
 

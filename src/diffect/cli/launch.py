@@ -44,6 +44,10 @@ class Command:
         self.name = name
         self.failure: Exception | None = None
 
+    def check(self, cfg: DictConfig) -> None:
+        """What the command refuses of a config before it does anything."""
+        import_module(f"diffect.cli.{self.name}").check(cfg)
+
     def __call__(self, cfg: DictConfig) -> Any:
         try:
             return import_module(f"diffect.cli.{self.name}").run(cfg)

@@ -11,7 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from diffect.config import settings, validate
+from diffect.config import inert, settings, validate
 from diffect.runs import record as records
 from diffect.training import finetuning, fingerprint
 
@@ -36,6 +36,8 @@ def run(cfg: DictConfig) -> dict[str, Any]:
     folder = Path(hydra.runtime.output_dir)
     try:
         check(cfg)
+        if hydra.mode == RunMode.RUN:  # a sweep was looked at as a whole, before its first run
+            inert.refuse([inert.Job.of(hydra.overrides.task, cfg, hydra.runtime.choices["denoiser"])])
         name = fingerprint.of(cfg)
         found = records.finished(folder, name)
         if found is None:

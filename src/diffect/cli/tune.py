@@ -11,6 +11,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from diffect.cli import train
+from diffect.config import inert
 from diffect.data import synthetic
 from diffect.training import fingerprint
 from diffect.tuning import candidates, record
@@ -27,6 +28,17 @@ def run(cfg: DictConfig) -> dict[str, Any]:
         listed = candidates.expand(cfg, list(hydra.overrides.task), train.GROUPS)
         for candidate in listed:
             train.check(candidate.config)
+        task, denoiser = list(hydra.overrides.task), hydra.runtime.choices["denoiser"]
+        inert.refuse(
+            [
+                inert.Job.of(
+                    [*task, *(f"{key}={value}" for key, value in candidate.overrides.items())],
+                    candidate.config,
+                    candidate.overrides.get("denoiser", denoiser),
+                )
+                for candidate in listed
+            ]
+        )
         name = fingerprint.of(cfg)
         done = record.finished(folder, name, cfg.tune.hindsight)
         found = done is not None

@@ -31,7 +31,8 @@ def check(cfg: DictConfig) -> None:
     if cfg.finetune_from is None:
         return
     record = _finished(cfg.finetune_from)
-    theirs, ours = _meaning(record.get("config") or {}), _meaning(OmegaConf.to_container(cfg, resolve=True))
+    parts = {part: OmegaConf.to_container(cfg[part], resolve=True) for part in ("denoiser", "scorer", "representation")}
+    theirs, ours = _meaning(record.get("config") or {}), _meaning(parts)
     if theirs.get("denoiser._target_") != ours.get("denoiser._target_"):
         return  # one of them may be solved at once: `start_from` sees what learns, and refuses
     for key in dict.fromkeys([*ours, *theirs]):

@@ -20,6 +20,8 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
+from diffect.cli.launch import Command
+from diffect.config import inert
 from diffect.config.overrides import plain, reachable
 
 
@@ -34,7 +36,8 @@ class StudySweeper(Sweeper):
         self.params = params
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        self.config = config
+        assert isinstance(task_function, Command)
+        self.config, self.task_function = config, task_function
         self.hydra_context = hydra_context
         self.launcher: Launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
@@ -60,13 +63,22 @@ class StudySweeper(Sweeper):
         return None
 
     def _check(self, jobs: list[list[str]]) -> None:
-        """Compose each swept value once: a mistyped choice is told now, not when its turn comes."""
+        """Compose each swept value once and look at it: what is wrong is said now, not when its turn comes."""
         assert self.hydra_context is not None and self.config is not None
         seen: set[str] = set()
+        composed: dict[tuple[str, ...], DictConfig] = {}
         for job in jobs:
-            if not set(job) <= seen:
+            decisive = tuple(override for override in job if inert.decides(override))
+            if decisive not in composed or not set(job) <= seen:
                 seen |= set(job)
-                self.hydra_context.config_loader.load_sweep_config(self.config, job)
+                config = self.hydra_context.config_loader.load_sweep_config(self.config, job)
+                composed.setdefault(decisive, config)
+                self.task_function.check(config)
+        if self.task_function.name != "train":
+            return  # tune chooses among settings of its own, and looks at them itself
+        parts = [composed[tuple(override for override in job if inert.decides(override))] for job in jobs]
+        pairs = zip(jobs, parts, strict=True)
+        inert.refuse([inert.Job.of(job, config, config.hydra.runtime.choices.denoiser) for job, config in pairs])
 
     def _launch(self, batch: list[list[str]], first: int) -> Sequence[JobReturn | Exception]:
         try:
