@@ -71,7 +71,7 @@ def _select(cfg: DictConfig) -> Selection:
 
 
 def _text(cfg: DictConfig, key: str) -> str | None:
-    value: Any = None if OmegaConf.is_missing(cfg, key) else cfg.get(key)
+    value: Any = cfg.get(key)
     if isinstance(value, ListConfig):  # a name with a comma, in Hydra's brackets
         value = ", ".join(map(str, value))
     return None if value in (None, "") else str(value)
