@@ -23,7 +23,9 @@ from PIL import Image
 import diffect.cli.launch  # noqa: F401  (the resolver that names a run)
 from diffect.cli.train import GROUPS
 from diffect.config.files import config_folder
+from diffect.data.batches import zeros
 from diffect.data.datamodule import DataModule
+from diffect.data.sample import IMAGE
 from diffect.denoisers.base import ClosedForm, Learner
 from diffect.denoisers.gaussian import Gaussian
 from diffect.denoisers.learned import NoDenoiser
@@ -170,7 +172,7 @@ def test_every_scorer_and_anomaly_map_judge(scorer: str, anomaly_map: str) -> No
 @pytest.mark.parametrize("head", [choice for group, choice in CHOICES if group == "head"])
 def test_every_head_is_one_more_component_of_the_map(head: str) -> None:
     cfg = train(f"head={head}", "denoiser=conv")  # which denoises without a fit
-    detector = build.build(cfg, ["brick"], (64, 64), instantiate(cfg.representation), "0123456789ab")
+    detector = build.build(cfg, ["brick"], zeros(IMAGE, (64, 64)), instantiate(cfg.representation), "0123456789ab")
     total = detector.scorer.components + (head != "none")
     assert (detector.head is None) == (head == "none")
     assert detector.anomaly_map.scale.shape == (1, total)

@@ -11,15 +11,16 @@ from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 from diffect.data.audit import audit, auroc
+from diffect.data.sample import IMAGE
 from diffect.data.sources.mvtec import Folder
-from diffect.data.store import ImageStore
+from diffect.data.store import open_samples
 
 Make = Callable[..., Path]
 
 
 def of(root: Path, cache: Path) -> dict:
     samples = Folder(root).samples("part")
-    return audit(samples, ImageStore.open(samples, (64, 64), "pad", cache))
+    return audit(samples, open_samples(samples, IMAGE, (64, 64), "pad", cache), IMAGE)
 
 
 def test_auroc_is_that_of_scikit_learn_with_ties() -> None:

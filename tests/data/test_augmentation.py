@@ -13,7 +13,7 @@ import torch
 from pictures import picture, save
 from torch import Tensor
 
-from diffect.data import derived, feature_store
+from diffect.data import features, store
 from diffect.data.augmentation import DEGREES, KINDS, SHARE, ZOOM, _applied, _draw_move, _exact_moves, _moved
 from diffect.data.datamodule import DataModule
 from diffect.data.sources.mvtec import Folder
@@ -232,8 +232,8 @@ print(json.dumps([int(data.parts[part].store.keys[row]) for part, row in data.sp
 
 def test_copies_and_their_features_are_kept(module: Callable[..., DataModule], monkeypatch: pytest.MonkeyPatch) -> None:
     before = fitted(module(["zoom"], 2))
-    monkeypatch.setattr(derived, "_build", None)  # calling it now fails
-    monkeypatch.setattr(feature_store, "_extract", None)
+    monkeypatch.setattr(store, "npy_writer", None)  # calling it now fails
+    monkeypatch.setattr(features, "_extract", None)
     after = fitted(module(["zoom"], 2))
     assert all(torch.equal(a[name], b[name]) for a, b in zip(before, after, strict=True) for name in a)
 

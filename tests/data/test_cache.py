@@ -13,15 +13,16 @@ from pictures import picture, save
 from PIL import Image
 
 from diffect.data import decode
+from diffect.data.sample import IMAGE
 from diffect.data.sources.mvtec import Folder
-from diffect.data.store import ROW, ImageStore
+from diffect.data.store import Store, open_samples, row_dtype
 from diffect.storage.atomic import cache_root
 
 Make = Callable[..., Path]
 
 
-def open_store(root: Path, cache: Path, size: int = 32, aspect: str = "pad") -> ImageStore:
-    return ImageStore.open(Folder(root).samples("part"), (size, size), aspect, cache)
+def open_store(root: Path, cache: Path, size: int = 32, aspect: str = "pad") -> Store:
+    return open_samples(Folder(root).samples("part"), IMAGE, (size, size), aspect, cache)
 
 
 def store_files(cache: Path) -> list[Path]:
@@ -62,10 +63,10 @@ def test_16_bit_grey_is_scaled_by_the_sensor_depth_of_the_training_images(
     store = open_store(root, tmp_path / "cache", size=40)
     rows = {s.name: i for i, s in enumerate(Folder(root).samples("part"))}
     expected = np.rint(ramp * (255 / 4095)).astype(np.uint8)
-    assert np.array_equal(store.images[0][..., 0], expected)
-    bright = store.images[rows[f"test/hole/000.{extension}"]][..., 0]
+    assert np.array_equal(store.arrays[0][..., 0], expected)
+    bright = store.arrays[rows[f"test/hole/000.{extension}"]][..., 0]
     assert bright.max() == 255 and bright[5, 5] == np.rint(min(int(ramp[5, 5]) * 4, 4095) * 255 / 4095)
-    assert store.modes[0].startswith("I")
+    assert decode.mode_of(root / f"part/train/good/0.{extension}").startswith("I")
 
 
 def test_full_16_bit_range_and_eight_bits_in_sixteen(tmp_path: Path) -> None:
@@ -223,14 +224,14 @@ def test_a_store_holds_every_sample_in_order(make: Make, tmp_path: Path) -> None
     root = make()
     store = open_store(root, tmp_path / "cache", size=40)
     samples = Folder(root).samples("part")
-    assert store.images.shape == (16, 40, 40, 3) and store.masks.shape == (16, 40, 40)
+    assert store.arrays.shape == (16, 40, 40, 3) and store.masks.shape == (16, 40, 40)
     for row, sample in enumerate(samples):
-        assert np.array_equal(store.images[row], np.asarray(Image.open(sample.path)))
+        assert np.array_equal(store.arrays[row], np.asarray(Image.open(sample.path)))
         assert store.masks[row].any() == sample.anomalous
     assert store.has_mask.all() and len(set(store.keys.tolist())) == 16
-    assert store.valid_boxes.tolist() == [[0, 0, 40, 40]] * 16
+    assert store.boxes.tolist() == [[0, 0, 40, 40]] * 16
     assert store.stats["width"].tolist() == [40] * 16
-    assert not store.images.flags.writeable
+    assert not store.arrays.flags.writeable
 
 
 def test_without_ground_truth_only_defects_lack_a_mask(make: Make, tmp_path: Path) -> None:
@@ -244,11 +245,11 @@ def test_a_second_opening_decodes_nothing(make: Make, tmp_path: Path, monkeypatc
     first = open_store(root, tmp_path / "cache")
     monkeypatch.setattr(decode, "read_image", None)
     second = open_store(root, tmp_path / "cache")
-    assert first.key == second.key and np.array_equal(first.images, second.images)
+    assert first.key == second.key and np.array_equal(first.arrays, second.arrays)
     assert np.array_equal(first.rows, second.rows)
 
 
-def test_the_key_follows_files_canvas_and_aspect(make: Make, tmp_path: Path) -> None:
+def test_the_key_follows_contents_canvas_and_aspect(make: Make, tmp_path: Path) -> None:
     root, cache = make(), tmp_path / "cache"
     keys = {
         open_store(root, cache).key,
@@ -256,6 +257,8 @@ def test_the_key_follows_files_canvas_and_aspect(make: Make, tmp_path: Path) -> 
         open_store(root, cache, 32, "stretch").key,
     }
     os.utime(root / "part/train/good/000.png", ns=(1, 1))
+    assert open_store(root, cache).key in keys
+    save(root / "part/train/good/000.png", picture(77))
     keys.add(open_store(root, cache).key)
     save(root / "part/ground_truth/hole/000_mask.png", np.eye(40, dtype=np.uint8))
     keys.add(open_store(root, cache).key)
@@ -280,7 +283,7 @@ def _pickle(path: Path) -> None:
     np.save(path, array, allow_pickle=True)
 
 
-@pytest.mark.parametrize("name", ["images.npy", "masks.npy", "rows.npy"])
+@pytest.mark.parametrize("name", ["arrays.npy", "masks.npy", "rows.npy"])
 @pytest.mark.parametrize(
     "spoil",
     [
@@ -297,14 +300,14 @@ def test_a_broken_cache_file_is_built_again_with_one_warning(
     make: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str, spoil: Callable[[Path], object]
 ) -> None:
     root, cache = make(), tmp_path / "cache"
-    sound = np.array(open_store(root, cache).images)
+    sound = np.array(open_store(root, cache).arrays)
     (path,) = cache.rglob(name)
     spoil(path)
     again = open_store(root, cache)
-    assert np.array_equal(again.images, sound)
+    assert np.array_equal(again.arrays, sound)
     assert len(caplog.records) == 1 and "is broken" in caplog.text
     assert not list(cache.rglob("executed"))
-    assert [p.name for p in store_files(cache)] == ["images.npy", "masks.npy", "rows.npy"]
+    assert [p.name for p in store_files(cache)] == ["arrays.npy", "masks.npy", "rows.npy"]
     open_store(root, cache)
     assert len(caplog.records) == 1
 
@@ -321,7 +324,7 @@ def test_concurrent_builders_do_not_meet(make: Make, tmp_path: Path) -> None:
     root, cache = make(), tmp_path / "cache"
     with ThreadPoolExecutor(4) as pool:
         stores = list(pool.map(lambda _: open_store(root, cache), range(8)))
-    assert all(np.array_equal(store.images, stores[0].images) for store in stores)
+    assert all(np.array_equal(store.arrays, stores[0].arrays) for store in stores)
     assert len(store_files(cache)) == 3
 
 
@@ -330,15 +333,15 @@ def test_a_full_disk_and_a_folder_that_cannot_be_written_are_told(make: Make, tm
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
     try:
-        with pytest.raises(ValueError, match=r"cannot be written .*data.cache or DIFFECT_CACHE"):
+        with pytest.raises(ValueError, match=r"cannot write .*data.cache or DIFFECT_CACHE"):
             open_store(root, tmp_path / "cache")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert store_files(tmp_path / "cache") == []
     (tmp_path / "file").write_text("")
-    with pytest.raises(ValueError, match="cannot be written"):
+    with pytest.raises(ValueError, match="cannot write"):
         open_store(root, tmp_path / "file")
 
 
 def test_the_row_format_holds_no_objects() -> None:
-    assert not ROW.hasobject
+    assert not row_dtype(2).hasobject

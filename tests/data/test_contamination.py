@@ -16,7 +16,7 @@ from hydra import compose, initialize_config_dir
 from pictures import picture, save
 from torch import Tensor
 
-from diffect.data import derived, feature_store
+from diffect.data import features, store
 from diffect.data.datamodule import DataModule
 from diffect.data.sample import Sample
 from diffect.data.sources.mvtec import Folder
@@ -129,8 +129,8 @@ def test_all_shares_have_one_store_and_its_features_in_common(
     module: Callable[..., DataModule], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     module(0.05).attach("means", means)
-    monkeypatch.setattr(derived, "_build", None)  # calling it now fails
-    monkeypatch.setattr(feature_store, "_extract", None)
+    monkeypatch.setattr(store, "npy_writer", None)  # calling it now fails
+    monkeypatch.setattr(features, "_extract", None)
     data = module(0.5)
     data.attach("means", means)
     assert not callable(data.parts[-1].raw)
@@ -245,12 +245,12 @@ def test_half_of_the_tests_defects_are_held_out_and_trained_on(module: Callable[
         told = data.describe()
         assert told["dirty_from"] == "half of the test defects of each kind, held out of the test set"
         assert told["categories"]["a"]["defects"] == Counter(one.defect for one in tested)
-        assert told["categories"]["a"]["masks"] == sum(one.mask is not None for one in tested) == 2
+        assert told["categories"]["a"]["masks"] == sum(one.load_mask is not None for one in tested) == 2
         assert sum(told["categories"]["a"].get("dirty", {}).values()) == len(dirt)
         seen = [
             batch["anomalous"].any() or batch["mask"].any()
             for name in SPLITS
-            for batch in data._loads(data.splits[name])
+            for batch in data._rows_loader(data.splits[name])
         ]
         assert not any(seen)
         assert sum(int(batch["anomalous"].sum()) for batch in data.test_dataloader()) == sum(kinds.values()) - 1
@@ -301,10 +301,10 @@ def test_a_share_out_of_range_is_refused(module: Callable[..., DataModule], shar
         (
             0.1,
             2,
-            r"0\.1 replaces no image: .* half an image or less of the 2 of a .* 0 or above 0\.25, which replaces one",
+            r"0\.1 rounds to 0 of the 2 training images of a; it must be 0, or more than 0\.25",
         ),
-        (0.02, 20, r"0\.02 replaces no image: .* of the 20 of a .* above 0\.025, which"),
-        (0.5, 1, r"0\.5 replaces no image: .* of the 1 of a that are trained on; it must be 0$"),
+        (0.02, 20, r"0\.02 rounds to 0 of the 20 .* of a; .* more than 0\.025"),
+        (0.5, 1, r"0\.5 rounds to 0 of the 1 training images of a; it must be 0$"),
     ],
 )
 @pytest.mark.parametrize("folder", [None, "test"])
@@ -342,7 +342,7 @@ def test_sixteen_bit_images_are_scaled_as_the_training_images_are(
         Folder(root), size=32, batch_size=2, cache=cache, contamination=0.2, contamination_from=str(brought)
     )
     data.setup()
-    assert data.parts[1].store.images.max() == round(200 * 255 / 4095)
+    assert data.parts[1].store.arrays.max() == round(200 * 255 / 4095)
 
 
 def test_what_a_folder_of_dirt_holds_names_the_run_and_not_where_it_lies(defective: Path, tmp_path: Path) -> None:

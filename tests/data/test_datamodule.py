@@ -222,7 +222,7 @@ def test_long_training_images_make_a_long_canvas(module: Callable[..., DataModul
     assert test.shape == (6, 32, 96) and test.sum((1, 2)).tolist() == [32 * 32] * 6
     both = module(root=root)
     both.setup()
-    assert both.canvas == (32, 64) and {part.store.images.shape[1:] for part in both.parts} == {(32, 64, 3)}
+    assert both.canvas == (32, 64) and {part.store.arrays.shape[1:] for part in both.parts} == {(32, 64, 3)}
 
 
 def test_workers_give_the_same_batches(module: Callable[..., DataModule]) -> None:
@@ -296,11 +296,11 @@ def test_an_extractor_that_fails_leaves_nothing(module: Callable[..., DataModule
 
     data = module(eval_batch_size=4)
     data.setup()
-    first = torch.from_numpy(np.array(data.parts[0].store.images[:4])).sum()
+    first = torch.from_numpy(np.array(data.parts[0].store.arrays[:4])).sum()
     with pytest.raises(RuntimeError, match="no memory"):
         data.attach("means", fails)
     assert list((tmp_path / "cache/features").iterdir()) == []
-    with pytest.raises(ValueError, match=r"\(B, C, h, w\)"):
+    with pytest.raises(ValueError, match=r"\(B, C, \*grid\)"):
         data.attach("flat", lambda image: image.float().flatten(1))
 
 
@@ -335,6 +335,7 @@ def test_the_description_says_what_there_is_and_what_is_missing(module: Callable
         "test": 6,
         "defects": {"good": 3, "hole": 3},
         "masks": 0,
+        "groups": 16,
         "grey_bits": 16,
         "notes": ["3 defective images have no mask: image metrics only"],
     }
@@ -356,7 +357,7 @@ def test_mvtec_keys_reach_the_module(make: Make, tmp_path: Path) -> None:
     cfg = composed("data=mvtec", f"data.root={root}", "seed=3", *(f"data.{key}" for key in keys))
     data = instantiate(cfg.data)
     data.setup()
-    assert data.categories == ["b"] and data.seed == 3 and data.parts[0].store.images.shape[1] == 64
+    assert data.categories == ["b"] and data.seed == 3 and data.parts[0].store.arrays.shape[1] == 64
     assert {name: len(rows) for name, rows in data.splits.items()} == {
         "fit": 4,
         "selection": 0,
@@ -381,7 +382,7 @@ def test_textures_are_the_default_and_their_seed_stays(tmp_path: Path) -> None:
     data = instantiate(cfg.data)
     data.setup()
     assert data.categories == ["gravel"] and len(data.splits["test"]) == 46 and data.seed == 7
-    assert (tmp_path / "textures").is_dir() and (tmp_path / "images").is_dir()
+    assert (tmp_path / "textures").is_dir() and (tmp_path / "samples").is_dir()
 
 
 def test_all_but_the_module_is_free_of_torch() -> None:

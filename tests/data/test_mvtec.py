@@ -9,8 +9,9 @@ import pytest
 from pictures import picture, save
 from PIL import Image
 
-from diffect.data.sample import Sample
+from diffect.data.sample import Kind
 from diffect.data.sources.mvtec import Folder
+from diffect.storage import digests
 
 Make = Callable[..., Path]
 
@@ -27,14 +28,12 @@ def test_samples_come_train_first_and_sorted(make: Make) -> None:
         "test/hole/001.png",
     ]
     assert [s.anomalous for s in samples] == [False, False, False, True, True]
-    assert samples[-1] == Sample(
-        "a",
-        "test",
-        "hole",
-        "test/hole/001.png",
-        root / "a/test/hole/001.png",
-        root / "a/ground_truth/hole/001_mask.png",
-    )
+    last = samples[-1]
+    assert (last.category, last.split, last.defect, last.group) == ("a", "test", "hole", last.name)
+    assert last.path == root / "a/test/hole/001.png" and last.size() == (40, 40)
+    assert np.array_equal(last.load(), Image.open(last.path))
+    assert np.array_equal(last.load_mask() * 255, Image.open(root / "a/ground_truth/hole/001_mask.png"))
+    assert samples[0].load_mask is None and Folder(root).kind == Kind("image", 3, 2, "uint8")
 
 
 @pytest.mark.parametrize("extension", ["png", "PNG", "jpg", "JPEG", "bmp", "tif", "TIFF"])
@@ -58,36 +57,51 @@ def test_what_is_no_picture_is_ignored(make: Make) -> None:
 def test_masks_are_matched_by_stem_with_or_without_suffix(make: Make) -> None:
     root = make()
     truth = root / "part/ground_truth/hole"
+    before = [sample.load_mask() for sample in Folder(root).samples("part") if sample.load_mask]
     (truth / "000_mask.png").rename(truth / "000.png")
     Image.open(truth / "001_mask.png").save(truth / "001_mask.BMP")
     (truth / "001_mask.png").unlink()
-    found = {s.path.name: s.mask.name for s in Folder(root).samples("part") if s.mask}
-    assert found == {"000.png": "000.png", "001.png": "001_mask.BMP", "002.png": "002_mask.png"}
+    after = [sample.load_mask() for sample in Folder(root).samples("part") if sample.load_mask]
+    assert len(after) == 3 and all(np.array_equal(a, b) for a, b in zip(after, before, strict=True))
 
 
 def test_a_category_without_ground_truth_is_allowed(make: Make) -> None:
     root = make()
     shutil.rmtree(root / "part/ground_truth")
-    assert all(s.mask is None for s in Folder(root).samples("part"))
+    assert all(s.load_mask is None for s in Folder(root).samples("part"))
 
 
-def test_the_fingerprint_follows_names_and_sizes_alone(make: Make, tmp_path: Path) -> None:
+def test_the_fingerprint_follows_names_and_contents_alone(make: Make, tmp_path: Path) -> None:
     root = make()
     first = Folder(root).fingerprint("part")
     copy = shutil.copytree(root, tmp_path / "elsewhere")
     assert Folder(copy).fingerprint("part") == first
     (copy / "part/test/good/000.png").rename(copy / "part/test/good/900.png")
     renamed = Folder(copy).fingerprint("part")
-    with (copy / "part/ground_truth/hole/000_mask.png").open("ab") as file:
-        file.write(b" ")
+    mask = copy / "part/ground_truth/hole/000_mask.png"
+    same_size = bytearray(mask.read_bytes())
+    same_size[-1] ^= 1
+    mask.write_bytes(same_size)
     assert len({first, renamed, Folder(copy).fingerprint("part")}) == 3
 
 
-def test_the_fingerprint_opens_no_file(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_folder_has_one_fingerprint_however_its_path_is_written(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     root = make()
-    monkeypatch.setattr(Image, "open", None)
-    monkeypatch.setattr(Path, "open", None)
-    assert Folder(root).fingerprint("part")
+    (tmp_path / "link").symlink_to(root)
+    monkeypatch.chdir(root.parent)
+    ways = (root, Path(root.name), root / "part" / "..", tmp_path / "link", f"{root}/")
+    assert len({Folder(way).fingerprint("part") for way in ways}) == 1
+
+
+def test_an_unchanged_file_is_read_for_the_fingerprint_once(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = make()
+    first = Folder(root).fingerprint("part")
+    monkeypatch.setattr(digests, "_digests", {})  # as in another process
+    monkeypatch.setattr(digests, "_read", set())
+    monkeypatch.setattr(digests, "_hash", None)
+    assert Folder(root).fingerprint("part") == first
 
 
 # Faults: (what is done to a sound data set, the root that is passed on, what the sentence must say)

@@ -10,7 +10,7 @@ import torch
 from pictures import picture
 from torch import Tensor
 
-from diffect.data import derived, feature_store, synthetic
+from diffect.data import features, store, synthetic
 from diffect.data.batches import Items
 from diffect.data.datamodule import DataModule
 from diffect.data.sources.mvtec import Folder
@@ -152,10 +152,10 @@ def test_the_cache_gives_what_was_drawn_and_a_broken_one_is_built_again(
 ) -> None:
     fresh = rows(module(), "selection", copies=2)
     with monkeypatch.context() as patch:
-        patch.setattr(derived, "_build", None)  # calling it now fails
-        patch.setattr(feature_store, "_extract", None)
+        patch.setattr(store, "npy_writer", None)  # calling it now fails
+        patch.setattr(features, "_extract", None)
         found = rows(module(), "selection", copies=2)
-    for path in (tmp_path / "cache" / "imagined").glob("*/images.npy"):
+    for path in (tmp_path / "cache" / "synthetic").glob("*/arrays.npy"):
         path.write_bytes(path.read_bytes()[:-5])
     rebuilt = rows(module(), "selection", copies=2)
     for one, two, three in zip(fresh, found, rebuilt, strict=True):
@@ -165,9 +165,9 @@ def test_the_cache_gives_what_was_drawn_and_a_broken_one_is_built_again(
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
-        ({"part": "test"}, "synthetic defects were asked for on 'test'; allowed: fit, selection"),
-        ({"part": "fit", "copies": 0}, "copies .* is 0; it must be 1 or more"),
-        ({"part": "fit", "kinds": ["dent"]}, "kinds names the synthetic defect dent; allowed: blur"),
+        ({"split": "test"}, "on the splits fit and selection, not on 'test'"),
+        ({"split": "fit", "copies": 0}, "copies .* is 0; it must be 1 or more"),
+        ({"split": "fit", "kinds": ["dent"]}, "kinds names the synthetic defect dent; allowed: blur"),
     ],
 )
 def test_what_cannot_be_made_is_refused(module: Callable[..., DataModule], asked: Any, said: str) -> None:

@@ -39,7 +39,7 @@ def opened(cfg: DictConfig) -> tuple[DataModule, Representation]:
 
 def solved(cfg: DictConfig) -> tuple[DataModule, Detector]:
     data, representation = opened(cfg)
-    detector = build.build(cfg, data.categories, data.canvas, representation, "test")
+    detector = build.build(cfg, data.categories, data.blank(), representation, "test")
     detector.solve(data.fit_dataloader(), None)
     return data, detector
 
@@ -77,7 +77,7 @@ def test_components_without_an_image_are_those_of_what_is_fitted_to_the_others()
     others, own = data.normal_dataloader("fit", [0, 2]), data.normal_dataloader("fit", [1])
     ((found, label),) = calibration.components_without(detector, others, own)
     assert label.tolist() == [0]
-    alone = build.build(config("data.shots=3"), data.categories, data.canvas, detector.representation, "other")
+    alone = build.build(config("data.shots=3"), data.categories, data.blank(), detector.representation, "other")
     alone.solve(others, None)
     with torch.no_grad():
         assert torch.equal(found, alone.components(next(iter(own))))

@@ -52,7 +52,7 @@ def solved(categories: tuple[str, ...], *overrides: str) -> tuple[DataModule, De
     data = build.open_data(cfg)
     representation = build.attach_features(cfg, data)
     representation.fit((batch["raw"], batch["label"]) for batch in data.fit_dataloader())
-    detector = build.build(cfg, data.categories, data.canvas, representation, "conditional").eval()
+    detector = build.build(cfg, data.categories, data.blank(), representation, "conditional").eval()
     detector.solve(data.fit_dataloader(), data.val_dataloader())
     calibration.calibrate(detector, data)
     detector.set_thresholds(data.calibration_dataloader(), 0.5)
@@ -258,7 +258,7 @@ def test_what_a_checkpoint_keeps_judges_the_same() -> None:
     data, both = solved(CATEGORIES, *choice)
     batch = rows(whole_test(data), [0, 50])
     cfg = config(f"data.category=[{','.join(CATEGORIES)}]", *choice)
-    again = build.build(cfg, CATEGORIES, data.canvas, build.represent(cfg, CATEGORIES), "again").eval()
+    again = build.build(cfg, CATEGORIES, data.blank(), build.represent(cfg, CATEGORIES), "again").eval()
     assert again.load_scoring_state(both.scoring_state()) == ([], [])
     for given in (batch, untold(batch)):
         assert torch.equal(again.judgement(given).scores, both.judgement(given).scores)

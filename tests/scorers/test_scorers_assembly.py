@@ -8,6 +8,8 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
 from diffect.config.files import config_folder
+from diffect.data.batches import zeros
+from diffect.data.sample import IMAGE
 from diffect.detector import Detector
 from diffect.training import build
 
@@ -15,7 +17,7 @@ from diffect.training import build
 def built(*overrides: str) -> Detector:
     with initialize_config_dir(str(Path(config_folder("train"))), version_base="1.3"):
         cfg = compose("train", ["data.category=brick", *overrides])
-    return build.build(cfg, ["brick"], (64, 96), instantiate(cfg.representation), "0123456789ab")
+    return build.build(cfg, ["brick"], zeros(IMAGE, (64, 96)), instantiate(cfg.representation), "0123456789ab")
 
 
 def test_each_level_of_the_pyramid_has_components_of_its_own() -> None:

@@ -1,12 +1,15 @@
 """`diffect data`: check a data set, say what it holds, audit it; or download one."""
 
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from diffect.config import settings, validate
+from diffect.data import decode
+from diffect.data.sample import Sample
 from diffect.data.sources import download
 
 
@@ -24,13 +27,13 @@ def run(cfg: DictConfig) -> None:
     module = instantiate(cfg.data)
     module.setup()
     held = module.describe()["categories"]
-    stores = {category: module.parts[label].store for label, category in enumerate(module.categories)}
+    samples = {category: module.parts[label].samples for label, category in enumerate(module.categories)}
     audited = module.audit()
-    print(_table([_contents(category, counts, stores[category]) for category, counts in held.items()]))
+    print(_table([_contents(category, counts, samples[category]) for category, counts in held.items()]))
     print(f"\nsplits (data.seed={module.seed}):")
     print(_table([_splits(category, counts) for category, counts in held.items()]))
-    if "dirty_from" in (told := module.describe()):
-        print(f"dirty: {told['dirty_from']}")
+    if "dirty_from" in (found := module.describe()):
+        print(f"dirty: {found['dirty_from']}")
     print("\naudit: AUROC of one trivial statistic alone, + higher or - lower on defective images")
     print(_table([_audit(category, found) for category, found in audited.items()]))
     for category, found in audited.items():
@@ -40,7 +43,9 @@ def run(cfg: DictConfig) -> None:
             print(f"{category}: {remark}")
 
 
-def _contents(category: str, counts: dict[str, Any], store: Any) -> dict[str, str]:
+def _contents(category: str, counts: dict[str, Any], samples: list[Sample]) -> dict[str, str]:
+    modes = Counter(decode.mode_of(one.path) for one in samples if one.path is not None)
+    axes = zip(*(reversed(one.size()) for one in samples), strict=True)  # width before height
     defects = {name: number for name, number in counts["defects"].items() if name != "good"}
     return {
         "category": category,
@@ -48,8 +53,8 @@ def _contents(category: str, counts: dict[str, Any], store: Any) -> dict[str, st
         "test good": str(counts["defects"].get("good", 0)),
         "test defective": ", ".join(f"{name} {number}" for name, number in defects.items()) or "none",
         "masks": str(counts["masks"]),
-        "size": f"{_range(store.stats['width'])} x {_range(store.stats['height'])}",
-        "mode": ", ".join(mode for mode, _ in Counter(store.modes).most_common()),
+        "size": " x ".join(map(_range, axes)),
+        "mode": ", ".join(mode for mode, _ in modes.most_common()) or "n/a",
     }
 
 
@@ -70,8 +75,9 @@ def _audit(category: str, found: dict[str, Any]) -> dict[str, str]:
     return cells
 
 
-def _range(values: Any) -> str:
-    low, high = int(values.min()), int(values.max())
+def _range(values: Iterable[int]) -> str:
+    values = list(values)
+    low, high = min(values), max(values)
     return str(low) if low == high else f"{low}-{high}"
 
 

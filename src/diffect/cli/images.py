@@ -54,6 +54,8 @@ def _own(trained: DictConfig, named: str | None, label: int | None) -> list[Aske
     for part, row in data.splits["test"]:
         sample = data.sample(part, row)
         own = data.categories.index(sample.category)
+        if sample.path is None:
+            raise ValueError(f"the test sample {sample.name} is no file: only image files can be scored")
         if named is None or label in (None, own):
             found.append(Asked(f"{sample.category}/{sample.name}", None if label is None else own, sample.path))
     return found

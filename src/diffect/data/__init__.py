@@ -1,1 +1,1 @@
-"""Where images come from: sources, the cache of decoded images, the audit, and the DataModule."""
+"""Samples and their sources, the cache of decoded samples, the audit, and the DataModule."""

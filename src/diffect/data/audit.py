@@ -1,4 +1,4 @@
-"""Is the data sound: images shared between train and test, trivial statistics that give defects away."""
+"""Checks of the data: samples shared between train and test, simple statistics that give defects away."""
 
 from typing import Any
 
@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.stats import rankdata
 
-from diffect.data.sample import Sample
-from diffect.data.store import ImageStore
+from diffect.data.sample import Kind, Sample
+from diffect.data.store import Store
 
 SUSPECT = 0.95  # AUROC of one trivial statistic from which a category is marked
 ENOUGH = 5  # normal and defective test images each; with fewer a perfect separation can be chance
@@ -16,23 +16,24 @@ THUMBNAIL = 32
 NEAR = 1.0  # grey levels
 
 
-def audit(samples: list[Sample], store: ImageStore) -> dict[str, Any]:
-    """The audit of one category.
+def audit(samples: list[Sample], store: Store, kind: Kind) -> dict[str, Any]:
+    """The audit of one category; near copies and statistics are looked for in pictures only.
 
-    shared: test images whose pixels are also in train. near: further test images of which a training image is
+    shared: test samples whose content is also in train. near: further test images of which a training image is
     a close copy (see `near_copies`). trivial: {statistic: AUROC of it alone, whichever direction is better,
-    or None without both kinds of test image}. direction: {statistic: "higher" | "lower" on defective images}.
-    examples: up to 10 pairs [test, train] of shared or near images. warning: one sentence, or None.
+    or None without both normal and defective test images}. direction: {statistic: "higher" | "lower" on defective
+    images}. examples: up to 10 pairs [test, train] of shared or near samples. warning: one sentence, or None.
     """
     train = np.array([row for row, sample in enumerate(samples) if sample.split == "train"])
     test = np.array([row for row, sample in enumerate(samples) if sample.split == "test"])
     by_key = {int(store.keys[row]): row for row in train[::-1]}
     shared = {row: by_key[int(store.keys[row])] for row in test if int(store.keys[row]) in by_key}
-    near = {row: twin for row, twin in near_copies(store, test, train).items() if row not in shared}
+    close = near_copies(store, test, train) if kind.drawable else {}
+    near = {row: twin for row, twin in close.items() if row not in shared}
     anomalous = np.array([samples[row].anomalous for row in test])
     trivial: dict[str, float | None] = {}
     direction: dict[str, str] = {}
-    for name, values in store.stats.items():
+    for name, values in store.stats.items() if kind.drawable else ():
         area = auroc(values[test], anomalous)
         trivial[name] = None if area is None else max(area, 1 - area)
         if area is not None:
@@ -58,12 +59,11 @@ def auroc(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> float | N
     return float((ranks[positive].sum() - count * (count + 1) / 2) / (count * others))
 
 
-def near_copies(store: ImageStore, rows: NDArray[np.int64], among: NDArray[np.int64]) -> dict[int, int]:
-    """{row: nearest of `among`} where the two differ by nothing but brightness, compression or size.
+def near_copies(store: Store, rows: NDArray[np.int64], among: NDArray[np.int64]) -> dict[int, int]:
+    """{row: nearest of `among`} where the two differ only in brightness, compression or size.
 
-    Both become 32 x 32 grey thumbnails less their mean; their root mean square difference must be below one
-    grey level and below a tenth of the thumbnail's own contrast, or flat surfaces would all be copies of each
-    other.
+    Both become 32 x 32 grey thumbnails minus their mean; their root mean square difference must be below one
+    grey level and below a tenth of the thumbnail's contrast, or flat surfaces would all be copies of each other.
     """
     a, b = _thumbnails(store, rows), _thumbnails(store, among)
     squares = (a**2).sum(1)[:, None] + (b**2).sum(1)[None] - 2 * a @ b.T
@@ -73,9 +73,9 @@ def near_copies(store: ImageStore, rows: NDArray[np.int64], among: NDArray[np.in
     return {int(rows[i]): int(among[nearest[i]]) for i in np.flatnonzero(close)}
 
 
-def _thumbnails(store: ImageStore, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+def _thumbnails(store: Store, rows: NDArray[np.int64]) -> NDArray[np.float64]:
     size = (THUMBNAIL, THUMBNAIL)
-    small = [Image.fromarray(store.images[row]).resize(size, Image.Resampling.BOX) for row in rows]
+    small = [Image.fromarray(store.arrays[row]).resize(size, Image.Resampling.BOX) for row in rows]
     grey = np.stack([np.asarray(picture, np.float64).mean(axis=2).ravel() for picture in small])
     centred: NDArray[np.float64] = grey - grey.mean(axis=1, keepdims=True)
     return centred

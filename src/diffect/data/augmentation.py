@@ -1,6 +1,6 @@
-"""Copies of normal images that are as normal: mirrored, turned, shifted or rescaled a little, for where images are few.
+"""Augmentation: copies of normal images that are still normal, mirrored, turned, shifted or rescaled a little.
 
-Which of these keep an image normal is knowledge about the part: a turned screw is a screw, a turned cable is a defect.
+Which of these keep an image normal depends on the part: a turned screw is a screw, a turned cable is a defect.
 """
 
 import json
@@ -15,15 +15,15 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from diffect.data.batches import Part, Row
-from diffect.data.derived import Copy, derive, open_copies
-from diffect.data.store import ImageStore
+from diffect.data.copies import derive, open_copies, padded
+from diffect.data.store import Entry, Store
 
 VERSION = 2  # of the recipe; raise it when a pixel changes
 KINDS = ("mirror", "flip", "quarter", "turn", "shift", "zoom")
-EXACT = KINDS[:3]  # which move pixels and change none, in few ways
-DEGREES = 15.0  # a turn is at most so much, either way
-SHARE = 0.04  # of the side: a shift is at most so much, either way, and at least a pixel
-ZOOM = 1.1  # an image grows, or shrinks, at most so much
+EXACT = KINDS[:3]  # these only exchange pixels, in few ways
+DEGREES = 15.0  # the largest turn, either way
+SHARE = 0.04  # the largest shift as a share of the side, either way; at least a pixel
+ZOOM = 1.1  # the largest factor by which an image grows or shrinks
 QUARTER = np.array([[0.0, -1.0], [1.0, 0.0]])
 TRIES = 8
 
@@ -34,9 +34,9 @@ class Augmentation:
 
     mirror: left and right exchanged. flip: up and down exchanged. quarter: turned by a multiple of 90 degrees. turn:
     by up to 15 degrees either way. shift: by up to 4% of height and of width, in whole pixels. zoom: by 1 / 1.1 to 1.1.
-    What comes in from beyond the border is the image's mirror. A copy is a function of the seed, the image's pixels
-    and the copy's number; `fresh` ones are drawn apart from those of the same seed that are not. Of mirror, flip and
-    quarter alone there are few compositions: the copies of an image are then all different ones, in random order.
+    Beyond its border the image is mirrored. A copy is a function of the seed, the image's pixels and the copy's number;
+    `fresh` copies are other draws than those of the same seed that are not fresh. Mirror, flip and quarter alone have
+    few compositions: the copies of an image are then all different ones, in random order.
     """
 
     kinds: tuple[str, ...]
@@ -65,38 +65,38 @@ class Augmentation:
                 f"shift or zoom to data.augment"
             )
 
-    def check(self, canvas: tuple[int, int]) -> None:
-        """ValueError where images of this height and width cannot be copied so."""
+    def check(self, canvas: tuple[int, ...]) -> None:
+        """ValueError where images of this height and width cannot be augmented so."""
         if self.copies and "quarter" in self.kinds and canvas[0] != canvas[1]:
             raise ValueError(
                 f"data.augment names quarter, which needs a square canvas, and it is {canvas[0]} x {canvas[1]}: leave "
                 f"quarter out, or set data.max_aspect=1"
             )
 
-    def of(self, rows: Sequence[Row], parts: Sequence[Part], first: int, cache: Path) -> tuple[list[Part], list[Row]]:
+    def describe(self) -> str:
+        """The number of copies and what changes them."""
+        return f"{self.copies} copies of each fit image ({', '.join(self.kinds)})" if self.copies else "none"
+
+    def apply(
+        self, rows: Sequence[Row], parts: Sequence[Part], first: int, cache: Path
+    ) -> tuple[list[Part], list[Row]]:
         """Parts of the copies of these rows, numbered from `first`, and the rows of all copies in order.
 
         Built under `cache` when they are missing or broken.
         """
-        return derive(rows, parts, self.copies, first, lambda part, own: self._part(part, own, cache))
+        return derive(rows, parts, self.copies, first, lambda part, chosen: self._part(part, chosen, cache))
 
-    def _part(self, own: Part, rows: list[int], cache: Path) -> Part:
-        category = own.samples[0].category
+    def _part(self, part: Part, rows: list[int], cache: Path) -> Part:
         recipe = json.dumps(["augmented", VERSION, self.kinds, self.copies, self.seed, self.fresh])
-        folder = cache / "augmented" / category
-        store, _ = open_copies(
-            own.store, rows, self.copies, self._draw, recipe, folder, f"augmented copies of {category}"
-        )
-        held = [own.samples[row] for row in rows]
-        samples = [replace(one, name=f"{one.name}#{copy + 1}") for one in held for copy in range(self.copies)]
-        return Part(own.label, store, samples, unnoticed=own.unnoticed)
+        store = open_copies(part, rows, self.copies, self._draw, recipe, cache / "augmented", "augmented copies")
+        originals = [part.samples[row] for row in rows]
+        samples = [replace(one, name=f"{one.name}#{copy + 1}") for one in originals for copy in range(self.copies)]
+        return Part(part.label, store, samples, mislabelled=part.mislabelled)
 
-    def _draw(self, store: ImageStore, row: int, copy: int) -> Copy:
-        """One copy on the canvas, in its middle."""
+    def _draw(self, store: Store, row: int, copy: int) -> Entry:
+        """One copy in the middle of the canvas."""
         key = int(store.keys[row]) % 2**64  # seeds are not negative
-        top, left, height, width = store.valid_boxes[row].tolist()
-        held = np.s_[top : top + height, left : left + width]
-        image, mask = store.images[row][held], store.masks[row][held]
+        image, mask = store.content(row)
         exact = _exact_moves(self.kinds)
         if exact:
             order = np.random.Generator(np.random.PCG64([self.seed, key, self.fresh])).permutation(len(exact))
@@ -104,27 +104,17 @@ class Augmentation:
         else:
             rng = np.random.Generator(np.random.PCG64([self.seed, key, copy, self.fresh]))
             image, mask = _moved(image, mask, self.kinds, rng)
-        above, before = (store.images.shape[1] - image.shape[0]) // 2, (store.images.shape[2] - image.shape[1]) // 2
-        around = (
-            (above, store.images.shape[1] - image.shape[0] - above),
-            (before, store.images.shape[2] - image.shape[1] - before),
-        )
-        return Copy(
-            np.pad(image, (*around, (0, 0)), mode="symmetric"),
-            np.pad(mask, around).astype(bool),
-            (above, before, *image.shape[:2]),
-            bool(store.has_mask[row]),
-            "",
-        )
+        starts = [(side - length) // 2 for side, length in zip(store.size, mask.shape, strict=True)]
+        return padded(image, mask, [*starts, *mask.shape], store.size, bool(store.has_mask[row]))
 
 
 def as_kinds(named: str | Iterable[str]) -> tuple[str, ...]:
-    """What `data.augment` names, one kind or several."""
+    """The kinds that `data.augment` names, one or several."""
     return (named,) if isinstance(named, str) else tuple(str(kind) for kind in named)
 
 
 class _Move(NamedTuple):
-    """Matrix (2, 2) and shift (2,), from places out to places in, and whether the sides swap."""
+    """Matrix (2, 2) and shift (2,) from output to input positions, and whether height and width swap."""
 
     matrix: NDArray[np.float64]
     shift: NDArray[np.float64]
@@ -134,7 +124,7 @@ class _Move(NamedTuple):
 def _moved(
     image: NDArray[np.uint8], mask: NDArray[np.uint8], kinds: Sequence[str], rng: np.random.Generator
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """An image (H, W, 3) and its mask (H, W) moved alike at random, so that it shows wherever it can."""
+    """An image (H, W, 3) and its mask (H, W) moved alike at random; drawn again where the move changes nothing."""
     for _ in range(TRIES):
         moved = _applied(image, mask, _draw_move(image.shape[:2], kinds, rng))
         if not np.array_equal(moved[0], image):
@@ -148,16 +138,16 @@ def _applied(
     """An image (H, W, 3) and its mask (H, W), both moved."""
     matrix, shift, swapped = move
     shape = image.shape[1::-1] if swapped else image.shape[:2]
-    # The pixel at o comes from M (o - middle of what comes out) + middle of what goes in + shift.
+    # The output pixel o is the input at M (o - middle of the output) + middle of the input + shift.
     offset = (np.array(image.shape[:2]) - 1) / 2 + shift - matrix @ ((np.array(shape) - 1) / 2)
-    # Pixels that only change places are taken as they are, all others from a cubic spline.
+    # Exchanged pixels are copied, all others interpolated by a cubic spline.
     order = 0 if np.array_equal(matrix, np.rint(matrix)) else 3
     channels = [_resampled(image[..., c], matrix, offset, shape, order) for c in range(3)]
     return np.stack(channels, axis=2), _resampled(mask, matrix, offset, shape, 0)
 
 
 def _exact_moves(kinds: Sequence[str]) -> list[_Move]:
-    """All different moves that mirror, flip and quarter compose, but none at all; empty where other kinds take part."""
+    """All different compositions of mirror, flip and quarter except the identity; empty where other kinds take part."""
     if not set(kinds) <= set(EXACT):
         return []
     found: dict[bytes, _Move] = {}

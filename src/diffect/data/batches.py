@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from diffect.data.canvas import inside
-from diffect.data.sample import Sample
-from diffect.data.store import ImageStore
+from diffect.data.sample import Kind, Sample
+from diffect.data.store import Store
 
 Extract = Callable[[Tensor], Tensor]
 Batch = dict[str, Tensor]
@@ -21,24 +21,24 @@ Row = tuple[int, int]  # of a split: the part, and the row in it
 
 
 def unattached(_: Tensor) -> Tensor:
-    """What stands for an extractor until there is one."""
+    """Stands for an extractor until one is attached."""
     raise ValueError("DataModule.attach must be called before its loaders are asked for")
 
 
 @dataclass(frozen=True)
 class Part:
-    """Images of one category, its own, or others made from them or brought in: what rows of a split point into.
+    """Samples of one category that rows of a split point into: those of the source, copies of them, or contamination.
 
-    `label` is the category's position. `raw` is what batches hold of the images: features (N, C, h, w), one row per
-    image, or a function that makes them. `unnoticed`: the images are defective and nobody knows; batches call them
-    normal, and only their samples tell. `origins`: where the images are copies, the row that each is a copy of.
+    `label` is the category's position. `raw` is what batches hold of the samples: features (N, C, *grid), one row per
+    sample, or a function that computes them. `mislabelled`: the samples are defective, but batches call them normal.
+    `origins`: where the samples are copies, the row that each is a copy of.
     """
 
     label: int
-    store: ImageStore
+    store: Store
     samples: list[Sample]
     raw: NDArray[np.float32] | Extract = unattached
-    unnoticed: bool = False
+    mislabelled: bool = False
     origins: tuple[Row, ...] = ()
 
 
@@ -52,43 +52,47 @@ class Items(Dataset[Batch]):
         return len(self.rows)
 
     def __getitems__(self, positions: list[int]) -> Batch:
-        """The batch of these positions, as `DataLoader` asks for it; nothing in it depends on its company."""
+        """The batch of these positions, as `DataLoader` asks for it; each item is independent of the others."""
         picked = [(self.parts[part], row) for part, row in (self.rows[position] for position in positions)]
         batch = {
-            "raw": torch.cat([_raw(part, row) for part, row in picked]),  # (B, C, h, w)
+            "raw": torch.cat([_raw(part, row) for part, row in picked]),  # (B, C, *grid)
             "label": torch.tensor([part.label for part, _ in picked]),
             "key": torch.tensor([int(part.store.keys[row]) for part, row in picked]),
         }
         if self.lean:
             return batch
-        image = torch.cat([images(part.store, np.array([row])) for part, row in picked])
-        canvas = image.shape[-2], image.shape[-1]
-        masks = np.stack([part.store.masks[row] * (not part.unnoticed) for part, row in picked])
-        boxes = [part.store.valid_boxes[row].tolist() for part, row in picked]
-        return batch | {
-            "image": image,  # (B, 3, H, W)
-            "mask": torch.from_numpy(masks).bool(),  # (B, H, W)
-            "valid": torch.from_numpy(inside(canvas, boxes)),  # (B, H, W)
-            "anomalous": torch.tensor([part.samples[row].anomalous and not part.unnoticed for part, row in picked]),
-            "has_mask": torch.tensor([bool(part.store.has_mask[row]) or part.unnoticed for part, row in picked]),
-            "index": torch.tensor([row for _, row in picked]),
-        }
+        image = torch.cat([arrays(part.store, np.array([row])) for part, row in picked])
+        masks = np.stack([part.store.masks[row] * (not part.mislabelled) for part, row in picked])
+        boxes = [part.store.boxes[row].tolist() for part, row in picked]
+        return (
+            batch
+            | {
+                "image": image,  # (B, C, *size)
+                "mask": torch.from_numpy(masks).bool(),  # (B, *size)
+                "valid": torch.from_numpy(inside(tuple(image.shape[2:]), boxes)),  # (B, *size)
+                "anomalous": torch.tensor(
+                    [part.samples[row].anomalous and not part.mislabelled for part, row in picked]
+                ),
+                "has_mask": torch.tensor([bool(part.store.has_mask[row]) or part.mislabelled for part, row in picked]),
+                "index": torch.tensor([row for _, row in picked]),
+            }
+        )
 
 
 def _raw(part: Part, row: int) -> Tensor:
-    """What the batch holds of one image, (1, C, h, w)."""
+    """What the batch holds of one sample, (1, C, *grid)."""
     if not callable(part.raw):
         return torch.from_numpy(np.array(part.raw[row : row + 1]))
     with torch.no_grad():
-        return part.raw(images(part.store, np.array([row])))
+        return part.raw(arrays(part.store, np.array([row])))
 
 
 class Batches(Sampler[list[int]]):
     """Batches of positions as a pure function of (seed, epoch, step), balanced over the groups.
 
-    Slot g of an epoch (g = step * batch_size + place) takes group g mod G, and there the next position of an
-    endless series of permutations seeded by (seed, epoch, group, turn). Of fewer images than a batch has places each
-    comes about as often as any other, at noise of its own every time.
+    Slot g of an epoch (g = step * batch_size + position in the batch) takes group g mod G, and there the next position
+    of an endless series of permutations seeded by (seed, epoch, group, turn). Fewer samples than a batch holds occur
+    about equally often, with new noise every time.
     """
 
     def __init__(
@@ -127,9 +131,14 @@ def _permutation(seed: int, epoch: int, group: int, turn: int, count: int) -> li
     return order
 
 
-def images(store: ImageStore, rows: NDArray[np.int64]) -> Tensor:
-    """The decoded images of these rows, (B, 3, H, W) uint8."""
-    return torch.from_numpy(store.images[rows]).permute(0, 3, 1, 2).contiguous()  # (B, 3, H, W)
+def arrays(store: Store, rows: NDArray[np.int64]) -> Tensor:
+    """The decoded samples of these rows, (B, C, *size), of the source's dtype."""
+    return torch.from_numpy(store.arrays[rows]).movedim(-1, 1).contiguous()
+
+
+def zeros(kind: Kind, size: Sequence[int]) -> Tensor:
+    """A blank sample as a batch (1, C, *size), of the kind's dtype."""
+    return torch.from_numpy(np.zeros((1, kind.channels, *size), kind.dtype))
 
 
 def as_is(batch: Batch) -> Batch:
@@ -139,7 +148,7 @@ def as_is(batch: Batch) -> Batch:
 
 @dataclass(frozen=True)
 class Passes:
-    """`make` of each batch, anew in every pass: what is solved at once may go through its data several times."""
+    """A re-iterable view of batches that applies `make` to each: a closed form may need several passes."""
 
     batches: Iterable[Batch]
     make: Callable[[Batch], tuple[Any, ...]]

@@ -1,23 +1,39 @@
-"""The canvas: the one rectangle of pixels that every image of a run is fitted into.
+"""The canvas: the one size that all samples of a run have; every image is fitted into it.
 
 Long images would be a few pixels narrow in a square, so the canvas has the shape of the training images.
 """
 
 import math
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from diffect.data.sample import Kind, Sample
+
 ASPECTS = ("pad", "stretch")
 STEP = 32  # pixels: the coarsest grids of usual backbones and networks divide the long side
 NEARLY_SQUARE = 1.12  # a long side of so many short sides is not worth its padding on other images
-MIXED = 0.25  # share of images that lie the other way, from which neither way is the data's own
+MIXED = 0.25  # share of images that lie the other way, from which the canvas is a square
 
 
-def choose_canvas(sizes: Iterable[tuple[int, int]], size: int, aspect: str, max_aspect: float) -> tuple[int, int]:
+def common_size(samples: Sequence[Sample], kind: Kind, size: int, aspect: str, max_aspect: float) -> tuple[int, ...]:
+    """The one size of all samples of a run: pictures are resized to a canvas, all other kinds must agree already."""
+    if kind.drawable:
+        return choose_canvas((sample.size() for sample in samples), size, aspect, max_aspect)
+    expected = samples[0].size()
+    for sample in samples:
+        if sample.size() != expected:
+            raise ValueError(
+                f"samples {samples[0].name} and {sample.name} have the sizes {expected} and {sample.size()}; all "
+                f"samples of kind {kind.name} must have one size: cut or pad them in the source"
+            )
+    return expected
+
+
+def choose_canvas(sizes: Iterable[tuple[int, ...]], size: int, aspect: str, max_aspect: float) -> tuple[int, int]:
     """Height and width of the canvas for images of these heights and widths; its short side is `size`.
 
     For "pad" the long side is size * exp |median log(width / height)|, rounded to a multiple of 32 pixels, at most
@@ -41,11 +57,11 @@ def choose_canvas(sizes: Iterable[tuple[int, int]], size: int, aspect: str, max_
 
 
 def fit_to_canvas(
-    pixels: NDArray[np.uint8], mask: NDArray[np.uint8] | None, canvas: tuple[int, int], aspect: str
+    pixels: NDArray[np.uint8], mask: NDArray[np.uint8] | None, canvas: tuple[int, ...], aspect: str
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8], tuple[int, int, int, int]]:
     """Image (H, W, 3), mask (H, W) and the box (top, left, height, width) that the true image fills.
 
-    "pad" keeps the image's own aspect: it becomes as large as fits, is centred, and the rest is filled with its
+    "pad" keeps the image's aspect: it becomes as large as fits, is centred, and the rest is filled with its
     mirror image, marked normal in the mask. "stretch" fills the canvas. Images are resized bicubically with
     antialiasing; masks take the nearest pixel, which neither grows nor shrinks regions.
     """
@@ -65,16 +81,22 @@ def fit_to_canvas(
     return image, mask, (top, left, height, width)
 
 
-def inside(canvas: tuple[int, int], boxes: Iterable[Iterable[int]]) -> NDArray[np.bool_]:
-    """(B, H, W), true where the true image is, for boxes (top, left, height, width)."""
-    boxes = [tuple(box) for box in boxes]
-    valid = np.zeros((len(boxes), *canvas), np.bool_)
-    for one, (top, left, height, width) in zip(valid, boxes, strict=True):
-        one[top : top + height, left : left + width] = True
+def box_slices(box: Sequence[int]) -> tuple[slice, ...]:
+    """The slices of a box: where it starts on each axis, then its size on each."""
+    rank = len(box) // 2
+    return tuple(slice(start, start + length) for start, length in zip(box[:rank], box[rank:], strict=True))
+
+
+def inside(size: tuple[int, ...], boxes: Iterable[Sequence[int]]) -> NDArray[np.bool_]:
+    """(B, *size), true in the boxes of the true content; see `box_slices`."""
+    boxes = list(boxes)
+    valid = np.zeros((len(boxes), *size), np.bool_)
+    for one, box in zip(valid, boxes, strict=True):
+        one[box_slices(box)] = True
     return valid
 
 
-def _inner(rows: int, columns: int, canvas: tuple[int, int]) -> tuple[int, int]:
+def _inner(rows: int, columns: int, canvas: tuple[int, ...]) -> tuple[int, int]:
     """The largest height and width of the ratio rows : columns that the canvas holds."""
     height, width = canvas
     if rows * width >= columns * height:

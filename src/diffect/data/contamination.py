@@ -1,4 +1,6 @@
-"""Training images that nobody has looked through: some of those that are taken for normal are defective."""
+"""Training data that nobody has checked: some samples that are taken for normal are defective."""
+
+from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -9,22 +11,26 @@ import numpy as np
 
 from diffect.data import decode, splits
 from diffect.data.batches import Part, Row
-from diffect.data.fingerprint import OWN, Brought
-from diffect.data.store import ImageStore
-from diffect.data.synthetic_store import Recipe, open_imagined
+from diffect.data.copies import Recipe, open_synthetic
+from diffect.data.sample import IMAGE
+from diffect.data.sources.defect_folder import TEST, DefectFolder
+from diffect.data.store import open_samples
 
-MOST = 0.5  # of the images; beyond it the defects would be what is normal
+MOST = 0.5  # of the samples; beyond it the defects would be the normal state
 
 
 @dataclass(frozen=True)
 class Contamination:
-    """Replaces round(share n) of each category's n normal training images by defective ones, wherever they were cut to.
+    """Replaces round(share n) of each category's n normal training samples by defective ones, in whatever split.
 
-    folder: None puts a synthetic defect on each of these very images. `test` draws from half of the test defects of
-    each kind, which are held out of the test set, at every share the same ones, so that dirt and defects are of one
-    kind but never one image. Else images are drawn from FOLDER/<category>, or from FOLDER where there is none. Which
-    images: by (seed, category), so that those replaced at one share are replaced at every larger one, and fit,
-    selection and calibration are dirty alike.
+    Args:
+        share: of the normal training samples, from 0 to 0.5.
+        folder: None puts a synthetic defect on each of the replaced images. `test` draws from half of the test defects
+            of each type, which are held out of the test set, the same ones for every share: training and test then
+            have defects of the same types but never the same sample. Else defective images come from
+            FOLDER/<category>, or from FOLDER where there is none.
+        seed: chooses the samples, with the category. Those replaced at one share are replaced at every larger one;
+            fit, selection and calibration are contaminated alike.
     """
 
     share: float
@@ -37,113 +43,120 @@ class Contamination:
                 f"data.contamination={self.share} is not allowed; it is the share of the normal training images that "
                 f"are replaced by defective ones, from 0 to {MOST}"
             )
-        if self.folder not in (None, OWN) and not Path(self.folder).expanduser().is_dir():
+        if self.folder not in (None, TEST) and not Path(self.folder).expanduser().is_dir():
             raise ValueError(
                 f"data.contamination_from={self.folder} is no folder; it must hold defective images, or a folder of "
-                f"them for each category, or be {OWN} for some of the test's own, or null for synthetic defects"
+                f"them for each category, or be {TEST} for some of the test's own, or null for synthetic defects"
             )
 
-    def spoil(
+    @property
+    def defects(self) -> DefectFolder | None:
+        """The folder that defective images come from, where they do."""
+        return DefectFolder.of(self.share, self.folder)
+
+    def apply(
         self, parts: Sequence[Part], cut: Mapping[str, list[Row]], aspect: str, cache: Path
     ) -> tuple[list[Part], dict[str, list[Row]]]:
-        """The categories' own parts, after them one of defective images for each, and the splits that hold of both.
+        """The source's parts followed by one of defective samples for each category, and the splits over both.
 
-        ValueError where the share is less than an image, where the folder holds fewer than are wanted, or images of the
+        ValueError where the share is less than one sample, or where the folder holds too few images or images of the
         test set.
         """
-        made, swaps, held = list(parts), dict[Row, Row](), set[Row]()
-        for label, own in enumerate(parts):
-            if self.folder == OWN:
-                held |= {(label, row) for row in self.held_out(own)}
-            kept = {row for name, rows in cut.items() if name != "test" for part, row in rows if part == label}
-            order = [row for row in self._order(own) if row in kept]
-            count = self._count(own.samples[0].category, len(order))
+        made, swaps, held_out = list(parts), dict[Row, Row](), set[Row]()
+        for label, part in enumerate(parts):
+            if self.folder == TEST:
+                held_out |= {(label, row) for row in self.held_out(part)}
+            used = {row for name, rows in cut.items() if name != "test" for index, row in rows if index == label}
+            order = [row for row in self._order(part) if row in used]
+            count = self._count(part.samples[0].category, len(order))
             if not count:
                 continue
             if self.folder is None:
-                # All that any share could want, so that all shares have one store, and its features, in common.
-                part, rows = self._imagined(own, order[: round(MOST * len(order))], cache), list(range(count))
-            elif self.folder == OWN:
-                part, rows = self._tested(own, count, len(order))
+                # All that any share could need, so that all shares have one store, and its features, in common.
+                defective, rows = self._synthetic(part, order[: round(MOST * len(order))], cache), list(range(count))
+            elif self.folder == TEST:
+                defective, rows = self._from_test(part, count, len(order))
             else:
-                part, rows = self._brought(own, count, len(order), aspect, cache)
-            swaps |= {(label, row): (len(made), dirty) for row, dirty in zip(order[:count], rows, strict=True)}
-            made.append(part)
-        return made, {name: [swaps.get(row, row) for row in rows if row not in held] for name, rows in cut.items()}
+                defective, rows = self._from_folder(part, count, len(order), aspect, cache)
+            swaps |= {(label, row): (len(made), other) for row, other in zip(order[:count], rows, strict=True)}
+            made.append(defective)
+        return made, {name: [swaps.get(row, row) for row in rows if row not in held_out] for name, rows in cut.items()}
 
-    def describe(self) -> dict[str, Any]:
-        """The share and where the defective images come from, for the record; nothing where all is clean and tested."""
-        if not self.share and self.folder != OWN:
+    def summary(self) -> dict[str, Any]:
+        """The share and where the defective samples come from, for the record; empty where nothing is changed."""
+        if not self.share and self.folder != TEST:
             return {}
-        known = {
-            None: "synthetic defects on the very images",
-            OWN: "half of the test defects of each kind, held out of the test set",
-        }
-        return {"contamination": self.share, "dirty_from": known.get(self.folder, self.folder)}
+        return {"contamination": self.share, "dirty_from": self.describe()}
 
-    def held_out(self, own: Part) -> list[int]:
-        """Half of the test rows of each kind of defect, the smaller half, in the order in which they are drawn."""
-        kinds: dict[str, list[int]] = {}
-        for row, sample in enumerate(own.samples):
+    def describe(self) -> str:
+        """Where the defective samples come from."""
+        return {
+            None: "synthetic defects on the very images",
+            TEST: "half of the test defects of each kind, held out of the test set",
+        }.get(self.folder, str(self.folder))
+
+    def held_out(self, part: Part) -> list[int]:
+        """Half of the test rows of each type of defect, rounded down, in the order in which they are drawn."""
+        by_defect: dict[str, list[int]] = {}
+        for row, sample in enumerate(part.samples):
             if sample.split == "test" and sample.anomalous:
-                kinds.setdefault(sample.defect, []).append(row)
-        rng = splits.generator(self.seed, own.samples[0].category, "held out")
-        halves = [rng.permutation(kinds[kind])[: len(kinds[kind]) // 2] for kind in sorted(kinds)]
+                by_defect.setdefault(sample.defect, []).append(row)
+        rng = splits.generator(self.seed, part.samples[0].category, "held out")
+        halves = [rng.permutation(by_defect[one])[: len(by_defect[one]) // 2] for one in sorted(by_defect)]
         return [int(row) for row in rng.permutation(np.concatenate(halves))] if halves else []
 
     def _count(self, category: str, of: int) -> int:
-        """How many of a category's images are replaced: some, where any share above 0 is asked for."""
+        """How many of a category's samples are replaced; ValueError where a share above 0 replaces none."""
         count = round(self.share * of)
         if self.share and not count:
             least = 0.5 / of
-            allowed = f"0 or above {least:.4g}, which replaces one" if least < MOST else "0"
+            allowed = f"0, or more than {least:.4g}" if least < MOST else "0"
             raise ValueError(
-                f"data.contamination={self.share:g} replaces no image: it is half an image or less of the {of} of "
-                f"{category} that are trained on; it must be {allowed}"
+                f"data.contamination={self.share:g} rounds to 0 of the {of} training images of {category}; it must be "
+                f"{allowed}"
             )
         return count
 
-    def _order(self, own: Part) -> list[int]:
+    def _order(self, part: Part) -> list[int]:
         """All normal rows of a category, in the order in which they are replaced."""
-        normal = [row for row, sample in enumerate(own.samples) if sample.split == "train"]
-        shuffled = splits.generator(self.seed, own.samples[0].category, "replaced").permutation(len(normal))
+        normal = [row for row, sample in enumerate(part.samples) if sample.split == "train"]
+        shuffled = splits.generator(self.seed, part.samples[0].category, "replaced").permutation(len(normal))
         return [normal[position] for position in shuffled]
 
-    def _imagined(self, own: Part, rows: list[int], cache: Path) -> Part:
-        """The part of these images with synthetic defects, none of which a head or a search would draw by this seed."""
-        seed = int(splits.generator(self.seed, own.samples[0].category, "defects").integers(2**63))
-        store, samples = open_imagined(own.store, own.samples, rows, Recipe(seed=seed), cache)
-        return Part(own.label, store, samples, unnoticed=True)
+    def _synthetic(self, part: Part, rows: list[int], cache: Path) -> Part:
+        """The part of these images with synthetic defects, none of which a head or a search draws from this seed."""
+        seed = int(splits.generator(self.seed, part.samples[0].category, "defects").integers(2**63))
+        return replace(open_synthetic(part, rows, Recipe(seed=seed), cache), mislabelled=True)
 
-    def _tested(self, own: Part, count: int, of: int) -> tuple[Part, list[int]]:
-        """The part of the category's own images as ones whose defects go unnoticed, and the rows that are taken."""
-        held = self.held_out(own)
-        self._enough(own.samples[0].category, count, of, len(held))
-        return replace(own, unnoticed=True), held[:count]
+    def _from_test(self, part: Part, count: int, of: int) -> tuple[Part, list[int]]:
+        """The part with its defective samples labelled normal, and the rows that are taken."""
+        rows = self.held_out(part)
+        self._require(part.samples[0].category, count, of, len(rows))
+        return replace(part, mislabelled=True), rows[:count]
 
-    def _brought(self, own: Part, count: int, of: int, aspect: str, cache: Path) -> tuple[Part, list[int]]:
+    def _from_folder(self, part: Part, count: int, of: int, aspect: str, cache: Path) -> tuple[Part, list[int]]:
         """The part of all images that the folder holds for a category, and the rows of those that are taken."""
-        category = own.samples[0].category
-        assert self.folder is not None
-        held = Brought(Path(self.folder).expanduser()).samples(category)
-        self._enough(category, count, of, len(held))
-        canvas = own.store.images.shape[1], own.store.images.shape[2]
-        bits = decode.grey_bits([sample.path for sample in own.samples if sample.split == "train"])
-        store = ImageStore.open(held, canvas, aspect, cache, bits)
-        tested = {int(own.store.keys[row]) for row, sample in enumerate(own.samples) if sample.split == "test"}
-        shared = [sample.name for sample, key in zip(held, store.keys, strict=True) if int(key) in tested]
+        category = part.samples[0].category
+        assert self.defects is not None
+        # 16-bit files are read at the sensor depth of the category's own images.
+        training = [one.path for one in part.samples if one.split == "train" and one.path is not None]
+        samples = self.defects.samples(category, decode.grey_bits(training))
+        self._require(category, count, of, len(samples))
+        store = open_samples(samples, IMAGE, part.store.size, aspect, cache)
+        tested = {int(part.store.keys[row]) for row, sample in enumerate(part.samples) if sample.split == "test"}
+        shared = [sample.name for sample, key in zip(samples, store.keys, strict=True) if int(key) in tested]
         if shared:
             raise ValueError(
                 f"data.contamination_from={self.folder} holds {len(shared)} images that are also in the test set of "
                 f"{category}, first {shared[0]}: what is trained on cannot be tested on; take them out of one, or "
-                f"set data.contamination_from={OWN}, which does"
+                f"set data.contamination_from={TEST}, which does"
             )
-        order = splits.generator(self.seed, category, "brought").permutation(len(held))
-        return Part(own.label, store, held, unnoticed=True), order[:count].tolist()
+        order = splits.generator(self.seed, category, "brought").permutation(len(samples))
+        return Part(part.label, store, samples, mislabelled=True), order[:count].tolist()
 
-    def _enough(self, category: str, count: int, of: int, held: int) -> None:
-        if count > held:
+    def _require(self, category: str, count: int, of: int, available: int) -> None:
+        if count > available:
             raise ValueError(
                 f"data.contamination={self.share:g} replaces {count} of the {of} normal images of {category} by "
-                f"defective ones, but data.contamination_from={self.folder} holds {held} for it"
+                f"defective ones, but data.contamination_from={self.folder} holds {available} for it"
             )

@@ -1,39 +1,49 @@
-"""The Lightning DataModule: from a source to batches of features (or pixels), labels, masks and keys."""
+"""The Lightning DataModule: from a source to batches of features, labels, masks and content keys."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
-from diffect.data import audit, decode, fingerprint, splits
+from diffect.data import audit, splits
 from diffect.data.augmentation import Augmentation, as_kinds
-from diffect.data.batches import Batch, Batches, Extract, Items, Part, Row, as_is
-from diffect.data.canvas import choose_canvas
+from diffect.data.batches import Batch, Batches, Extract, Items, Part, Row, as_is, zeros
+from diffect.data.canvas import common_size
 from diffect.data.contamination import Contamination
-from diffect.data.derived import derive
-from diffect.data.feature_store import open_features
-from diffect.data.sample import Sample, Source
+from diffect.data.copies import Recipe, derive, open_synthetic
+from diffect.data.features import open_features
+from diffect.data.sample import Kind, Sample, Source, data_fingerprint
+from diffect.data.sources.defect_folder import TEST
 from diffect.data.sources.folders import choose_categories
-from diffect.data.store import ImageStore
+from diffect.data.store import open_samples
 from diffect.data.summary import describe_category
-from diffect.data.synthetic_store import Recipe, open_imagined
 from diffect.storage.atomic import cache_root
 
 
 class DataModule(pl.LightningDataModule):
     """One or many categories, cut into fit, selection, calibration and test.
 
-    source: what holds the images. root: its folder, for the record. category: "all", one name or a list; the
-    class label is the position in it. size, aspect, max_aspect: what all images are fitted into, see
-    `canvas.choose_canvas`. shots: keep this many normal training images per category. selection, calibration,
-    calibration_min: see `splits.RULE`. contamination, contamination_from: the share of these images that are replaced
-    by defective ones, and where those come from; see `Contamination`. augment, augment_copies: what copies are made of
-    each fit image, and how many, which join the fit set; see `Augmentation`. batches_per_epoch: training batches per
-    epoch. cache: folder, None for `cache_root()`.
+    Args:
+        source: holds the samples.
+        root: the source's folder, for the record.
+        category: "all", one name or a list; the class label is the position in it.
+        size, aspect, max_aspect: the canvas that all images are fitted into, see `canvas.choose_canvas`.
+        shots: how many normal training samples of each category are kept, None for all.
+        selection, calibration, calibration_min: see `splits.RULE`.
+        contamination, contamination_from: the share of normal training samples that are replaced by defective ones,
+            and where those come from, see `Contamination`.
+        augment, augment_copies: kinds and number of the copies of each fit image, which join the fit set, see
+            `Augmentation`.
+        batch_size, eval_batch_size: samples in a training batch, and in any other.
+        batches_per_epoch: training batches per epoch.
+        seed: of splits, batches, contamination and augmentation.
+        workers: processes that load batches.
+        cache: folder of decoded samples and features, None for `cache_root()`.
     """
 
     def __init__(
@@ -64,18 +74,14 @@ class DataModule(pl.LightningDataModule):
         self.category = category if isinstance(category, str) else [str(name) for name in category]
         self.size, self.aspect, self.max_aspect, self.shots = size, aspect, max_aspect, shots
         self.selection, self.calibration, self.calibration_min = selection, calibration, calibration_min
-        self.contamination, self.contamination_from = contamination, contamination_from
-        self.augment, self.augment_copies = as_kinds(augment), augment_copies
-        self.batch_size, self.eval_batch_size, self.batches_per_epoch = (
-            batch_size,
-            eval_batch_size,
-            batches_per_epoch,
-        )
-        self.seed, self.workers = seed, workers
+        self.contamination = Contamination(contamination, contamination_from, seed)
+        self.augmentation = Augmentation(as_kinds(augment), augment_copies, seed)
+        self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
+        self.batches_per_epoch, self.seed, self.workers = batches_per_epoch, seed, workers
         self.cache = cache_root() if cache is None else Path(cache).expanduser()
-        self.parts: list[Part] = []  # the categories' own images, then others made from them or brought in
+        self.parts: list[Part] = []  # one of each category's own samples, then contamination and copies
         self.splits: dict[str, list[Row]] = {}  # rows of parts
-        self.dropped: dict[str, list[Row]] = {}  # rows that once were in them
+        self.dropped: dict[str, list[Row]] = {}  # rows that were removed from the splits
         self._categories: list[str] | None = None
         self._attached: tuple[str, Extract] | None = None
 
@@ -93,25 +99,24 @@ class DataModule(pl.LightningDataModule):
         self._check()
         samples = [self.source.samples(category) for category in self.categories]
         cut = self._cut(samples)
-        augmentation = self._augmentation()
-        sizes = (decode.size_of(sample.path) for held in samples for sample in held if sample.split == "train")
-        canvas = choose_canvas(sizes, self.size, self.aspect, self.max_aspect)
-        augmentation.check(canvas)
-        own = [
-            Part(index, ImageStore.open(held, canvas, self.aspect, self.cache), held)
-            for index, held in enumerate(samples)
+        training = [sample for category in samples for sample in category if sample.split == "train"]
+        size = common_size(training, self.kind, self.size, self.aspect, self.max_aspect)
+        self.augmentation.check(size)
+        parts = [
+            Part(label, open_samples(category, self.kind, size, self.aspect, self.cache), category)
+            for label, category in enumerate(samples)
         ]
-        parts, cut = self._dirt().spoil(own, cut, self.aspect, self.cache)
-        if augmentation.copies:
-            copies, rows = augmentation.of(cut["fit"], parts, len(parts), self.cache)
+        parts, cut = self.contamination.apply(parts, cut, self.aspect, self.cache)
+        if self.augmentation.copies:
+            copies, rows = self.augmentation.apply(cut["fit"], parts, len(parts), self.cache)
             parts, cut["fit"] = parts + copies, cut["fit"] + rows
         self.parts, self.splits = parts, cut
 
     def _cut(self, samples: list[list[Sample]]) -> dict[str, list[Row]]:
-        """The rows of each split, of the categories' own images."""
-        found: dict[str, list[Row]] = {"fit": [], "selection": [], "calibration": [], "test": []}
-        for index, (category, held) in enumerate(zip(self.categories, samples, strict=True)):
-            normal = [row for row, sample in enumerate(held) if sample.split == "train"]
+        """The rows of each split."""
+        cut: dict[str, list[Row]] = {"fit": [], "selection": [], "calibration": [], "test": []}
+        for index, (category, of_category) in enumerate(zip(self.categories, samples, strict=True)):
+            normal = [row for row, sample in enumerate(of_category) if sample.split == "train"]
             pieces = splits.cut(
                 len(normal),
                 category,
@@ -122,15 +127,9 @@ class DataModule(pl.LightningDataModule):
                 self.calibration_min,
             )
             for name, positions in pieces.items():
-                found[name] += [(index, normal[position]) for position in positions]
-            found["test"] += [(index, row) for row, sample in enumerate(held) if sample.split == "test"]
-        return found
-
-    def _dirt(self) -> Contamination:
-        return Contamination(self.contamination, self.contamination_from, self.seed)
-
-    def _augmentation(self) -> Augmentation:
-        return Augmentation(self.augment, self.augment_copies, self.seed)
+                cut[name] += [(index, normal[position]) for position in positions]
+            cut["test"] += [(index, row) for row, sample in enumerate(of_category) if sample.split == "test"]
+        return cut
 
     def _check(self) -> None:
         for name, low in (
@@ -141,30 +140,44 @@ class DataModule(pl.LightningDataModule):
         ):
             if getattr(self, name) < low:
                 raise ValueError(f"data.{name}={getattr(self, name)} is not allowed; it must be {low} or more")
-        self._dirt()  # which refuses a share or a folder that cannot be, before anything is decoded
+        if self.augmentation.copies:
+            self._check_pictures("data.augment_copies")
+        if self.contamination.share and self.contamination.folder != TEST:
+            self._check_pictures(f"data.contamination_from={self.contamination.folder or 'null'}")
+
+    def _check_pictures(self, key: str) -> None:
+        if not self.kind.drawable:
+            raise ValueError(f"{key} works on images only, and the samples of this source are of kind {self.kind.name}")
 
     @property
-    def canvas(self) -> tuple[int, int]:
-        """Height and width of all images, found from the training images."""
+    def kind(self) -> Kind:
+        """What all samples of the source have in common."""
+        return self.source.kind
+
+    @property
+    def canvas(self) -> tuple[int, ...]:
+        """The spatial size of all samples; height and width of images."""
         self.setup()
-        _, height, width, _ = self.parts[0].store.images.shape
-        return height, width
+        return self.parts[0].store.size
+
+    def blank(self) -> Tensor:
+        """A sample of zeros as a batch (1, C, *size), of the source's dtype."""
+        return zeros(self.kind, self.canvas)
 
     def attach(self, identity: str, extract: Extract) -> None:
-        """Sets what `raw` is: extract(image (B, 3, H, W) uint8) -> (B, C, h, w) float32, frozen.
+        """Sets how `raw` is computed: extract(image (B, C, *size)) -> (B, C', *grid) float32, frozen.
 
-        With an `identity` (a name of the extractor and all its settings) the features of every image are
-        computed once, in batches of one size, and kept on disk; with "" they are computed for each batch that
-        is asked for.
+        With an `identity` (a name of the extractor and all its settings) the features of every sample are
+        computed once, in batches of one size, and kept on disk; with "" they are computed batch by batch.
         """
         self.setup()
         self._attached = identity, extract
         self.parts = [self._with_raw(part) for part in self.parts]
 
     def _with_raw(self, part: Part) -> Part:
-        """The part, with what was attached: the features of all its images, or the extractor itself."""
+        """The part with the features of all its samples, or with the extractor itself."""
         if self._attached is None:
-            raise ValueError("DataModule.attach must be called before its loaders are asked for")
+            raise ValueError("DataModule.attach must be called before its loaders")
         identity, extract = self._attached
         if not identity:
             return replace(part, raw=extract)
@@ -174,7 +187,7 @@ class DataModule(pl.LightningDataModule):
         )
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """`batches_per_epoch` batches; which images they hold depends on (seed, epoch, step) alone."""
+        """`batches_per_epoch` batches; the samples in them depend on (seed, epoch, step) alone."""
         labels = [self.parts[part].label for part, _ in self.splits["fit"]]
         groups = [[i for i, label in enumerate(labels) if label == index] for index in range(len(self.categories))]
         batches = Batches(groups, self.batch_size, self.batches_per_epoch, self.seed, self._epoch)
@@ -185,25 +198,24 @@ class DataModule(pl.LightningDataModule):
         return self._loader("fit")
 
     def normal_dataloader(self, split: splits.Split, positions: Sequence[int] | None = None) -> DataLoader[Batch]:
-        """A split of normal images, or those of its images that stand at these positions, in order."""
+        """A split of normal samples, or its samples at these positions, in order."""
         rows = self.splits[split]
-        return self._loads(rows if positions is None else [rows[position] for position in positions])
+        return self._rows_loader(rows if positions is None else [rows[position] for position in positions])
 
     def drop(self, split: splits.Split, positions: Iterable[int]) -> None:
-        """Leave the images at these positions, with all copies, out of a split from now on; `describe` counts them."""
-        rows = self.splits[split]
-        stems = [self._stem(row) for row in rows]
-        gone = {stems[position] for position in positions}
-        both = list(zip(rows, stems, strict=True))
-        self.dropped.setdefault(split, []).extend(row for row, stem in both if stem in gone)
-        self.splits[split] = [row for row, stem in both if stem not in gone]
+        """Remove the samples at these positions, with all their copies, from a split; `summary` counts them."""
+        originals = [self._original(row) for row in self.splits[split]]
+        removed = {originals[position] for position in positions}
+        pairs = list(zip(self.splits[split], originals, strict=True))
+        self.dropped.setdefault(split, []).extend(row for row, original in pairs if original in removed)
+        self.splits[split] = [row for row, original in pairs if original not in removed]
 
     def origins(self, split: splits.Split) -> list[int]:
-        """For each position of a split its own, or that of the image which the copy there was made of."""
+        """For each position of a split the position of the original: a copy's is that of the sample it was made of."""
         where = {row: position for position, row in enumerate(self.splits[split])}
-        return [where[self._stem(row)] for row in self.splits[split]]
+        return [where[self._original(row)] for row in self.splits[split]]
 
-    def _stem(self, row: Row) -> Row:
+    def _original(self, row: Row) -> Row:
         """The row itself, or the one that it is a copy of."""
         origins = self.parts[row[0]].origins
         return origins[row[1]] if origins else row
@@ -221,23 +233,25 @@ class DataModule(pl.LightningDataModule):
         return self._loader("test")
 
     def synthetic(
-        self, part: Literal["fit", "selection"], copies: int = 1, kinds: Iterable[str] = (), seed: int = 0
+        self, split: Literal["fit", "selection"], copies: int = 1, kinds: Iterable[str] = (), seed: int = 0
     ) -> DataLoader[Batch]:
-        """`copies` of every image of a split of normal images, each with one synthetic defect; batches as in the test.
+        """`copies` of every image of a split, each with one synthetic defect; batches as in the test.
 
-        A defect is a function of (seed, image, copy); see `imagined.Recipe`. `index` counts row by row, copy by copy.
+        A defect is a function of (seed, image, copy); see `copies.Recipe`. `index` counts row by row, copy by copy.
         """
-        if part not in ("fit", "selection"):
-            raise ValueError(f"synthetic defects were asked for on {part!r}; allowed: fit, selection")
+        if split not in ("fit", "selection"):
+            raise ValueError(f"synthetic defects can be drawn on the splits fit and selection, not on {split!r}")
+        self._check_pictures("a synthetic defect")
         self.setup()
         recipe = Recipe(copies, tuple(kinds), seed)
-
-        def imagined(origin: Part, rows: list[int]) -> Part:
-            store, samples = open_imagined(origin.store, origin.samples, rows, recipe, self.cache)
-            return Part(origin.label, store, samples)
-
-        made, rows = derive(self.splits[part], self.parts, recipe.copies, 0, imagined)
-        return self._loads(rows, [self._with_raw(one) for one in made])
+        made, rows = derive(
+            self.splits[split],
+            self.parts,
+            recipe.copies,
+            0,
+            lambda part, chosen: open_synthetic(part, chosen, recipe, self.cache),
+        )
+        return self._rows_loader(rows, [self._with_raw(one) for one in made])
 
     def augmented(
         self,
@@ -247,17 +261,18 @@ class DataModule(pl.LightningDataModule):
         seed: int = 0,
         positions: Sequence[int] | None = None,
     ) -> DataLoader[Batch]:
-        """`copies` of the images given for a split of normal images, or of those at these positions; image by image.
+        """`copies` of the original images of a split, or of those at these positions, image by image.
 
-        Batches are as in the test. Copies are made as `data.augment` would make them, and are others than those: no
-        training has seen them.
+        Batches are as in the test. The copies are made as by `data.augment`, but none of them was trained on.
         """
+        self._check_pictures("augmentation")
         self.setup()
         augmentation = Augmentation(as_kinds(kinds), copies, seed, fresh=True)
         augmentation.check(self.canvas)
         rows = self.splits[split] if positions is None else [self.splits[split][position] for position in positions]
-        made, rows = augmentation.of([row for row in rows if self._stem(row) == row], self.parts, 0, self.cache)
-        return self._loads(rows, [self._with_raw(one) for one in made])
+        originals = [row for row in rows if self._original(row) == row]
+        made, rows = augmentation.apply(originals, self.parts, 0, self.cache)
+        return self._rows_loader(rows, [self._with_raw(one) for one in made])
 
     def _epoch(self) -> int:
         return 0 if self.trainer is None else self.trainer.current_epoch
@@ -265,18 +280,18 @@ class DataModule(pl.LightningDataModule):
     def _loader(
         self, split: str, lean: bool = False, batch_sampler: Sampler[list[int]] | None = None
     ) -> DataLoader[Batch]:
-        return self._loads(self.splits[split], lean=lean, batch_sampler=batch_sampler)
+        return self._rows_loader(self.splits[split], lean=lean, batch_sampler=batch_sampler)
 
-    def _loads(
+    def _rows_loader(
         self,
         rows: Sequence[Row],
         parts: Sequence[Part] | None = None,
         lean: bool = False,
         batch_sampler: Sampler[list[int]] | None = None,
     ) -> DataLoader[Batch]:
-        """A loader of rows of parts, the module's own if none are given."""
+        """A loader of rows of parts, by default those of the module."""
         if self._attached is None:
-            raise ValueError("DataModule.attach must be called before its loaders are asked for")
+            raise ValueError("DataModule.attach must be called before its loaders")
         items = Items(rows, self.parts if parts is None else parts, lean)
         settings: dict[str, Any] = {
             "num_workers": self.workers,
@@ -293,15 +308,19 @@ class DataModule(pl.LightningDataModule):
         return self.parts[part].samples[row]
 
     def fingerprints(self) -> dict[str, str]:
-        """What names the images of this data, for the record; needs no `setup`, see `fingerprint.fingerprints`."""
-        dirt = fingerprint.brought(self.contamination, self.contamination_from)
-        return fingerprint.fingerprints(self.source, self.categories, dirt)
+        """Hex SHA-256 over the categories and their contents, and another one over the contamination's images, if any.
+
+        Needs no `setup`. Runs that agree in the first are tested on the same samples.
+        """
+        sources = {"fingerprint": self.source, "dirt_fingerprint": self.contamination.defects}
+        named = {key: source for key, source in sources.items() if source is not None}
+        return {key: data_fingerprint(source, self.categories) for key, source in named.items()}
 
     def audit(self) -> dict[str, dict[str, Any]]:
-        """Per category: images shared between train and test, and what trivial statistics alone achieve."""
+        """Per category: samples shared between train and test, and what simple statistics alone achieve."""
         self.setup()
-        own = zip(self.categories, self.parts, strict=False)
-        return {category: audit.audit(part.samples, part.store) for category, part in own}
+        parts = zip(self.categories, self.parts, strict=False)
+        return {category: audit.audit(part.samples, part.store, self.kind) for category, part in parts}
 
     def describe(self) -> dict[str, Any]:
         """What the data is, for the record: the rule of the splits in words, and counts per category."""
@@ -315,11 +334,14 @@ class DataModule(pl.LightningDataModule):
             "shots": self.shots,
             "size": self.size,
             "aspect": self.aspect,
-            "canvas": list(self.canvas),  # height, width
-            **self._dirt().describe(),
-            **({"augment": list(self._augmentation().kinds)} if self.augment_copies else {}),
+            "canvas": list(self.canvas),
+            "kind": asdict(self.kind),
+            **self.contamination.summary(),
+            **({"augment": list(self.augmentation.kinds)} if self.augmentation.copies else {}),
             "categories": {
-                category: describe_category(index, self.parts, self.splits, self.dropped, bool(self.contamination))
+                category: describe_category(
+                    index, self.parts, self.splits, self.dropped, bool(self.contamination.share)
+                )
                 for index, category in enumerate(self.categories)
             },
         }

@@ -53,6 +53,12 @@ def read_image(path: Path, bits: int = 16) -> tuple[NDArray[np.uint8], str]:
     return np.repeat(grey[..., None], 3, axis=2), mode
 
 
+def mode_of(path: Path) -> str:
+    """The colour mode of an image file in Pillow's names, from its header alone."""
+    with Image.open(path, formats=FORMATS) as picture:
+        return picture.mode
+
+
 def size_of(path: Path) -> tuple[int, int]:
     """Height and width that `read_image` will give, from the file's header alone."""
     try:

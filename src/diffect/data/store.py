@@ -1,157 +1,190 @@
-"""What is kept on disk between runs: decoded images of one canvas, in plain .npy files that are mapped."""
+"""Samples of one size, decoded once and kept on disk in plain .npy files that are mapped."""
+
+from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import os
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
 from diffect.data import decode
-from diffect.data.canvas import fit_to_canvas
-from diffect.data.sample import Sample
-from diffect.storage.arrays import npy_writer, open_npy
+from diffect.data.canvas import box_slices, fit_to_canvas
+from diffect.data.sample import Kind, Sample
+from diffect.storage.arrays import cached, npy_writer, open_npy
 
-logger = logging.getLogger(__name__)
+FORMAT = 2  # of the store; raise it when decoding or resizing changes
 
-FORMAT = 1  # of the image cache; raise it when decoding or resizing changes
-ROW = np.dtype(
-    [
-        ("key", "<i8"),
-        ("has_mask", "?"),
-        ("box", "<i4", (4,)),
-        ("mode", "<U8"),
-        ("stats", "<f8", (len(decode.STATISTICS),)),
-    ]
-)
+T = TypeVar("T")
+
+
+class Entry(NamedTuple):
+    """One row of a store."""
+
+    array: NDArray[Any]  # (*size, C)
+    mask: NDArray[Any]  # (*size)
+    box: tuple[int, ...]  # of the true content: where it starts on each axis, then its size on each
+    has_mask: bool  # whether the mask is known: of normal samples (all 0), and of defective ones with a mask
+    stats: Sequence[float] = (np.nan,) * len(decode.STATISTICS)
+    defect: str = ""  # the kind of a synthetic one, at most 16 letters
 
 
 @dataclass(frozen=True)
-class ImageStore:
-    """Decoded images of one category, fitted into one canvas, one row per sample, in the samples' order.
+class Store:
+    """Samples of one category and one size, one row each, in the samples' order.
 
-    images (N, H, W, 3) uint8 RGB; masks (N, H, W) uint8, 0 or 1; rows: a structured array (N,) of dtype
-    `ROW`. `key` names the content: it changes with any file's path, size or time, and with canvas and aspect.
+    arrays (N, *size, C) of the source's dtype; masks (N, *size) uint8, 0 or 1; rows: a structured array (N,), see
+    `row_dtype`. `key` names the content: it changes with any sample's version and with the way they are resized.
     """
 
     key: str
-    images: NDArray[np.uint8]
+    arrays: NDArray[Any]
     masks: NDArray[np.uint8]
     rows: NDArray[np.void]
 
-    @classmethod
-    def open(
-        cls, samples: list[Sample], canvas: tuple[int, int], aspect: str, cache: Path, bits: int | None = None
-    ) -> "ImageStore":
-        """The store of these samples, built under `cache` when it is missing or broken; see `canvas.fit_to_canvas`.
-
-        bits: the sensor's depth behind 16-bit grey files, None for that of the samples' own training images.
-        """
-        key = _key(samples, canvas, aspect, bits)
-        folder = cache / "images" / f"{samples[0].category}-{key}"
-        try:
-            return cls._load(key, folder, len(samples), canvas)
-        except FileNotFoundError:
-            pass
-        except (ValueError, OSError) as error:
-            logger.warning("the image cache %s is broken (%s); it is built again", folder, error)
-        _build(samples, canvas, aspect, folder, bits)
-        return cls._load(key, folder, len(samples), canvas)
-
-    @classmethod
-    def _load(cls, key: str, folder: Path, count: int, canvas: tuple[int, int]) -> "ImageStore":
-        return cls(
-            key,
-            open_npy(folder / "images.npy", np.uint8, (count, *canvas, 3)),
-            open_npy(folder / "masks.npy", np.uint8, (count, *canvas)),
-            np.array(open_npy(folder / "rows.npy", ROW, (count,))),
-        )
+    @property
+    def size(self) -> tuple[int, ...]:
+        """The spatial size of all rows."""
+        return self.arrays.shape[1:-1]
 
     @property
     def keys(self) -> NDArray[np.int64]:
-        """Content keys (N,) of the fitted images; see `content_key`."""
+        """Content keys (N,); see `content_key`."""
         return self.rows["key"]
 
     @property
     def has_mask(self) -> NDArray[np.bool_]:
-        """Where the mask is known (N,): normal images (all 0), and defect images with a mask file."""
+        """Where the mask is known (N,): normal samples (all 0), and defective ones with a mask."""
         return self.rows["has_mask"]
 
     @property
-    def valid_boxes(self) -> NDArray[np.int32]:
-        """Top, left, height, width (N, 4) of the true image inside the canvas."""
+    def boxes(self) -> NDArray[np.int32]:
+        """(N, 2 * rank): where the true content starts on each axis, then its size on each."""
         return self.rows["box"]
 
     @property
-    def modes(self) -> list[str]:
-        """Colour mode of each original file, in Pillow's names."""
-        return [str(mode) for mode in self.rows["mode"]]
-
-    @property
     def stats(self) -> dict[str, NDArray[np.float64]]:
-        """Trivial statistics of the original files, name: (N,); see `decode.statistics`."""
+        """Simple statistics of the original images, name: (N,), NaN where there are none; see `decode.statistics`."""
         return {name: self.rows["stats"][:, i] for i, name in enumerate(decode.STATISTICS)}
 
-
-def _key(samples: list[Sample], canvas: tuple[int, int], aspect: str, bits: int | None) -> str:
-    entries = []
-    for sample in samples:
-        entry: list[object] = []
-        for path in (sample.path, sample.mask):
-            if path is not None:
-                stat = path.stat()
-                entry += [str(path.absolute()), stat.st_size, stat.st_mtime_ns]
-        entries.append([*entry, sample.anomalous])
-    content = json.dumps([FORMAT, canvas, aspect, entries, *([] if bits is None else [bits])])
-    return hashlib.sha256(content.encode()).hexdigest()[:16]
+    def content(self, row: int) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+        """The row's array and mask without padding."""
+        inner = box_slices(self.boxes[row].tolist())
+        return self.arrays[row][inner], self.masks[row][inner]
 
 
-def _build(samples: list[Sample], canvas: tuple[int, int], aspect: str, folder: Path, bits: int | None) -> None:
-    """Decodes every sample once, in threads; a failed build leaves nothing behind."""
-    count = len(samples)
-    rows = np.zeros(count, ROW)
-    depth = decode.grey_bits([sample.path for sample in samples if sample.split == "train"]) if bits is None else bits
-    pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1))
-    try:
+def row_dtype(rank: int) -> np.dtype[np.void]:
+    """The dtype of a store's rows, for samples of this many spatial axes."""
+    return np.dtype(
+        [
+            ("key", "<i8"),
+            ("has_mask", "?"),
+            ("box", "<i4", (2 * rank,)),
+            ("stats", "<f8", (len(decode.STATISTICS),)),
+            ("defect", "<U16"),
+        ]
+    )
+
+
+def open_samples(samples: Sequence[Sample], kind: Kind, size: tuple[int, ...], aspect: str, cache: Path) -> Store:
+    """The store of these samples of one category, built under `cache` when it is missing or broken.
+
+    Pictures are fitted to the canvas `size`, see `canvas.fit_to_canvas`; all other kinds must have that size.
+    """
+    versions = [[sample.version(), sample.anomalous] for sample in samples]
+    key = name_of([FORMAT, kind.name, size, aspect, versions])
+    category = samples[0].category
+    folder = cache / "samples" / f"{category}-{key}"
+    shape = (len(samples), *size, kind.channels)
+    return open_store(
+        folder, key, shape, kind.dtype, samples, lambda one: _entry(one, kind, size, aspect), f"samples of {category}"
+    )
+
+
+def open_store(
+    folder: Path,
+    key: str,
+    shape: tuple[int, ...],
+    dtype: Any,
+    items: Sequence[T],
+    make: Callable[[T], Entry],
+    title: str,
+) -> Store:
+    """The store in `folder`, of the entry that `make` gives of each item; built when it is missing or broken.
+
+    Items are made in threads. A failed build leaves nothing that counts as complete.
+    """
+    rows = np.zeros(len(items), row_dtype(len(shape) - 2))
+
+    def load() -> Store:
+        return Store(
+            key,
+            open_npy(folder / "arrays.npy", dtype, shape),
+            open_npy(folder / "masks.npy", np.uint8, shape[:-1]),
+            np.array(open_npy(folder / "rows.npy", rows.dtype, rows.shape)),
+        )
+
+    def build() -> None:
         with ExitStack() as stack:
-            write_image = stack.enter_context(npy_writer(folder / "images.npy", np.uint8, (count, *canvas, 3)))
-            write_mask = stack.enter_context(npy_writer(folder / "masks.npy", np.uint8, (count, *canvas)))
-            done = pool.map(lambda sample: _decode(sample, canvas, aspect, depth), samples)
-            bar = progress(done, f"decoding {samples[0].category}", count)
-            for row, (image, mask, values) in enumerate(bar):
-                write_image(image)
-                write_mask(mask)
-                rows[row] = values
-    finally:
-        pool.shutdown(cancel_futures=True)
-    # Last, because a store counts as complete when all three are there.
-    with npy_writer(folder / "rows.npy", ROW, (count,)) as write:
-        write(rows)
+            pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1))
+            stack.callback(pool.shutdown, cancel_futures=True)
+            write_array = stack.enter_context(npy_writer(folder / "arrays.npy", dtype, shape))
+            write_mask = stack.enter_context(npy_writer(folder / "masks.npy", np.uint8, shape[:-1]))
+            for row, entry in enumerate(progress(pool.map(make, items), title, len(items))):
+                write_array(entry.array)
+                write_mask(entry.mask)
+                rows[row] = (content_key(entry.array), entry.has_mask, entry.box, tuple(entry.stats), entry.defect)
+        # Last, because a store counts as complete when all three files are there.
+        with npy_writer(folder / "rows.npy", rows.dtype, rows.shape) as write:
+            write(rows)
+
+    return cached(folder, title, load, build)
 
 
-def _decode(
-    sample: Sample, canvas: tuple[int, int], aspect: str, bits: int
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8], tuple[object, ...]]:
-    pixels, mode = decode.read_image(sample.path, bits)
-    height, width = pixels.shape[:2]
-    mask = None if sample.mask is None else decode.read_mask(sample.mask, width, height)
-    stats = decode.statistics(pixels, sample.path.stat().st_size)
-    image, mask, box = fit_to_canvas(pixels, mask, canvas, aspect)
-    return image, mask, (content_key(image), sample.mask is not None or not sample.anomalous, box, mode, stats)
+def _entry(sample: Sample, kind: Kind, size: tuple[int, ...], aspect: str) -> Entry:
+    array = sample.load()
+    mask = None if sample.load_mask is None else sample.load_mask()
+    named = f"sample {sample.name} of category {sample.category}"
+    expected = (kind.rank + 1, kind.channels, np.dtype(kind.dtype))
+    if (array.ndim, array.shape[-1], array.dtype) != expected:
+        raise ValueError(
+            f"{named} loads as {array.dtype} {array.shape}; its source says {kind.dtype}, {kind.rank} spatial axes "
+            f"and then {kind.channels} channels"
+        )
+    if mask is not None and mask.shape != array.shape[:-1]:
+        raise ValueError(
+            f"the mask of {named} has the size {mask.shape}; it must be that of the sample, {array.shape[:-1]}"
+        )
+    known = mask is not None or not sample.anomalous
+    if kind.drawable:
+        file_bytes = array.nbytes if sample.path is None else sample.path.stat().st_size
+        fitted, fitted_mask, box = fit_to_canvas(array, None if mask is None else mask.astype(np.uint8), size, aspect)
+        return Entry(fitted, fitted_mask, box, known, decode.statistics(array, file_bytes))
+    if array.shape[:-1] != size:
+        raise ValueError(f"{named} has the size {array.shape[:-1]}; all samples must have one size, here {size}")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{named} holds NaN or infinite values; remove them from the data")
+    return Entry(array, np.zeros(size) if mask is None else mask, (0,) * len(size) + size, known)
 
 
-def content_key(image: NDArray[np.uint8]) -> int:
-    """The first 8 bytes of the SHA-256 over a fitted image (H, W, 3), as a signed number."""
-    return int.from_bytes(hashlib.sha256(image.tobytes()).digest()[:8], "little", signed=True)
+def name_of(content: list[Any]) -> str:
+    """A short name of what is kept in a cache, changing with any of its parts."""
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
+
+
+def content_key(array: NDArray[Any]) -> int:
+    """The first 8 bytes of the SHA-256 over an array (*size, C) as it is stored, as a signed number."""
+    return int.from_bytes(hashlib.sha256(array.tobytes()).digest()[:8], "little", signed=True)
 
 
 def progress(items: Any, title: str, count: int) -> Any:
-    """A progress bar on stderr around `items` (count images), shown for more than 200."""
-    return tqdm(items, title, total=count, unit="image", disable=True if count <= 200 else None, leave=False)
+    """A progress bar on stderr around `items` (count samples), shown for more than 200."""
+    return tqdm(items, title, total=count, unit="sample", disable=True if count <= 200 else None, leave=False)

@@ -1,4 +1,4 @@
-"""What the record says about a category: how many images there are, of what kind, and what to know about them."""
+"""What the record says about a category: counts of its samples, and notes."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -7,7 +7,7 @@ from typing import Any
 from diffect.data import decode
 from diffect.data.batches import Part, Row
 from diffect.data.sample import Sample
-from diffect.data.store import ImageStore
+from diffect.data.store import Store
 
 Rows = Sequence[Row]
 
@@ -19,10 +19,10 @@ def describe_category(
     dropped: Mapping[str, Rows],
     contaminated: bool = False,
 ) -> dict[str, Any]:
-    """Counts of one category's images: in its folder, in each split, dropped from them, by defect; and notes.
+    """Counts of one category's samples: in the source, in each split, removed as outliers, by defect; and notes.
 
-    Masks, defects and notes are of the images that are tested, not of those that are held out of the test.
-    Copies of fit images are counted by themselves and nowhere else.
+    Masks, defects and notes are of the samples that are tested, not of those held out of the test. Copies of fit
+    images are counted under `copies` and nowhere else.
     """
     samples, store = parts[label].samples, parts[label].store
     gone = {name: _count(label, parts, rows) for name, rows in dropped.items()}
@@ -33,10 +33,11 @@ def describe_category(
         **{name: _count(label, parts, rows) for name, rows in splits.items()},
         **({"copies": copies} if copies else {}),
         **({"dropped": gone} if gone else {}),
-        **(_dirt(label, parts, splits, dropped) if contaminated else {}),
+        **(_contaminated(label, parts, splits, dropped) if contaminated else {}),
         "defects": dict(Counter(samples[row].defect for row in tested)),
-        "masks": sum(samples[row].mask is not None for row in tested),
-        "grey_bits": decode.grey_bits([sample.path for sample in samples if sample.split == "train"]),
+        "masks": sum(samples[row].load_mask is not None for row in tested),
+        "groups": len({sample.group for sample in samples}),
+        "grey_bits": decode.grey_bits([one.path for one in samples if one.split == "train" and one.path is not None]),
         "notes": _notes(samples, store, tested),
     }
 
@@ -45,21 +46,23 @@ def _count(label: int, parts: Sequence[Part], rows: Rows) -> int:
     return sum(parts[part].label == label and not parts[part].origins for part, _ in rows)
 
 
-def _dirt(
+def _contaminated(
     label: int, parts: Sequence[Part], splits: Mapping[str, Rows], dropped: Mapping[str, Rows]
 ) -> dict[str, dict[str, int]]:
-    """How many images of each split of normal images are defective, and how many of those dropped were."""
-    brought = [place for place, part in enumerate(parts) if part.unnoticed and part.label == label and not part.origins]
+    """How many samples of each split of normal samples are defective, and how many of those removed were."""
+    defective = [
+        place for place, part in enumerate(parts) if part.mislabelled and part.label == label and not part.origins
+    ]
 
     def count(rows: Rows) -> int:
-        return sum(part in brought for part, _ in rows)
+        return sum(part in defective for part, _ in rows)
 
     found = {"dirty": {name: count(rows) for name, rows in splits.items() if name != "test"}}
     return found | ({"dropped_dirty": {name: count(rows) for name, rows in dropped.items()}} if dropped else {})
 
 
-def _notes(samples: list[Sample], store: ImageStore, tested: list[int]) -> list[str]:
-    """What a reader of the record should know about a category, whose test images are at these rows."""
+def _notes(samples: list[Sample], store: Store, tested: list[int]) -> list[str]:
+    """What a reader of the record should know about a category with test samples at these rows."""
     notes = []
     defective = [row for row in tested if samples[row].anomalous]
     if not defective:

@@ -1,13 +1,14 @@
-"""Synthetic defects for any photograph of a normal part, each with its exact mask.
+"""Synthetic defects for training and tuning, drawn on any photograph of a normal part, each with its exact mask.
 
-They stand in for the defects that nobody has labelled: to train what tells defects from normal variation, and to
-choose settings without the test set. None is meant to look like a real defect of some product; together they span
-what defects do: they put something there (cut_paste, texture, spot), take something away (missing, blur), draw thin
-lines (scar, crack), move what is there (warp), or change its tone (shade).
+Those of the built-in test images are in `diffect.data.sources.texture_defects`. The defects drawn here stand in for
+real ones that nobody has labelled: to train a head that tells defects from normal variation, and to choose settings
+without the test set. None is meant to look like a real defect of some product; together they span what defects do: they
+add something (cut_paste, texture, spot), remove something (missing, blur), draw thin lines (scar, crack), move what is
+there (warp), or change its tone (shade).
 
 A defect is a function (image, rng) -> (changed, support), image and changed float (H, W, 3) in [0, 255]. Sizes are
-shares of the image's short side but never below a few pixels, strengths are measured against the image's own contrast,
-and both reach from hardly visible to plain.
+shares of the image's short side but never below a few pixels, strengths are relative to the image's contrast, and both
+range from hardly visible to plain.
 """
 
 from collections.abc import Callable, Iterable

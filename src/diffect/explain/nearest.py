@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from omegaconf import DictConfig
 from torch import Tensor
 
-from diffect.data import decode
 from diffect.data.datamodule import DataModule
 from diffect.detector import calibration
 from diffect.explain.regions import Box, Fitting
@@ -167,7 +166,7 @@ class NormalImages:
         rows, across = np.flatnonzero(valid.any(1)), np.flatnonzero(valid.any(0))
         inner = int(rows[0]), int(across[0]), len(rows), len(across)
         cells = (*divmod(place, columns), side)
-        box = Fitting(inner, *decode.size_of(sample.path)).out(*edges(cells, image.shape[:2], grid))
+        box = Fitting(inner, *sample.size()).out(*edges(cells, image.shape[:2], grid))
         return Neighbour(f"{sample.category}/{sample.name}", distance, box, image, cells)
 
 

@@ -1,20 +1,39 @@
-"""NumPy files: mapped read-only, written row by row."""
+"""NumPy files: mapped read-only, written row by row, built again where they are missing or broken."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from diffect.storage.atomic import replacing
 
+logger = logging.getLogger(__name__)
+
+CURE = "or set data.cache or DIFFECT_CACHE to a folder that can be written"
+
+T = TypeVar("T")
+
+
+def cached(path: Path, title: str, load: Callable[[], T], build: Callable[[], None]) -> T:
+    """What `load` gives of `path`, which `build` makes first where it is missing or broken."""
+    try:
+        return load()
+    except FileNotFoundError:
+        pass
+    except (ValueError, OSError) as error:
+        logger.warning("the cache of %s in %s is broken (%s); it is built again", title, path, error)
+    build()
+    return load()
+
 
 def open_npy(path: Path, dtype: Any, shape: tuple[int | None, ...]) -> NDArray[Any]:
-    """A .npy file mapped read-only; a ValueError where dtype, shape (None: any) or size is another.
+    """A .npy file mapped read-only; ValueError where dtype, shape (None: any) or file size is another.
 
     `open_memmap` reads a literal header and raw numbers: no pickle, nothing is executed.
     """
@@ -34,7 +53,7 @@ def npy_writer(path: Path, dtype: Any, shape: tuple[int, ...]) -> Iterator[Calla
     Plain writes, not a writable map: on a full disk a map kills the process, a write raises.
     """
     header = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape}
-    with replacing(path) as temporary, temporary.open("wb") as file:
+    with replacing(path, CURE) as temporary, temporary.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, header)
 
         def append(chunk: NDArray[Any]) -> None:

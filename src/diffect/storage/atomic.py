@@ -1,10 +1,11 @@
-"""Files that are written whole or not at all."""
+"""Files and folders that are written whole or not at all."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,41 +17,36 @@ def cache_root() -> Path:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Gives a temporary path beside `path`, renamed onto it when the block ends well, removed when not.
+def replacing(path: Path, cure: str = "or choose another folder") -> Iterator[Path]:
+    """Gives a temporary path beside `path`, which is synced and renamed onto it when the block ends well.
 
-    The name is unique, so that concurrent builders of one file never meet; the last one to finish wins.
+    The name is unique: concurrent writers of one file never meet, and the last one to finish wins. A failure leaves
+    nothing behind. An OSError becomes a ValueError with the cure.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
+        _sync(temporary)
         temporary.replace(path)
     except OSError as error:
-        raise ValueError(
-            f"the cache file {path} cannot be written ({error.strerror or error}): free some "
-            f"space, or set data.cache or DIFFECT_CACHE to a folder that can be written"
-        ) from error
+        raise ValueError(f"cannot write {path}: {error.strerror or error}; free some space, {cure}") from error
     finally:
-        # A cache folder that is no folder at all has been reported above.
-        if path.parent.is_dir():
+        # After a failure the first error is the one to report.
+        with contextlib.suppress(OSError):
+            if temporary.is_dir():
+                shutil.rmtree(temporary)
             temporary.unlink(missing_ok=True)
 
 
 def write_atomic(path: Path, data: str | bytes) -> None:
-    """Write `data` to `path` under a temporary name, then rename; a failure leaves nothing, as ValueError."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            file.write(data.encode("utf-8") if isinstance(data, str) else data)
-            file.flush()
+    """Write text or bytes to `path`, whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(data.encode("utf-8") if isinstance(data, str) else data)
+
+
+def _sync(path: Path) -> None:
+    """Force a file's content to the disk, so that a crash after the rename does not leave an empty file."""
+    if path.is_file():
+        with path.open("rb") as file:
             os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise ValueError(f"cannot write {path}: {reason}; free some space, or choose another folder") from error
-    finally:
-        # After a success nothing is left to remove; after a failure the first error is the one to tell.
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)

@@ -9,12 +9,13 @@ from typing import Any
 
 import torch
 
+from diffect.storage.atomic import replacing
+
 
 def write(path: Path, content: dict[str, Any]) -> None:
-    """Tensors, numbers and strings into `path`, under a temporary name first."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    torch.save(content, temporary)
-    temporary.replace(path)
+    """Write tensors, numbers and strings to `path`, whole or not at all."""
+    with replacing(path) as temporary:
+        torch.save(content, temporary)
 
 
 def read(path: Path, cure: str) -> dict[str, Any]:
@@ -25,7 +26,7 @@ def read(path: Path, cure: str) -> dict[str, Any]:
     unreadable = f"the checkpoint {path} cannot be read: it is damaged, or none of diffect's; {cure}"
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # on how the file was pickled, which is no news to a reader of ours
+            warnings.simplefilter("ignore")  # on how the file was pickled, which says nothing about its content
             content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise ValueError(f"there is no {path}; {cure}") from None

@@ -8,9 +8,11 @@ from pathlib import Path
 import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig
-from torch import nn
+from torch import Tensor, nn
 
+from diffect.data.batches import zeros
 from diffect.data.datamodule import DataModule
+from diffect.data.sample import Kind
 from diffect.denoisers.base import Learner
 from diffect.denoisers.learned import NoDenoiser
 from diffect.detector import Detector
@@ -49,13 +51,12 @@ def attach_features(cfg: DictConfig, data: DataModule) -> Representation:
 def build(
     cfg: DictConfig,
     categories: Sequence[str],
-    canvas: tuple[int, int],
+    blank: Tensor,
     representation: Representation,
     signature: str,
 ) -> Detector:
-    """The detector for images of the canvas, height and width; the shape of x0 is found by a blank one."""
-    blank = torch.zeros(1, 3, *canvas, dtype=torch.uint8, device=device(cfg))
-    shape = tuple(representation.extract(blank).shape[1:])
+    """The detector for samples like the blank one (1, C, *size), which tells the shape of x0."""
+    shape = tuple(representation.extract(blank.to(device(cfg))).shape[1:])
     schedule = instantiate(cfg.schedule)
     denoiser = instantiate(cfg.denoiser, shape=shape, classes=len(categories))
     scorer = instantiate(cfg.scorer)
@@ -114,10 +115,9 @@ def restore(folder: Path) -> tuple[DictConfig, Detector, list[float | None]]:
     mine, state, thresholds = kept.get("signature"), kept.get("state", {}), kept.get("thresholds", [])
     if mine != record["signature"]:
         raise ValueError(f"{path} belongs to run {mine}, the record beside it to run {record['signature']}")
-    height, width = record["splits"]["canvas"]
-    detector = build(
-        cfg, record["categories"], (height, width), represent(cfg, record["categories"]), record["signature"]
-    )
+    blank = zeros(Kind(**record["splits"]["kind"]), record["splits"]["canvas"])
+    representation = represent(cfg, record["categories"])
+    detector = build(cfg, record["categories"], blank, representation, record["signature"])
     try:
         missing, unknown = detector.load_scoring_state(state)
     except RuntimeError as error:

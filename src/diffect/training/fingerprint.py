@@ -6,7 +6,8 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from diffect.data import fingerprint
+from diffect.data.sample import data_fingerprint
+from diffect.data.sources.defect_folder import DefectFolder
 from diffect.runs import record as records
 from diffect.runs.fingerprint import signature
 
@@ -22,7 +23,7 @@ def of(cfg: DictConfig) -> str:
     assert isinstance(config, dict)
     if config.get("finetune_from") is not None:
         config["finetune_from"] = _name(Path(str(config["finetune_from"])).expanduser())
-    if _brought(cfg) is not None:
+    if _defects(cfg) is not None:
         config["data"]["contamination_from"] = "a folder"  # the fingerprint says what is in it
     return signature({str(key): value for key, value in config.items()}, _fingerprint(cfg))
 
@@ -43,10 +44,11 @@ def _fingerprint(cfg: DictConfig) -> str:
         source = instantiate(cfg.data.source)
         chosen = cfg.data.category
         names = source.categories() if chosen == "all" else [chosen] if isinstance(chosen, str) else list(chosen)
-        return " ".join(fingerprint.fingerprints(source, names, _brought(cfg)).values())
+        sources = [source, *([_defects(cfg)] if _defects(cfg) else [])]
+        return " ".join(data_fingerprint(one, names) for one in sources)
     except Exception:
         return "unreadable"
 
 
-def _brought(cfg: DictConfig) -> fingerprint.Brought | None:
-    return fingerprint.brought(cfg.data.contamination, cfg.data.contamination_from)
+def _defects(cfg: DictConfig) -> DefectFolder | None:
+    return DefectFolder.of(cfg.data.contamination, cfg.data.contamination_from)

@@ -94,7 +94,7 @@ class OutlierRemoval:
         own = cfg.copy()
         own.denoiser, own.scorer, own.head = self.denoiser, self.scorer, None
         try:
-            judge = build.build(own, data.categories, data.canvas, representation, "outlier_removal")
+            judge = build.build(own, data.categories, data.blank(), representation, "outlier_removal")
         except (ValueError, InstantiationException) as error:
             raise ValueError(
                 f"outlier_removal=z_score judges by outlier_removal.denoiser and "

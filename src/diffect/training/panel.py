@@ -12,6 +12,7 @@ from PIL import Image
 
 from diffect.data.datamodule import DataModule
 from diffect.detector import Detector
+from diffect.storage.atomic import replacing
 
 _GAP = 4
 
@@ -44,10 +45,9 @@ def draw(detector: Detector, data: DataModule, count: int) -> NDArray[np.uint8] 
 
 
 def save(picture: NDArray[np.uint8], path: Path) -> None:
-    """Write the picture as PNG, under a temporary name first."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    Image.fromarray(picture).save(temporary, format="PNG")
-    temporary.replace(path)
+    """Write the picture as PNG, whole or not at all."""
+    with replacing(path) as temporary:
+        Image.fromarray(picture).save(temporary, format="PNG")
 
 
 def choose(data: DataModule, count: int) -> list[int]:

@@ -81,7 +81,7 @@ class Run:
             with self._phase("outlier_removal"):
                 self.record["outlier_removal"] = cleaning.clean(self.cfg, data, representation)
                 self.record["splits"] |= data.describe()
-        detector = build.build(self.cfg, data.categories, data.canvas, representation, self.signature)
+        detector = build.build(self.cfg, data.categories, data.blank(), representation, self.signature)
         if self.cfg.finetune_from is not None:
             self.record["finetuned_from"] = finetuning.start_from(
                 Path(str(self.cfg.finetune_from)).expanduser(), detector

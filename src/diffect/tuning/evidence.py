@@ -73,7 +73,7 @@ def train(config: DictConfig, data: DataModule, name: str, work: Path) -> Detect
     if config.get("head") is not None:  # it learns last, see `Judge.settle`
         config = config.copy()
         config.head = None
-    detector = build.build(config, data.categories, data.canvas, representation, name)
+    detector = build.build(config, data.categories, data.blank(), representation, name)
     fit.fit(config, detector, data, False, work / name)
     return detector.eval()
 
@@ -136,7 +136,7 @@ def _judges(trained: Detector, candidates: Indexed, data: DataModule) -> Iterato
         groups.setdefault(repr([plain["scorer"], plain.get("head")]), []).append((index, config))
     for group in groups.values():
         config = group[0][1]
-        built = build.build(config, data.categories, data.canvas, trained.representation, "tuning")
+        built = build.build(config, data.categories, data.blank(), trained.representation, "tuning")
         built.denoiser, built.averaged = trained.denoiser, trained.averaged
         if isinstance(trained.scorer, Learner):
             built.scorer = trained.scorer

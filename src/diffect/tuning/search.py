@@ -114,7 +114,7 @@ class Tuning:
                 instantiate(config.anomaly_map, components=1)
                 if name not in built:
                     representation = build.represent(config, data.categories)
-                    build.build(config, data.categories, data.canvas, representation, "tuning")
+                    build.build(config, data.categories, data.blank(), representation, "tuning")
             except Exception as error:
                 raise ValueError(f"the candidate {candidate.label} cannot be built: {sentence(error)}") from error
             built.add(name)

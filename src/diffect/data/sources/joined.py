@@ -1,20 +1,33 @@
-"""Several sources as one: categories of different origin in one run."""
+"""Several sources as one, for runs over categories from different places."""
 
 from collections.abc import Mapping
 from itertools import combinations
 
-from diffect.data.sample import Sample, Source
+from diffect.data.sample import Kind, Sample, Source
 from diffect.data.sources import folders
 
 
 class Joined:
-    """The categories of all `sources`, each under its own name; ValueError where two sources share one.
+    """The categories of all `sources`; ValueError where two sources share a name.
 
-    The names of the sources say in messages, and on the command line, which is meant: data.source.sources.NAME.
+    Messages and the command line name a source as data.source.sources.NAME.
     """
 
     def __init__(self, sources: Mapping[str, Source]) -> None:
         self._sources = sources
+
+    @property
+    def kind(self) -> Kind:
+        """The kind of all sources; ValueError where they differ."""
+        kinds = {str(name): source.kind for name, source in self._nonempty().items()}
+        first, *others = kinds
+        for other in others:
+            if kinds[other] != kinds[first]:
+                raise ValueError(
+                    f"the sources {first} and {other} of data.source.sources hold {kinds[first]} and {kinds[other]}: "
+                    f"one run takes samples of one kind"
+                )
+        return kinds[first]
 
     def categories(self) -> list[str]:
         """All categories, sorted."""
@@ -36,13 +49,16 @@ class Joined:
 
     def _owners(self) -> dict[str, Source]:
         """The source of each category."""
-        if not self._sources:
-            raise ValueError("data.source.sources is empty; it must name at least one source")
-        held = {str(name): source.categories() for name, source in self._sources.items()}
-        for (one, first), (other, second) in combinations(held.items(), 2):
+        categories = {str(name): source.categories() for name, source in self._nonempty().items()}
+        for (one, first), (other, second) in combinations(categories.items(), 2):
             if shared := sorted(set(first) & set(second)):
                 raise ValueError(
                     f"the sources {one} and {other} of data.source.sources both have a category {shared[0]}: "
                     f"rename its folder, so that each name means one category"
                 )
-        return {category: self._sources[name] for name, categories in held.items() for category in categories}
+        return {category: self._sources[name] for name, names in categories.items() for category in names}
+
+    def _nonempty(self) -> Mapping[str, Source]:
+        if not self._sources:
+            raise ValueError("data.source.sources is empty; it must name at least one source")
+        return self._sources

@@ -5,14 +5,14 @@ root/<category>/test/<defect>/*         `good` is normal, every other name is a 
 root/<category>/ground_truth/<defect>/<stem>_mask.png  (or <stem>.png)
 """
 
-import hashlib
 import logging
 from collections import defaultdict
 from functools import cache
 from pathlib import Path
 
-from diffect.data.sample import GOOD, Sample
+from diffect.data.sample import GOOD, IMAGE, Kind, Sample, fingerprint_of
 from diffect.data.sources import folders
+from diffect.data.sources.files import ImageFiles
 from diffect.data.sources.folders import EXTENSIONS
 
 logger = logging.getLogger(__name__)
@@ -21,9 +21,11 @@ logger = logging.getLogger(__name__)
 class Folder:
     """A folder of one or more categories in MVTec AD layout.
 
-    Nothing is read until it is asked for, so that a wrong `root` is reported as a ValueError of the call
-    that needs it. `root` is named `data.root` in every message, its key on the command line.
+    Nothing is read until it is needed, so a wrong `root` is reported by the first call that needs it. Messages name
+    `root` as `data.root`, its key on the command line.
     """
+
+    kind: Kind = IMAGE
 
     def __init__(self, root: str | Path | None) -> None:
         self._root = root
@@ -58,8 +60,9 @@ class Folder:
         if category not in known:
             raise ValueError(folders.unknown(category, known, f"data.root={self._root}"))
         folder = self.root / category
+        files = ImageFiles(category)
         train = [
-            Sample(category, "train", GOOD, f"train/{GOOD}/{path.name}", path, None)
+            files.sample("train", f"train/{GOOD}/{path.name}", GOOD, path)
             for path in folders.pictures(folder / "train" / GOOD)
         ]
         if not train:
@@ -71,7 +74,7 @@ class Folder:
         for other in folders.folders(folder / "train"):
             if other.name != GOOD:
                 _warn_once(f"{other} is ignored: only train/{GOOD} is trained on")
-        test = _test_samples(category, folder)
+        test = _test_samples(files, folder)
         if not test:
             raise ValueError(
                 f"category {category} has no test images: {folder / 'test'} must hold one folder per defect "
@@ -80,17 +83,11 @@ class Folder:
         return train + test
 
     def fingerprint(self, category: str) -> str:
-        """Hex SHA-256 over relative names and sizes of all images and masks; no file is opened."""
-        digest = hashlib.sha256()
-        for sample in self.samples(category):
-            line: list[object] = [sample.name, sample.path.stat().st_size]
-            if sample.mask is not None:
-                line += [sample.mask.name, sample.mask.stat().st_size]
-            digest.update(("\t".join(map(str, line)) + "\n").encode())
-        return digest.hexdigest()
+        """Hex SHA-256 over names and contents of all images and masks; nothing is decoded."""
+        return fingerprint_of(self.samples(category))
 
 
-def _test_samples(category: str, folder: Path) -> list[Sample]:
+def _test_samples(files: ImageFiles, folder: Path) -> list[Sample]:
     truth = folder / "ground_truth"
     with_masks = any(folders.pictures(masks) for masks in folders.folders(truth) if masks.name != GOOD)
     samples = []
@@ -99,7 +96,7 @@ def _test_samples(category: str, folder: Path) -> list[Sample]:
         normal = defect.name == GOOD or not with_masks
         masks = {} if normal else _match_masks(pictures, truth / defect.name)
         samples += [
-            Sample(category, "test", defect.name, f"test/{defect.name}/{path.name}", path, masks.get(path))
+            files.sample("test", f"test/{defect.name}/{path.name}", defect.name, path, masks.get(path))
             for path in pictures
         ]
     return samples

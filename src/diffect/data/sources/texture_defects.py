@@ -1,8 +1,9 @@
-"""Five synthetic defects on grey textures, each with its exact mask.
- A defect is a function (crop, rng) -> (changed values, support). Afterwards every pixel outside the support
-is the original, and every pixel inside it differs by at least `VISIBLE` grey levels, so that the mask is
-neither a guess nor full of holes. Changed values stay within the crop's own range: an extreme value gives
-nothing away.
+"""The five defects of the built-in test images, drawn on grey textures, each with its exact mask.
+
+They are what the test measures; `diffect.data.synthetic` draws those that training and tuning use. A defect is a
+function (crop, rng) -> (changed values, support). Afterwards every pixel outside the support is the original, and every
+pixel inside it differs by at least `VISIBLE` grey levels, so the mask is exact and has no holes. Changed values stay
+within the crop's range, so that no extreme value gives a defect away.
 """
 
 from collections.abc import Callable

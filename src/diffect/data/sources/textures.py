@@ -4,8 +4,6 @@ import hashlib
 import importlib.util
 import json
 import logging
-import os
-import secrets
 import shutil
 from pathlib import Path
 
@@ -14,10 +12,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from diffect.data import decode
-from diffect.data.sample import GOOD, Sample
+from diffect.data.sample import GOOD, IMAGE, Kind, Sample
 from diffect.data.sources import texture_defects
 from diffect.data.sources.mvtec import Folder
-from diffect.storage.atomic import cache_root
+from diffect.storage.arrays import CURE
+from diffect.storage.atomic import cache_root, replacing
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +33,8 @@ class Textures:
     seed: of positions and defects. size: side of a crop in pixels, 32 to 160. train, good, defective: crops
     per category for training, normal test images, and test images of each defect type.
     """
+
+    kind: Kind = IMAGE
 
     def __init__(
         self,
@@ -72,26 +73,17 @@ class Textures:
                 self._written = root
                 return root
             logger.warning("the textures in %s were changed; they are written again", root)
-        temporary = root.with_name(f".{root.name}.{os.getpid()}.{secrets.token_hex(4)}")
         try:
-            for category in PICTURES:
-                self._write(category, temporary / category)
-            _seal(temporary)
-            if root.is_dir() and not _intact(root):
-                shutil.rmtree(root, ignore_errors=True)
-            try:
-                temporary.rename(root)
-            except OSError:
-                # Another process wrote the same bytes first.
-                if not _intact(root):
-                    raise
-        except OSError as error:
-            raise ValueError(
-                f"the textures cannot be written to {root} ({error.strerror or error}): free some space, "
-                f"or set data.cache or DIFFECT_CACHE to a folder that can be written"
-            ) from error
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+            with replacing(root, CURE) as temporary:
+                for category in PICTURES:
+                    self._write(category, temporary / category)
+                _seal(temporary)
+                if root.is_dir() and not _intact(root):
+                    shutil.rmtree(root, ignore_errors=True)
+        except ValueError:
+            # A folder is not replaced by another one: a second process may have written the same bytes first.
+            if not _intact(root):
+                raise
         self._written = root
         return root
 
@@ -108,7 +100,7 @@ class Textures:
         return json.dumps({"version": VERSION, "parameters": parameters, "sources": sources})
 
     def _write(self, category: str, folder: Path) -> None:
-        """One category: a generator of its own per kind of image, so that counts do not shift the others."""
+        """One category, with one generator for each kind of image, so that counts do not shift the others."""
         picture = decode.read_image(_picture_file(category))[0][..., 0]
         left = round(picture.shape[1] * (1 - TEST_SHARE) / 2)
         right = picture.shape[1] - left
