@@ -38,7 +38,7 @@ def test_calibration_takes_the_mean_of_each_component_over_images_and_cells() ->
     assert head.map(found, (5, 4)).mean().item() == pytest.approx(1, abs=1e-6)
     expected = (found / found.mean((0, 2, 3)).view(1, 3, 1, 1)).mean(1)
     assert torch.allclose(head.map(found, (5, 4)), expected)
-    assert {"scale", "location", "border.rows", "border.columns"} == set(head.state_dict())
+    assert {"scale", "location", "border.profiles"} == set(head.state_dict())
 
 
 def test_standard_calibration_gives_each_component_mean_0_and_variance_1() -> None:
@@ -87,21 +87,22 @@ def test_components_are_combined_by_mean_or_by_the_loudest() -> None:
 
 
 @pytest.mark.parametrize("blur", [0.0, 0.7, 2.0, 30.0])
-@pytest.mark.parametrize("size", [(20, 20), (20, 36), (30, 20)])
-def test_maps_keep_a_constant(size: tuple[int, int], blur: float) -> None:
+@pytest.mark.parametrize("size", [(20, 20), (20, 36), (30, 20), (20,), (20, 24, 22)])
+def test_maps_keep_a_constant(size: tuple[int, ...], blur: float) -> None:
     head = AnomalyMap(2, blur=blur / 20)
-    found = head.map(torch.full((3, 2, 5, 5), 3.5), size)
+    found = head.map(torch.full((3, 2, *[5] * len(size)), 3.5), size)
     assert found.shape == (3, *size) and torch.allclose(found, torch.full_like(found, 3.5))
 
 
-@pytest.mark.parametrize("size", [(40, 40), (40, 64), (56, 40)])
-def test_the_blur_is_a_gaussian_in_shares_of_the_short_side(size: tuple[int, int]) -> None:
+@pytest.mark.parametrize("size", [(40, 40), (40, 64), (56, 40), (40,), (40, 42, 44)])
+def test_the_blur_is_a_gaussian_in_shares_of_the_short_side(size: tuple[int, ...]) -> None:
     head = AnomalyMap(1, blur=2 / 40)
     image = torch.zeros(1, 1, *size)
-    image[0, 0, 20, 17] = 5.0
+    centre = (20, 17, 21)[: len(size)]
+    image[(0, 0, *centre)] = 5.0
     found = head.map(image, size)
     assert found.sum().item() == pytest.approx(5.0, rel=1e-5)
-    assert found.argmax().item() == 20 * size[1] + 17
+    assert np.unravel_index(found.argmax().item(), size) == centre
     noise = torch.rand(1, 1, *size, generator=torch.Generator().manual_seed(0))
     expected = gaussian_filter(noise[0, 0].numpy().astype(float), 2.0, mode="mirror", truncate=4.0)
     assert np.abs(head.map(noise, size)[0].numpy() - expected).max() < 1e-5

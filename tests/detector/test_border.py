@@ -1,6 +1,6 @@
-"""The frame damps what normal images err more towards the border, by rows and columns, and nothing else.
+"""The border correction lowers what normal samples err more towards the border, along each axis, and nothing else.
 
-Inside, and where the frame errs less, a component stays as it is; so does one that takes both signs.
+Inside, and where the border errs less, a component stays as it is; so does one that takes both signs.
 """
 
 import pytest
@@ -20,32 +20,51 @@ def errors(count: int = 400, columns: int = 9) -> Tensor:
 
 
 def fitted(found: Tensor, width: int = 2) -> BorderCorrection:
-    frame = BorderCorrection(found.shape[1], width)
-    frame.fit([found])
-    return frame
+    border = BorderCorrection(found.shape[1], width)
+    border.fit([found])
+    return border
 
 
-def test_loud_rows_are_damped_by_their_gain_and_quiet_ones_left_alone() -> None:
-    frame = fitted(errors())
+def axes(border: BorderCorrection, *grid: int) -> tuple[Tensor, ...]:
+    """The profile (K, side) of each axis."""
+    return border.profiles[0].split(list(grid), dim=-1)
+
+
+def test_loud_rows_are_lowered_by_their_gain_and_quiet_ones_left_alone() -> None:
+    rows, columns = axes(fitted(errors()), 8, 9)
     expected = GAINS.clamp(min=1).expand(2, -1)
-    assert torch.allclose(frame.rows[0], expected, rtol=0.05)
+    assert torch.allclose(rows, expected, rtol=0.05)
     exactly = [2, 3, 4, 5, 7]  # inside, and where it is quiet
-    assert torch.equal(frame.rows[0, :, exactly], torch.ones(2, 5))
-    assert (frame.columns - 1).abs().max() < 0.05
+    assert torch.equal(rows[:, exactly], torch.ones(2, 5))
+    assert (columns - 1).abs().max() < 0.05
+
+
+@pytest.mark.parametrize("others", [(), (9,), (6, 5)])
+def test_each_axis_of_any_number_has_its_profile(others: tuple[int, ...]) -> None:
+    generator = torch.Generator().manual_seed(0)
+    for axis in range(1 + len(others)):
+        found = torch.rand(300, 2, *others, len(GAINS), generator=generator) * GAINS
+        border = fitted(found.movedim(-1, 2 + axis))
+        grid = [*others[:axis], len(GAINS), *others[axis:]]
+        for number, profile in enumerate(axes(border, *grid)):
+            expected = GAINS.clamp(min=1) if number == axis else torch.ones(grid[number])
+            assert torch.allclose(profile, expected.expand(2, -1), rtol=0.1), (axis, number)
+        lowered = border(found.movedim(-1, 2 + axis)).mean((0, 1)).movedim(axis, -1)
+        assert lowered.flatten(0, -2).mean(0)[:7].std() < 0.05 if others else lowered[:7].std() < 0.05
 
 
 def test_rows_and_columns_multiply_in_the_corners() -> None:
     found = errors()
     found[..., -1] *= 2
-    frame = fitted(found)
-    corner = frame(torch.ones(1, 2, 8, 9))[0, :, 0, -1]
+    border = fitted(found)
+    corner = border(torch.ones(1, 2, 8, 9))[0, :, 0, -1]
     assert torch.allclose(1 / corner, torch.tensor([6.0, 6.0]), rtol=0.1)
 
 
 def test_width_is_less_on_a_grid_without_two_rows_inside() -> None:
-    frame = fitted(errors(columns=3), width=6)
-    assert torch.equal(frame.rows[0, :, 3:5], torch.ones(2, 2))  # of eight rows three on each side at most
-    assert torch.equal(frame.columns, torch.ones(1, 2, 3))
+    rows, columns = axes(fitted(errors(columns=3), width=6), 8, 3)
+    assert torch.equal(rows[:, 3:5], torch.ones(2, 2))  # of eight rows three on each side at most
+    assert torch.equal(columns, torch.ones(2, 3))
 
 
 @pytest.mark.parametrize("width", [0, 2])
@@ -57,18 +76,18 @@ def test_without_width_without_fit_and_with_both_signs_nothing_changes(width: in
     assert torch.equal(fitted(signed, width)(signed), signed)
 
 
-def test_the_order_of_images_has_no_say_and_a_dead_component_makes_no_infinities() -> None:
+def test_the_order_of_samples_does_not_matter_and_a_dead_component_makes_no_infinities() -> None:
     found = errors()
-    assert torch.allclose(fitted(found).rows, fitted(found.flip(0)).rows, rtol=1e-6)
+    assert torch.allclose(fitted(found).profiles, fitted(found.flip(0)).profiles, rtol=1e-6)
     found[:, 0] = 0
     assert torch.isfinite(fitted(found)(found)).all()
 
 
-def test_a_map_is_framed_before_components_are_made_comparable() -> None:
+def test_the_border_is_corrected_before_components_are_made_comparable() -> None:
     found = errors()
-    framed = AnomalyMap(2, blur=0.0, border=2)
-    framed.calibrate((part, None) for part in found.split(7))
-    mapped = framed.map(found, found.shape[2:])
+    corrected = AnomalyMap(2, blur=0.0, border=2)
+    corrected.calibrate((part, None) for part in found.split(7))
+    mapped = corrected.map(found, found.shape[2:])
     assert mapped.mean().item() == pytest.approx(1, abs=1e-5)
     assert mapped[:, 0].mean().item() == pytest.approx(mapped[:, 4].mean().item(), rel=0.05)
 

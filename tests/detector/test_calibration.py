@@ -98,7 +98,7 @@ def test_one_image_is_calibrated_on_its_copies() -> None:
     data, detector = solved(config("data.shots=1"))
     said = calibration.calibrate(detector, data)
     assert said.startswith("copies of the fit normals (shift, zoom)")
-    assert (detector.anomaly_map.scale > 1e-3).all() and detector.anomaly_map.border.rows.numel()
+    assert (detector.anomaly_map.scale > 1e-3).all() and detector.anomaly_map.border.profiles.numel()
     with pytest.raises(ValueError, match="category brick has one normal image, which cannot be judged by the others"):
         calibration.folds(data, ["fit"])
 

@@ -97,7 +97,7 @@ def test_a_run_of_two_categories_is_the_runs_of_each_alone(choice: str) -> None:
         wanted = alone.judgement(own)
         assert near(found.components[mine], wanted.components)
         assert near(found.maps[mine], wanted.maps) and near(found.scores[mine], wanted.scores)
-        for name in ("location", "scale", "border.rows", "border.columns"):
+        for name in ("location", "scale", "border.profiles"):
             whole, part = (one.anomaly_map.state_dict()[name] for one in (both, alone))
             assert near(whole[label], part[0])
         outlines, expected = both.outlines[label], alone.outlines[0]

@@ -1,9 +1,10 @@
-"""From a scorer's components to a map at image resolution and a score; holds what is calibrated on normal images."""
+"""From a scorer's components to an anomaly map at the sample's size and a score, calibrated on normal samples."""
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
 import torch
@@ -16,30 +17,33 @@ Pool = Literal["max", "top_mean"]
 Combine = Literal["mean", "max"]
 Calibration = Literal["mean", "standard"]
 
+_LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}  # interpolation by the number of spatial axes
+_CONVOLVE: dict[int, Callable[[Tensor, Tensor], Tensor]] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+
 
 class AnomalyMap(nn.Module):
-    """Components (B, K, h, w) to a map (B, H, W) and a score (B,).
+    """Components (B, K, *grid) to a map (B, *size) and a score (B,), for 1, 2 or 3 spatial axes.
 
     map = blur(upsample(combine over k of (border(component_k) - location_k) / scale_k)). The border correction
-    lowers errors near the border, see `BorderCorrection`. Location and scale make components comparable: levels of
-    different difficulty, scales of a pyramid; of a single component they change no order. All are found on held-out
-    normal images, of each category by itself where it has its own, which makes scores of categories comparable too.
-    The score is the map's maximum, or the mean of its top share, over the true image, padding excluded.
+    lowers errors near the border, see `BorderCorrection`. Location and scale make components comparable, such as those
+    of several levels or scales; a single component keeps its order. All three are fitted on held-out normal samples,
+    by category where the map is conditional, which makes scores of categories comparable too. The score is the map's
+    maximum, or the mean of its top share, over the sample without padding.
 
     Args:
         components: K, the number of components of the scorer.
-        blur: standard deviation of the Gaussian blur as a share of the image's short side, the same look at any size;
+        blur: standard deviation of the Gaussian blur as a share of the short side, so that it looks alike at any size;
             0 for none. 1/64 is 4 pixels at 256.
-        pool: `max`, or `top_mean`, the mean over the top `share` of pixels.
-        share: of the pixels of the true image.
-        combine: `mean` over components, or `max`, for which one loud component is enough.
-        weights: of the components in the mean, adding up to 1; all alike if not given.
+        pool: `max`, or `top_mean`, the mean over the top `share` of cells of the map.
+        share: of the sample's cells, padding excluded.
+        combine: `mean` over components, or `max`, for which one high component is enough.
+        weights: of the components in the mean, adding up to 1; equal by default.
         calibration: `mean`, location 0 and scale E |component|, which keeps ratios of errors; or `standard`, mean and
-            standard deviation over images and cells, which weighs a component the more, the steadier it is.
+            standard deviation over samples and cells, which gives more weight to a component that varies less.
         border: width in cells of the border correction; 0 for none.
         classes: how many categories there are.
-        conditional: each category has a frame, location and scale of its own; else all have the same, and no label
-            is asked for.
+        conditional: each category has its own border correction, location and scale; else all share one, and no label
+            is needed.
     """
 
     location: Tensor  # (G, K), G categories, or 1
@@ -71,9 +75,8 @@ class AnomalyMap(nn.Module):
             raise ValueError(f"anomaly_map.blur is {blur}; it must be 0 or more")
         if weights is not None and combine == "max":
             raise ValueError(
-                "anomaly_map.combine is max, which knows no weights, but a head has one: take "
-                "anomaly_map.combine=mean, or "
-                "head=none"
+                "anomaly_map.combine is max, which has no weights, but the head has one: take anomaly_map.combine=mean "
+                "or head=none"
             )
         self.blur, self.share = blur, share
         self.pool: Pool = pool
@@ -85,24 +88,35 @@ class AnomalyMap(nn.Module):
         self.register_buffer("location", torch.zeros(self.groups, components))
         self.register_buffer("scale", torch.ones(self.groups, components))
 
-    def calibrate(self, batches: Iterable[tuple[Tensor, Tensor | None]]) -> None:
-        """Fix frame, location and scale from batches of components (B, K, h, w) and labels (B,) of normal images.
+    def describe(self) -> str:
+        """How components become a map and a score."""
+        combined = "the mean" if self.combine == "mean" else "the maximum"
+        blurred = f"blurred (Gaussian, {self.blur:g} of the short side)" if self.blur else "not blurred"
+        top = "its maximum" if self.pool == "max" else f"the mean of its highest {100 * self.share:g}% of pixels"
+        return (
+            f"{combined} of the components on one scale, brought to the size of the image and {blurred}; the image's "
+            f"score is {top}"
+        )
 
-        ValueError where a category that has its own is without an image.
+    def calibrate(self, batches: Iterable[tuple[Tensor, Tensor | None]]) -> None:
+        """Fit border correction, location and scale to components (B, K, *grid) and labels (B,) of normal samples.
+
+        ValueError where a category has no sample.
         """
-        held: list[list[Tensor]] = [[] for _ in range(self.groups)]
+        collected: list[list[Tensor]] = [[] for _ in range(self.groups)]
         for components, label in batches:
             for group, rows in by_group(label, self.groups, len(components)):
-                held[group].append(components[rows])
-        lacking = [group for group, parts in enumerate(held) if not parts]
-        if lacking:
-            raise ValueError(f"there is no normal image to calibrate the map on, of category number {lacking[0] + 1}")
-        groups = [torch.cat(parts) for parts in held]
+                collected[group].append(components[rows])
+        empty = [group for group, parts in enumerate(collected) if not parts]
+        if empty:
+            raise ValueError(f"category number {empty[0] + 1} has no normal sample to calibrate the map on")
+        groups = [torch.cat(parts) for parts in collected]
         self.border.fit(groups)
         for group, normal in enumerate(groups):
             label = torch.full((len(normal),), group, device=normal.device)
             exact = self.border(normal.double(), label)
-            mean, size, square = (part.mean((0, 2, 3)) for part in (exact, exact.abs(), exact.square()))
+            over = (0, *range(2, exact.ndim))
+            mean, size, square = (part.mean(over) for part in (exact, exact.abs(), exact.square()))
             if self.calibration == "mean":
                 location, scale = torch.zeros_like(mean), size
             else:
@@ -110,136 +124,154 @@ class AnomalyMap(nn.Module):
             self.location[group].copy_(location)
             self.scale[group].copy_(scale.clamp(min=1e-12))
 
-    def alone(self, places: Sequence[int]) -> AnomalyMap:
-        """The map of some components without the others, calibrated as here, all of one weight."""
-        rows = torch.tensor(places, device=self.scale.device)
-        settings = (self.blur, self.pool, self.share, self.combine, self.calibration, None, self.border.width)
-        made = AnomalyMap(len(places), *settings, classes=self.groups).to(self.scale.device)
+    def alone(self, components: Sequence[int]) -> AnomalyMap:
+        """The map of some components without the others, calibrated as here, all with the same weight."""
+        rows = torch.tensor(components, device=self.scale.device)
+        made = copy.deepcopy(self)
+        made.weights = None
         made.location, made.scale = self.location[:, rows], self.scale[:, rows]
-        made.border.rows, made.border.columns = self.border.rows[:, rows], self.border.columns[:, rows]
+        made.border.profiles = self.border.profiles[:, rows]
         return made
 
     def map(self, components: Tensor, size: Sequence[int], label: Tensor | None = None) -> Tensor:
-        """(B, H, W) from components (B, K, h, w) and labels (B,); size is (H, W)."""
-        level = self._standardised(components, label)
+        """The map (B, *size) of components (B, K, *grid) and labels (B,)."""
+        standardised = self._standardised(components, label)
         if self.weights is not None:
-            combined = (level * level.new_tensor(self.weights).view(1, -1, 1, 1)).sum(1, keepdim=True)
+            combined = (standardised * self._per_component(self.weights, standardised)).sum(1, keepdim=True)
+        elif self.combine == "mean":
+            combined = standardised.mean(1, keepdim=True)
         else:
-            combined = level.mean(1, keepdim=True) if self.combine == "mean" else level.amax(1, keepdim=True)
+            combined = standardised.amax(1, keepdim=True)
         return self._smoothed(combined, size)[:, 0]
 
     def score(self, maps: Tensor, valid: Tensor) -> Tensor:
-        """(B,) from maps (B, H, W) and valid (B, H, W), true where the image is and false on padding."""
+        """Scores (B,) of maps (B, *size); valid (B, *size) is false on padding."""
         return torch.stack([self._top(values[inside])[0].mean() for values, inside in zip(maps, valid, strict=True)])
 
     def contributions(self, components: Tensor, maps: Tensor, valid: Tensor, label: Tensor | None = None) -> Tensor:
-        """What each component adds to the score, (B, K), adding up to it; all else as there and in `map`.
+        """What each component adds to the score, (B, K), adding up to it; arguments as in `map` and `score`.
 
-        All that follows the combination is linear. In a mean a component's part is its weighted share of each cell; in
+        Everything after the combination is linear. In a mean a component's part is its weighted share of each cell; in
         a maximum it is the whole cell where the component is the highest, and nothing elsewhere.
         """
-        level = self._standardised(components, label)
+        standardised = self._standardised(components, label)
         if self.combine == "max":
-            highest = F.one_hot(level.argmax(1), level.shape[1]).movedim(-1, 1)
-            parts = level * highest
+            highest = F.one_hot(standardised.argmax(1), standardised.shape[1]).movedim(-1, 1)
+            parts = standardised * highest
         elif self.weights is not None:
-            parts = level * level.new_tensor(self.weights).view(1, -1, 1, 1)
+            parts = standardised * self._per_component(self.weights, standardised)
         else:
-            parts = level / level.shape[1]
+            parts = standardised / standardised.shape[1]
         added = []
         for part, values, inside in zip(parts, maps, valid, strict=True):
-            wide = self._smoothed(part[:, None], values.shape)[:, 0]  # (K, H, W)
+            wide = self._smoothed(part[:, None], values.shape)[:, 0]  # (K, *size)
             added.append(wide[:, inside][:, self._top(values[inside])[1]].mean(1))
         return torch.stack(added)
 
     def _standardised(self, components: Tensor, label: Tensor | None) -> Tensor:
-        location, scale = (own(part, label)[:, :, None, None] for part in (self.location, self.scale))
+        around = (..., *[None] * (components.ndim - 2))
+        location, scale = (own(part, label)[around] for part in (self.location, self.scale))
         return (self.border(components, label) - location) / scale
 
+    @staticmethod
+    def _per_component(weights: Sequence[float], components: Tensor) -> Tensor:
+        """Weights (K,) as (1, K, 1, ...), to multiply components with."""
+        return components.new_tensor(weights).view(1, -1, *[1] * (components.ndim - 2))
+
     def _smoothed(self, cells: Tensor, size: Sequence[int]) -> Tensor:
-        """(B, 1, H, W) from cells (B, 1, h, w)."""
-        wide = F.interpolate(cells, size=tuple(size), mode="bilinear", align_corners=False)
+        """(B, 1, *size) from cells (B, 1, *grid)."""
+        wide = F.interpolate(cells, size=tuple(size), mode=_LINEAR[len(size)], align_corners=False)
         return _gaussian_blur(wide, self.blur * min(size))
 
     def _top(self, kept: Tensor) -> tuple[Tensor, Tensor]:
-        """Values and places of the pixels (P,) that make the score."""
-        # The slack absorbs the rounding of decimal shares: 0.07 of 100 pixels are 7, not 8.
+        """Values and positions of the cells (P,) that make the score."""
+        # The slack absorbs the rounding of decimal shares: 0.07 of 100 cells are 7, not 8.
         count = 1 if self.pool == "max" else max(1, math.ceil(self.share * kept.numel() - 1e-6))
-        values, places = kept.topk(count)
-        return values, places
+        values, positions = kept.topk(count)
+        return values, positions
 
 
 def _gaussian_blur(maps: Tensor, sigma: float) -> Tensor:
-    """Gaussian blur of (B, 1, H, W), sigma in pixels, separable, cut at 4 sigma, edges mirrored."""
+    """Gaussian blur of (B, 1, *size), sigma in cells, one axis after the other, cut at 4 sigma, edges mirrored."""
     if sigma == 0:
         return maps
-    for side in (2, 3):
-        radius = min(math.ceil(4 * sigma), maps.shape[side] - 1)
+    rank = maps.ndim - 2
+    convolve = _CONVOLVE[rank]
+    for axis in range(rank):
+        radius = min(math.ceil(4 * sigma), maps.shape[2 + axis] - 1)
         x = torch.arange(-radius, radius + 1, device=maps.device, dtype=maps.dtype)
         kernel = torch.exp(-0.5 * (x / sigma) ** 2)
         kernel = kernel / kernel.sum()
-        if side == 2:
-            maps = F.conv2d(F.pad(maps, (0, 0, radius, radius), mode="reflect"), kernel.view(1, 1, -1, 1))
-        else:
-            maps = F.conv2d(F.pad(maps, (radius, radius, 0, 0), mode="reflect"), kernel.view(1, 1, 1, -1))
+        around = [0] * (2 * rank)  # `pad` counts axes from the last one
+        around[2 * (rank - 1 - axis) : 2 * (rank - axis)] = [radius, radius]
+        shape = [1] * rank
+        shape[axis] = -1
+        maps = convolve(F.pad(maps, around, mode="reflect"), kernel.view(1, 1, *shape))
     return maps
 
 
 class BorderCorrection(nn.Module):
-    """component / (r_y c_x), with r >= 1 for the rows and c >= 1 for the columns within `width` cells of the border.
+    """component / (r_1 r_2 ...), one profile r >= 1 for each spatial axis, above 1 within `width` cells of the border.
 
-    There a network sees half of its surroundings and zeros for the rest, coarse levels of a pyramid are interpolated
-    from one side only, and photographs cut parts at varying places: normal images err more, and the highest pixels of a
-    map would be those of the frame. By component,
+    There a network sees half of its surroundings and zeros for the rest, coarse scales of a pyramid are interpolated
+    from one side only, and photographs cut parts at varying positions: normal samples err more, and the highest values
+    of a map would lie at the border. For each component and each position i along an axis,
 
-        r_y = max(1, mean error in row y / mean error inside),
+        r_i = max(1, mean error at i / mean error inside),
 
-    both over normal images, r without the frame's columns and c without its rows; inside, and where the frame errs
-    less, nothing is changed. Statistics of each cell would do the same to every place where parts vary, which hides
-    what is wrong with a part that lies otherwise in every image.
+    both over normal samples and over the inner positions of all other axes. Inside, and where the border errs less,
+    nothing is changed. Statistics of each cell would do the same wherever parts vary, which hides a defect in a part
+    that lies otherwise in every image.
 
-    A component that takes both signs, such as a log-density, has no ratio: it gets no frame.
+    A component that takes both signs, such as a log-density, has no ratio: it is not corrected.
 
     Args:
         components: K.
-        width: in cells; less on a grid that would have fewer than two rows or columns inside. 0 for none.
-        groups: G, how many categories have a frame of their own; 1 for one of all images, which asks for no label.
+        width: in cells; less on a grid that would have fewer than two positions inside. 0 for none.
+        groups: G, how many categories have profiles of their own; 1 for one of all samples, which needs no label.
     """
 
-    rows: Tensor  # (G, K, h) once fitted
-    columns: Tensor  # (G, K, w)
+    profiles: Tensor  # (G, K, sum of the grid's sides) once fitted, the axes one after the other
 
     def __init__(self, components: int, width: int, groups: int = 1) -> None:
         super().__init__()
         if width < 0:
             raise ValueError(f"anomaly_map.border is {width}; it must be 0 cells or more")
         self.width = width
-        self.register_buffer("rows", torch.ones(groups, components, 0))
-        self.register_buffer("columns", torch.ones(groups, components, 0))
+        self.register_buffer("profiles", torch.ones(groups, components, 0))
 
     def forward(self, components: Tensor, label: Tensor | None = None) -> Tensor:
-        """(B, K, h, w), damped, of labels (B,); before the fit as they are."""
-        if not self.rows.numel():
+        """Components (B, K, *grid) of labels (B,), corrected; unchanged before the fit."""
+        if not self.profiles.numel():
             return components
-        rows, columns = own(self.rows, label), own(self.columns, label)
-        return components / (rows[..., None] * columns[..., None, :]).to(components)
+        grid = components.shape[2:]
+        product = components.new_ones(1, dtype=self.profiles.dtype)
+        for axis, profile in enumerate(own(self.profiles, label).split(list(grid), dim=-1)):
+            product = product * profile.view(
+                *profile.shape[:2], *[-1 if axis == other else 1 for other in range(len(grid))]
+            )
+        return components / product.to(components)
 
     def fit(self, groups: Sequence[Tensor]) -> None:
-        """From components (N, K, h, w) of normal images of each group."""
-        rows, columns = zip(*map(self._fitted, groups), strict=True)
-        self.rows, self.columns = torch.stack(rows), torch.stack(columns)
+        """Fit to components (N, K, *grid) of normal samples of each group."""
+        self.profiles = torch.stack([self._fitted(group) for group in groups])
 
-    def _fitted(self, components: Tensor) -> tuple[Tensor, Tensor]:
-        """Rows (K, h) and columns (K, w) of a group; float64 sums, so that the order of images has no say."""
-        mean = components.double().mean(0)  # (K, h, w)
-        signed = components.amin((0, 2, 3)) < 0
-        height, width = mean.shape[1:]
-        y, x = (_inside(size, min(self.width, (size - 2) // 2)) for size in (height, width))
-        usual = mean[:, y][:, :, x].mean((1, 2)).clamp(min=1e-12)[:, None]
-        rows, columns = (mean[:, :, x].mean(2) / usual).clamp(min=1), (mean[:, y].mean(1) / usual).clamp(min=1)
-        rows[:, y] = columns[:, x] = 1.0
-        rows[signed] = columns[signed] = 1.0
-        return rows.float(), columns.float()
+    def _fitted(self, components: Tensor) -> Tensor:
+        """The profiles (K, sum of sides) of a group; float64 sums, so that the order of samples does not matter."""
+        mean = components.double().mean(0)  # (K, *grid)
+        signed = components.amin((0, *range(2, components.ndim))) < 0
+        grid = mean.shape[1:]
+        inner = [_inside(side, min(self.width, (side - 2) // 2)) for side in grid]
+        usual = mean[(slice(None), *inner)].flatten(1).mean(1).clamp(min=1e-12)[:, None]
+        profiles = []
+        for axis, side in enumerate(grid):
+            others = [slice(None) if axis == other else chosen for other, chosen in enumerate(inner)]
+            along = mean[(slice(None), *others)].movedim(1 + axis, 1).reshape(len(mean), side, -1)
+            profile = (along.mean(2) / usual).clamp(min=1)
+            profile[:, inner[axis]] = 1.0
+            profile[signed] = 1.0
+            profiles.append(profile)
+        return torch.cat(profiles, dim=1).float()
 
 
 def _inside(size: int, width: int) -> slice:

@@ -65,6 +65,8 @@ def build(
             part.prepare(representation.channels)
     scorer.check(denoiser, *schedule.log_snr_range)  # which refuses a range that the schedule's family does not reach
     check_one_learns(denoiser, scorer)
+    if cfg.get("head") is not None and blank.ndim != 4:
+        raise ValueError("head=synthetic trains on defects drawn on images, and these data are none: take head=none")
     head = instantiate(cfg.get("head"), components=scorer.components, channels=sum(representation.channels))
     return Detector(
         representation=representation,
