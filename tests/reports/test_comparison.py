@@ -214,7 +214,9 @@ def test_every_table_has_the_tpr_pooled_and_by_category_with_its_interval() -> N
             figure = row[place]
             assert isinstance(figure, cells.Cell) and figure.mean and (figure.half or row[0] == "reference")
     assert [row[:2] for row in found.tables[3].rows] == [(c, d) for c in CATEGORIES for d in ("padim", "diffusion")]
-    assert len(re.findall(r"^\| (detector|category) .*\| TPR at 5% FPR \|", markdown.markdown_report(found), re.M)) == 3
+    assert (
+        len(re.findall(r"^\| (detector|category) .*\| +TPR at 5% FPR \|", markdown.markdown_report(found), re.M)) == 3
+    )
     assert len(re.findall(r"^.*TPR at .*\n.*5% FPR", markdown.terminal_report(found), re.MULTILINE)) == 3
     assert latex.latex_tables(found).count(r"\shortstack[r]{TPR at\\5\% FPR}") == 3
     rows = list(csv.DictReader(io.StringIO(csv_tables.means_csv(found))))

@@ -4,6 +4,8 @@ import re
 import textwrap
 from collections.abc import Sequence
 
+from tabulate import tabulate
+
 from diffect.reports.cells import TIED, TIES, Cell, Table, split_title, without_zero
 from diffect.reports.study import Study
 
@@ -13,8 +15,8 @@ _SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|~])")
 def markdown_report(study: Study) -> str:
     """table.md: the tables, their notes, and what was left out; any name shows as the text that it is."""
     blocks = []
-    for sheet in study.tables:
-        blocks += [f"## {escape(sheet.title)}", _markdown(sheet), _bullets(sheet.notes)]
+    for table in study.tables:
+        blocks += [f"## {escape(table.title)}", _markdown(table), _bullets(table.notes)]
     blocks += ["## notes", _bullets([*study.notes, f"bold: the best of its column, or category; {TIES}"])]
     if study.left_out:
         items = [f"{item.name}: {item.reason}" for item in study.left_out]
@@ -25,8 +27,8 @@ def markdown_report(study: Study) -> str:
 def terminal_report(study: Study, width: int = 120) -> str:
     """The same for a terminal of `width` columns; a wider table continues below itself."""
     tables = []
-    for sheet in study.tables:
-        tables += [textwrap.fill(sheet.title, width), _aligned(sheet, width), _wrapped(sheet.notes, width)]
+    for table in study.tables:
+        tables += [textwrap.fill(table.title, width), _aligned(table, width), _wrapped(table.notes, width)]
     notes = [*study.notes, f"*: the best of its column, within a category where there are several; {TIES}"]
     if study.left_out:
         notes += [f"left out ({len(study.left_out)}):"]
@@ -48,11 +50,16 @@ def _wrapped(texts: Sequence[str], width: int) -> str:
     return "\n".join(textwrap.fill(_cut(text, 1000), width, subsequent_indent="  ") for text in texts)
 
 
-def _markdown(sheet: Table) -> str:
-    rows = [[item and escape(item) if isinstance(item, str) else _bold(item) for item in row] for row in sheet.rows]
-    rule = ["---" if place < sheet.labels else "---:" for place in range(len(sheet.header))]
-    table = [[escape(title) for title in sheet.header], rule, *rows]
-    return "\n".join("| " + " | ".join(row) + " |" for row in table)
+def _markdown(table: Table) -> str:
+    rows = [[item and escape(item) if isinstance(item, str) else _bold(item) for item in row] for row in table.rows]
+    return _layout([escape(title) for title in table.header], rows, table.labels, "pipe")
+
+
+def _layout(header: Sequence[str], rows: Sequence[Sequence[str]], labels: int, style: str) -> str:
+    """Columns side by side, the labels to the left and the figures to the right, in one of tabulate's styles."""
+    sides = ["left"] * labels + ["right"] * (len(header) - labels)
+    options = {"disable_numparse": True, "preserve_whitespace": True}
+    return tabulate(rows, header, style, colalign=sides, headersalign=sides, **options)
 
 
 def _bold(cell: Cell) -> str:
@@ -76,40 +83,25 @@ def _column(items: Sequence[str | Cell], limit: int) -> list[str]:
     return texts
 
 
-def _aligned(sheet: Table, width: int) -> str:
+def _aligned(table: Table, width: int) -> str:
     """Aligned columns; labels are cut to a third of the width together, figures wrap into further blocks."""
-    limit = max(8, width // 3 // sheet.labels)
-    header = [_cut(title, limit) for title in sheet.header[: sheet.labels]] + list(sheet.header[sheet.labels :])
-    columns = [_column([row[i] for row in sheet.rows], limit) for i in range(len(header))]
-    rows = list(zip(*columns, strict=True))
-    heads = [split_title(title) for title in header]
-    widths = [max(*(len(part) for part in heads[i]), *(len(row[i]) for row in rows)) for i in range(len(header))]
+    limit = max(8, width // 3 // table.labels)
+    header = [_cut(title, limit) for title in table.header[: table.labels]]
+    header += ["\n".join(split_title(title)).strip() for title in table.header[table.labels :]]
+    columns = [_column([row[i] for row in table.rows], limit) for i in range(len(header))]
+
+    def block(figures: Sequence[int]) -> str:
+        shown = [*range(table.labels), *figures]
+        rows = list(zip(*(columns[i] for i in shown), strict=True))
+        return _layout([header[i] for i in shown], rows, table.labels, "simple")
+
     blocks: list[list[int]] = [[]]
-    room = width - sum(size + 2 for size in widths[: sheet.labels])
-    used = 0
-    for i in range(sheet.labels, len(header)):
-        if blocks[-1] and used + widths[i] + 2 > room:
+    for place in range(table.labels, len(header)):
+        if blocks[-1] and max(map(len, block([*blocks[-1], place]).splitlines())) > width:
             blocks.append([])
-            used = 0
-        blocks[-1].append(i)
-        used += widths[i] + 2
-    texts = []
-    for block in blocks:
-        shown = [*range(sheet.labels), *block]
-        top = [_line([heads[i][0] for i in shown], [widths[i] for i in shown], sheet.labels)]
-        top += [_line([heads[i][1] for i in shown], [widths[i] for i in shown], sheet.labels)]
-        body = [_line([row[i] for i in shown], [widths[i] for i in shown], sheet.labels) for row in rows]
-        rule = "-" * max(len(line) for line in [*top, *body])
-        texts.append("\n".join([*(line for line in top if line), rule, *body]))
-    return "\n\n".join(texts)
-
-
-def _line(parts: Sequence[str], widths: Sequence[int], labels: int) -> str:
-    cells = [
-        part.ljust(size) if place < labels else part.rjust(size)
-        for place, (part, size) in enumerate(zip(parts, widths, strict=True))
-    ]
-    return "  ".join(cells).rstrip()
+        blocks[-1].append(place)
+    lines = (line.rstrip() for figures in blocks for line in [*block(figures).splitlines(), ""])
+    return "\n".join(lines).rstrip("\n")
 
 
 def _cut(text: str, limit: int) -> str:

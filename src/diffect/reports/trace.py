@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 
 from scipy.special import ndtri, stdtrit
+from tabulate import tabulate
 
 from diffect.reports import comparison, seeds
 from diffect.reports.cells import METRIC, figure_text
@@ -31,7 +32,7 @@ def trace_figure(study: Study, wanted: str) -> str:
     estimate = estimands.mean(estimand, *grid.cells(group.runs, metric), categories)
     blocks = [
         f"{METRIC[metric].title} of {study.label(group)}{f' on {category}' if category else ''} ({study.name})",
-        _table(_lines(group, metric, category, estimate)),
+        tabulate(_lines(group, metric, category, estimate), _HEADER, "simple", disable_numparse=True),
         "\n".join(_sums(group, metric, category, estimate, estimand)),
         _place(metric, category, estimate),
     ]
@@ -88,13 +89,6 @@ def _lines(group: Group, metric: str, category: str | None, estimate: Estimate) 
             figures = ("" if value is None else repr(value), interval, "yes" if used else "no")
             found.append((row.category, row.seed, *figures, row.signature, str(run.folder)))
     return [(name, str(seed), *rest) for name, seed, *rest in sorted(found)]
-
-
-def _table(lines: Sequence[Sequence[str]]) -> str:
-    table = [_HEADER, *lines]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    texts = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in table]
-    return "\n".join(text.rstrip() for text in texts)
 
 
 def _sums(group: Group, metric: str, category: str | None, estimate: Estimate, estimand: str) -> list[str]:
