@@ -13,6 +13,7 @@ import diffect
 HEAVY = ("torch", "pytorch_lightning", "torchmetrics", "diffusers", "wandb")
 LIGHT = (
     "diffect.cli",
+    "diffect.config",
     "diffect.data.audit",
     "diffect.data.sources",
     "diffect.errors",
