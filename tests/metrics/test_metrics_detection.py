@@ -4,6 +4,7 @@ import json
 import math
 import subprocess
 import sys
+import tracemalloc
 
 import pytest
 import torch
@@ -11,12 +12,13 @@ from torch import Tensor
 
 from diffect.metrics.conformal import CONFORMAL_METRICS
 from diffect.metrics.curves import IMAGE_METRICS
-from diffect.metrics.detection import STATE, DetectionMetrics
+from diffect.metrics.detection import DetectionMetrics
 from diffect.metrics.evaluation import METRICS, Evaluation
 from diffect.metrics.peaks import PEAK_METRICS
 from diffect.metrics.pixels import PIXEL_METRICS
 
 Batch = dict[str, Tensor]
+STATE = ("scores", "anomalous", "maps", "masks", "valid", "has_mask")
 
 
 def batch(images: int = 11, size: int = 16, spread: float = 20.0) -> Batch:
@@ -71,20 +73,42 @@ def test_the_threshold_may_be_set_after_a_first_compute() -> None:
     assert metric.compute().metrics["conformal_fpr"] is None
     metric.threshold = -1e9
     assert metric.compute().metrics["conformal_fpr"] == 1
-    metric.reset()
-    with pytest.raises(ValueError, match="No test image of category 'brick'"), pytest.warns(UserWarning):
+    with pytest.raises(ValueError, match="No test image of category 'brick'"):
+        DetectionMetrics("brick").compute()
+
+
+def test_memory_holds_no_map_until_its_category_is_computed() -> None:
+    images, size = 40, 128  # 2.6 MB of float32 maps for each metric
+    data = batch(images, size)
+    maps = data["maps"].numpy().nbytes
+    tracemalloc.start()
+    metrics = [DetectionMetrics(f"category {number}", replicates=0) for number in range(6)]
+    for start in range(0, images, 4):
+        for metric in metrics:
+            metric.update(**{name: value[start : start + 4] for name, value in data.items()})
+    gathered = tracemalloc.get_traced_memory()[1]
+    for metric in metrics:
         metric.compute()
+    computed = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert gathered < maps / 2  # of six metrics, each with maps of this size
+    assert computed < 5 * maps  # one category at a time: copies of its maps, never all six
 
 
-def test_state_is_raw_float32_on_the_cpu() -> None:
-    metric = DetectionMetrics("brick")
+def test_maps_of_any_rank_are_counted_alike() -> None:
     data = batch()
+    flat = evaluate(data).metrics
+    for shape in ((11, 256), (11, 4, 4, 16)):
+        other = evaluate({name: value.reshape(shape) if value.ndim > 1 else value for name, value in data.items()})
+        for name in ("image_auroc", "pixel_auroc", "pixel_ap", "pixel_f1_max"):
+            assert other.metrics[name] == flat[name], name
+
+
+def test_gradients_and_double_precision_are_taken_off() -> None:
+    data = batch()
+    expected = evaluate(data)
     data["maps"] = data["maps"].double().requires_grad_()
-    metric.update(**data)
-    assert metric.maps[0].dtype == torch.float32
-    assert metric.scores[0].dtype == torch.float64
-    assert not metric.maps[0].requires_grad
-    assert {state[0].device.type for state in (metric.maps, metric.masks, metric.scores)} == {"cpu"}
+    assert evaluate(data) == expected
 
 
 def test_half_precision_maps_and_integer_labels_are_taken() -> None:
@@ -193,11 +217,11 @@ def test_shapes_that_disagree_are_refused(name: str) -> None:
         DetectionMetrics("brick").update(**data)
 
 
-def test_a_channel_axis_is_refused() -> None:
-    data = batch()
-    data |= {name: data[name][:, None] for name in ("maps", "masks", "valid")}
-    with pytest.raises(ValueError, match=r"not \(11,\).*\(11, 1, 16, 16\)"):
-        DetectionMetrics("brick").update(**data)
+def test_maps_of_two_sizes_are_refused() -> None:
+    metric = DetectionMetrics("brick")
+    metric.update(**batch())
+    with pytest.raises(ValueError, match=r"one size; they have \(16, 16\) and \(20, 20\)"):
+        metric.update(**batch(size=20))
 
 
 def test_a_defect_marked_in_a_normal_image_is_refused() -> None:
@@ -208,5 +232,5 @@ def test_a_defect_marked_in_a_normal_image_is_refused() -> None:
 
 
 def test_counting_needs_no_torch() -> None:
-    code = "import sys, diffect.metrics.evaluation as e; sys.exit('torch' in sys.modules)"
+    code = "import sys, diffect.metrics.detection as e; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -172,3 +172,12 @@ def test_histograms_with_more_edges_than_scores_are_exact() -> None:
     binned = pixel_metrics(*(counts.sum(axis=0)[None] for counts in pixels.histograms(ordered.edges(2048))))
     for name, value in pixel_metrics(*ordered.curve()).items():
         assert binned[name] == pytest.approx(value, abs=1e-12), name
+
+
+def test_regions_touch_in_every_direction_at_any_rank() -> None:
+    line = np.array([[1, 1, 0, 1, 0, 0]], bool)
+    assert region_shares(line).tolist() == [0.5, 0.5, 1]
+    cube = np.zeros((1, 4, 4, 4), bool)
+    cube[0, 0, 0, 0] = cube[0, 1, 1, 1] = cube[0, 1, 2, 1] = True  # corners touch, then faces
+    cube[0, 3, 0, 3] = True
+    assert sorted(region_shares(cube).tolist()) == [1 / 3, 1 / 3, 1 / 3, 1]

@@ -1,60 +1,97 @@
-"""The torchmetrics face of the figures: it gathers raw scores and maps, and counts once at the end."""
+"""Gathers the test images of one category batch by batch, maps on disk, and computes all figures at the end."""
 
-from typing import Any
+from __future__ import annotations
 
-import torch
-from torch import Tensor
-from torchmetrics import Metric
+import math
+import tempfile
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from diffect.metrics.evaluation import Evaluation, ScoredImages
 
-STATE = ("scores", "anomalous", "maps", "masks", "valid", "has_mask")
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
-class DetectionMetrics(Metric):
-    """Image, pixel and conformal figures of one category, with bootstrap intervals.
+class Spill:
+    """Arrays (B, *size) of one size and dtype, appended to a temporary file (in $TMPDIR) rather than kept in memory.
 
-    State is raw and lives on the CPU, maps as float32 (4 bytes a pixel of the test set, masks and valid
-    one each): curves binned or squashed batch by batch are wrong. Set `threshold` (the conformal one, or
-    None) before `compute`. Images must be given in the same order in every run for replicates to pair.
+    Booleans take a bit each.
     """
 
-    full_state_update = False
-    higher_is_better = None
-    is_differentiable = False
+    def __init__(self, dtype: Any) -> None:
+        self.dtype = np.dtype(dtype)
+        self.size: tuple[int, ...] | None = None
+        self._count = 0
+        self._file = tempfile.TemporaryFile(prefix="diffect-")  # noqa: SIM115  (open for as long as the spill lives)
 
-    def __init__(self, category: str, replicates: int = 1000, bins: int = 2048, **kwargs: Any) -> None:
-        # No cache: a threshold that is set after a first compute must count.
-        super().__init__(compute_with_cache=False, **kwargs)
-        self.category = category
-        self.replicates = replicates
-        self.bins = bins
+    def append(self, arrays: NDArray[Any]) -> None:
+        """Add arrays (B, *size); ValueError where their size is not that of those before."""
+        if self.size is None:
+            self.size = arrays.shape[1:]
+        if arrays.shape[1:] != self.size:
+            raise ValueError(f"maps of one category must have one size; they have {self.size} and {arrays.shape[1:]}")
+        rows = arrays.astype(self.dtype, copy=False).reshape(len(arrays), -1)
+        self._file.write(np.packbits(rows, axis=1).data if self.dtype == bool else np.ascontiguousarray(rows).data)
+        self._count += len(arrays)
+
+    def read(self) -> NDArray[Any]:
+        """All arrays (N, *size): mapped, not read, unless they are booleans."""
+        assert self.size is not None
+        self._file.flush()
+        cells = math.prod(self.size)
+        if self.dtype == bool:
+            packed = np.memmap(self._file, np.uint8, "r", shape=(self._count, -(-cells // 8)))
+            return np.unpackbits(packed, axis=1, count=cells).view(bool).reshape(self._count, *self.size)
+        return np.memmap(self._file, self.dtype, "r", shape=(self._count, *self.size))
+
+
+class DetectionMetrics:
+    """Image, pixel and conformal figures of one category, with bootstrap intervals.
+
+    Scores are kept raw, and maps as float32 in a temporary file: curves that are binned or squashed batch by batch are
+    wrong. Set `threshold` (the conformal one, or None) before `compute`. Images must come in the same order in every
+    run for replicates to pair.
+
+    Args:
+        category: seeds the resamples, with nothing else.
+        replicates: bootstrap resamples of the test images.
+        bins: of the histograms that pixel replicates come from.
+    """
+
+    def __init__(self, category: str, replicates: int = 1000, bins: int = 2048) -> None:
+        self.category, self.replicates, self.bins = category, replicates, bins
         self.threshold: float | None = None
-        for name in STATE:
-            self.add_state(name, default=[], dist_reduce_fx="cat")
+        self._scores: list[NDArray[np.float64]] = []
+        self._labels: list[NDArray[np.bool_]] = []  # (B, 2): anomalous, has_mask
+        self._maps, self._masks, self._valid = Spill(np.float32), Spill(bool), Spill(bool)
 
     def update(
         self, scores: Tensor, anomalous: Tensor, maps: Tensor, masks: Tensor, valid: Tensor, has_mask: Tensor
     ) -> None:
-        """Add images: scores, anomalous, has_mask (B,); maps, masks, valid (B, H, W); ValueError if unfit."""
-        batch = (
-            scores.detach().cpu().double(),
-            anomalous.detach().cpu().bool(),
-            maps.detach().cpu().float(),
-            masks.detach().cpu().bool(),
-            valid.detach().cpu().bool(),
-            has_mask.detach().cpu().bool(),
+        """Add images: scores, anomalous, has_mask (B,); maps, masks, valid (B, *size); ValueError if unfit."""
+        images = ScoredImages(
+            self.category,
+            scores.detach().cpu().double().numpy(),
+            anomalous.cpu().bool().numpy(),
+            maps.detach().cpu().float().numpy(),
+            masks.cpu().bool().numpy(),
+            valid.cpu().bool().numpy(),
+            has_mask.cpu().bool().numpy(),
         )
-        ScoredImages(self.category, *(array.numpy() for array in batch))
-        for name, array in zip(STATE, batch, strict=True):
-            getattr(self, name).append(array)
+        self._scores.append(images.scores)
+        self._labels.append(np.stack([images.anomalous, images.has_mask], axis=1))
+        for spill, arrays in ((self._maps, images.maps), (self._masks, images.masks), (self._valid, images.valid)):
+            spill.append(arrays)
 
     def compute(self) -> Evaluation:
         """All figures over the images given so far; ValueError where there are none."""
-        # A state gathered from several processes is one tensor, not a list of batches.
-        states = [getattr(self, name) for name in STATE]
-        if not len(states[0]):
+        if not self._scores:
             raise ValueError(f"No test image of category '{self.category}' was given to the metrics.")
-        whole = (state if isinstance(state, Tensor) else torch.cat(state) for state in states)
-        images = ScoredImages(self.category, *(state.numpy() for state in whole))
+        anomalous, has_mask = np.concatenate(self._labels).T
+        maps, masks, valid = self._maps.read(), self._masks.read(), self._valid.read()
+        scores = np.concatenate(self._scores)
+        images = ScoredImages(self.category, scores, anomalous, maps, masks, valid, has_mask)
         return images.evaluate(self.threshold, self.replicates, self.bins)

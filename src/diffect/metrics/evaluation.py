@@ -1,4 +1,4 @@
-"""All that one test set says about one detector: figures, intervals, replicates, reasons for a None."""
+"""The figures of one detector on one test set: values, intervals, replicates, and why one is undefined."""
 
 from dataclasses import dataclass, field
 
@@ -18,10 +18,8 @@ _CHUNK = 100  # replicates whose histogram curves are held at once: 100 x 2048 f
 class Evaluation:
     """Figures by name, in the order of METRICS; None where undefined, and then `undefined` says why.
 
-    A figure may be defined and its interval not, where some resamples hold nothing to count.
-
-    `intervals` are 95% percentile intervals over test images; replicate r of two runs over one category
-    counts the same images.
+    A figure may be defined and its interval not, where some resamples hold nothing to count. `intervals` are 95%
+    percentile intervals over test images; replicate r of two runs over one category counts the same images.
     """
 
     metrics: dict[str, float | None] = field(default_factory=lambda: dict.fromkeys(METRICS))
@@ -44,7 +42,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class ScoredImages:
-    """Test images of one category: scores, anomalous, has_mask (N,); maps, masks, valid (N, H, W).
+    """Test images of one category: scores, anomalous, has_mask (N,); maps, masks, valid (N, *size).
 
     Higher is more anomalous, in any unit; `valid` is False on padding; `has_mask` says whether the mask is
     known. Raises ValueError for shapes that disagree, NaN, infinity, or a defect marked in a normal image.
@@ -60,11 +58,11 @@ class ScoredImages:
 
     def __post_init__(self) -> None:
         images, pixels = self.scores.shape, self.maps.shape
-        flat = all(array.shape == images for array in (self.anomalous, self.has_mask))
-        square = all(array.shape == pixels for array in (self.masks, self.valid))
-        if not (flat and square and len(images) == 1 and len(pixels) == 3 and images == pixels[:1]):
+        by_image = all(array.shape == images for array in (self.anomalous, self.has_mask))
+        by_pixel = all(array.shape == pixels for array in (self.masks, self.valid))
+        if not (by_image and by_pixel and len(images) == 1 and len(pixels) > 1 and images == pixels[:1]):
             raise ValueError(
-                "Metrics take scores, anomalous, has_mask (B,), and maps, masks, valid (B, H, W),"
+                "Metrics take scores, anomalous, has_mask (B,), and maps, masks, valid (B, *size),"
                 f" not {images}, {self.anomalous.shape}, {self.has_mask.shape},"
                 f" and {pixels}, {self.masks.shape}, {self.valid.shape}."
             )
@@ -75,7 +73,9 @@ class ScoredImages:
                     f"Anomaly {name} of category '{self.category}' are NaN or infinite in {broken} of"
                     f" {len(values)} test images: look at the training loss and the scorer's levels."
                 )
-        marked = np.count_nonzero(self.masks[~self.anomalous].any(axis=(1, 2)))
+        marked = sum(
+            bool(mask.any()) for mask, defective in zip(self.masks, self.anomalous, strict=True) if not defective
+        )
         if marked:
             raise ValueError(
                 f"Masks of category '{self.category}' mark defects in {marked} test images labelled normal."

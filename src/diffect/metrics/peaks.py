@@ -17,7 +17,7 @@ def peak_hits(maps: Maps, masks: Bools, valid: Bools) -> Floats:
 
     Near is a Euclidean distance of at most 10/256 of the short side to a valid pixel of the mask, 10 pixels at 256. Of
     several pixels that are equally high, the share that does so: a map that says nothing does not hit. `maps`, `masks`,
-    `valid` (N, H, W); NaN for an image without a masked pixel.
+    `valid` (N, *size); NaN for an image without a masked pixel.
     """
     near = _NEAR * min(maps.shape[1:])
     hits = np.full(len(maps), np.nan)
@@ -30,7 +30,7 @@ def peak_hits(maps: Maps, masks: Bools, valid: Bools) -> Floats:
 
 def mean_hits(hits: Floats, weights: Floats) -> Floats:
     """Weighted mean of hits (N,) over the images that have one, for R weightings (R, N) -> (R,); NaN without any."""
-    told = np.isfinite(hits)
-    total = weights[:, told].sum(axis=1)
-    share = weights[:, told] @ hits[told]
+    known = np.isfinite(hits)
+    total = weights[:, known].sum(axis=1)
+    share = weights[:, known] @ hits[known]
     return np.divide(share, total, out=np.full(len(weights), math.nan), where=total > 0)

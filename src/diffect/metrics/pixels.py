@@ -17,12 +17,11 @@ Bools = NDArray[np.bool_]
 Maps = NDArray[np.float32]
 
 PIXEL_METRICS = ("pixel_auroc", "pixel_ap", "pixel_f1_max", "pixel_aupro_30", "pixel_aupro_5")
-_EIGHT = np.ones((3, 3), dtype=bool)  # touching diagonally is touching
 
 
 @dataclass(frozen=True)
 class Pixels:
-    """Pixels that enter: `normal`, `defect` (N, H, W) bool, disjoint; `shares` (P,) goes with `maps[defect]`.
+    """Pixels that enter: `normal`, `defect` (N, *size) bool, disjoint; `shares` (P,) goes with `maps[defect]`.
 
     A share is 1 / (pixels of the region that the pixel lies in), so shares above a threshold add up to
     the per-region overlap, summed over regions.
@@ -35,8 +34,8 @@ class Pixels:
 
     @classmethod
     def select(cls, maps: Maps, masks: Bools, valid: Bools, enters: Bools) -> "Pixels":
-        """The valid pixels of the images that enter: `maps`, `masks`, `valid` (N, H, W), `enters` (N,)."""
-        taken = valid & enters[:, None, None]
+        """The valid pixels of the images that enter: `maps`, `masks`, `valid` (N, *size), `enters` (N,)."""
+        taken = valid & enters.reshape(-1, *[1] * (maps.ndim - 1))
         defect = taken & masks
         return cls(maps, taken & ~masks, defect, region_shares(defect))
 
@@ -55,7 +54,7 @@ class Pixels:
         """
         bins = edges.size + 1
         counts = np.zeros((3, len(self.maps), bins))
-        stops = np.cumsum(np.count_nonzero(self.defect, axis=(1, 2)))
+        stops = np.cumsum([np.count_nonzero(defect) for defect in self.defect])
         for i, (values, normal, defect) in enumerate(zip(self.maps, self.normal, self.defect, strict=True)):
             above = np.searchsorted(edges, values[normal], side="right")
             counts[0, i] = np.bincount(above, minlength=bins)
@@ -122,10 +121,16 @@ def pixel_metrics(fp: Floats, tp: Floats, pro: Floats) -> dict[str, Floats]:
 
 
 def region_shares(defect: Bools) -> Floats:
-    """1 / (size of its 8-connected region) for every defective pixel, (N, H, W) bool -> (P,) in C order."""
+    """1 / (size of its region) for every defective pixel, (N, *size) bool -> (P,) in C order.
+
+    Pixels that touch in any direction, also diagonally, are of one region: 8-connected in two dimensions.
+    """
+    touching = np.ones((3,) * (defect.ndim - 1), dtype=bool)
     shares = [np.empty(0)]
-    for mask in defect[defect.any(axis=(1, 2))]:
-        regions = ndimage.label(mask, structure=_EIGHT)[0][mask]
+    for mask in defect:
+        if not mask.any():
+            continue
+        regions = ndimage.label(mask, structure=touching)[0][mask]
         shares.append(1 / np.bincount(regions)[regions])
     return np.concatenate(shares)
 

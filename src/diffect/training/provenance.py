@@ -20,7 +20,6 @@ VERSIONS = (
     "diffect",
     "torch",
     "pytorch-lightning",
-    "torchmetrics",
     "diffusers",
     "hydra-core",
     "wandb",
