@@ -6,14 +6,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diffect.denoisers.base import Denoiser
 from diffect.denoisers.empirical import Empirical
 from diffect.denoisers.gaussian import Gaussian
 from diffect.denoisers.learned import LearnedDenoiser
 from diffect.denoisers.networks.conv import ConvNet
 from diffect.denoisers.networks.unet import UNet
 from diffect.diffusion.noise import ImageNoise
-from diffect.scorers.denoising import DenoisingError
+from diffect.diffusion.process import Denoise
 
 NETWORKS, CLOSED_FORMS = ("conv", "unet"), ("wiener", "stored")
 
@@ -26,14 +25,9 @@ def features(count: int, height: int = 8, width: int = 8, seed: int = 0) -> Tens
     return torch.randn(count, 4, height, width, generator=torch.Generator().manual_seed(seed))
 
 
-def always(answer: Tensor) -> Denoiser:
+def always(answer: Tensor) -> Denoise:
     """A denoiser that knows its answer."""
     return lambda x_t, log_snr, label: answer
-
-
-def prepared(scorer: DenoisingError, *channels: int) -> DenoisingError:
-    scorer.prepare(channels)
-    return scorer
 
 
 def within_4_standard_errors(sample: Tensor, expected: float) -> bool:

@@ -99,7 +99,7 @@ def test_the_learned_detector_judges_at_three_levels_and_by_every_other_scorer()
     for scorer in (choice for group, choice in CHOICES if group == "scorer"):
         cfg = train("detector=learned", f"scorer={scorer}")
         assert cfg == train("denoiser=conv", f"scorer={scorer}")
-        assert instantiate(cfg.scorer).components >= 1
+        assert instantiate(cfg.scorer, channels=[4]).components >= 1
     for denoiser in ("unet", "empirical", "gaussian"):
         other = train("detector=learned", f"denoiser={denoiser}")
         assert other == train(f"denoiser={denoiser}", "scorer=denoising_noisy")
@@ -140,7 +140,7 @@ def test_every_denoiser_denoises_grids_of_several_sizes(denoiser: str, classes: 
     few = ["denoiser.memory=0.5"] if denoiser == "empirical" else []  # its default is more patches than there are
     cfg, label = train(f"denoiser={denoiser}", *few), torch.tensor([0, classes - 1])
     for shape in ((5, 16, 16), (3, 8, 8), (3, 8, 20)):
-        made = instantiate(cfg.denoiser, shape=shape, classes=classes).eval()
+        made = instantiate(cfg.denoiser, shape=shape, classes=classes, channels=[1, shape[0] - 1]).eval()
         x_t = torch.randn(2, *shape, generator=torch.Generator().manual_seed(0))
         if denoiser == "none":
             assert isinstance(made, NoDenoiser)
@@ -156,9 +156,7 @@ def test_every_denoiser_denoises_grids_of_several_sizes(denoiser: str, classes: 
 @pytest.mark.parametrize("anomaly_map", [choice for group, choice in CHOICES if group == "anomaly_map"])
 def test_every_scorer_and_anomaly_map_judge(scorer: str, anomaly_map: str) -> None:
     cfg = train(f"scorer={scorer}", f"anomaly_map={anomaly_map}", "data.size=32")
-    judge, denoiser = instantiate(cfg.scorer), Gaussian((4, 8, 8))
-    if hasattr(judge, "prepare"):
-        judge.prepare([4])
+    judge, denoiser = instantiate(cfg.scorer, channels=[4]), Gaussian((4, 8, 8))
     judge.check(denoiser, -5, 7)
     head = instantiate(cfg.anomaly_map, components=judge.components)
     assert isinstance(head, AnomalyMap)

@@ -232,7 +232,7 @@ def test_with_a_window_few_patches_are_spread_over_the_grid() -> None:
         right = int((made.cells % 12 >= 6).sum())
         assert (right >= least) if window else right < 6
     with pytest.raises(
-        ValueError, match=r"window of denoiser=empirical is 0, and no stored patch lies so near to 56 of"
+        ValueError, match=r"window of denoiser=empirical is 0, and 56 of the 96 cells have no stored patch"
     ):
         Empirical((3, 8, 12), memory=40, keep="greedy", window=0).fit([(x0, labels(10))])
 
@@ -310,7 +310,7 @@ def test_each_category_has_a_model_of_its_own_or_all_have_one(make: Callable[...
 def test_which_category_an_image_is_of_is_asked_where_there_are_several(make: Callable[..., Any]) -> None:
     both = make(correlated(24), 2)
     x_t, log_snr, *_ = noisy(1.0)
-    said = "2 categories each have their own here, and no label says which"
+    said = "2 categories have separate statistics here, so each image needs a label"
     for asked in (
         lambda: both(x_t, log_snr),
         lambda: both.log_density(x_t, log_snr),
@@ -405,8 +405,8 @@ def test_too_few_images_are_refused_with_a_sentence() -> None:
 def test_no_image_of_all_or_of_a_category_is_refused_with_a_sentence(make: Callable[..., Any]) -> None:
     settings = {"mean": "shared"} if make is Gaussian else {}
     for given, said in (
-        ([], "no image to fit on$"),
-        (batches(correlated(6).float(), labels(6)), "fit on, of some cat"),
+        ([], "no images to fit on$"),
+        (batches(correlated(6).float(), labels(6)), "fit on of category number 2 of 2"),
     ):
         with pytest.raises(ValueError, match=said):
             make(SHAPE, 2, **settings).fit(given)

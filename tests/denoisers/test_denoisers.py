@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 import torch
 from gaussian import Gaussian
-from torch import Tensor, nn
+from torch import Tensor
 
+from diffect.denoisers.base import Network
 from diffect.denoisers.learned import LearnedDenoiser
 from diffect.denoisers.networks.conditioning import Conditioning
 from diffect.denoisers.networks.conv import ConvNet
@@ -24,7 +25,7 @@ from diffect.diffusion.schedules import Cosine
 from diffect.diffusion.weights import V
 
 SHAPE = (4, 8, 8)
-NETWORKS: dict[str, Callable[..., nn.Module]] = {
+NETWORKS: dict[str, Callable[..., Network]] = {
     "conv": partial(ConvNet, width=24, depth=2),
     "mlp": partial(ConvNet, width=24, depth=2, kernel=1),
     "unet": partial(UNet, widths=(16, 32), attention=(False, True), head=16),
@@ -181,12 +182,12 @@ def test_no_label_is_the_token_that_training_hides_labels_behind() -> None:
     noise = Objective(Cosine(), V()).sample(x_t, torch.Generator().manual_seed(0))
     assert unlearned(x_t, log_snr, torch.arange(5) % 3).isfinite().all()
     for asked in (lambda: unlearned(x_t, log_snr), lambda: unlearned.loss(x_t, None, noise)):
-        with pytest.raises(ValueError, match="3 categories each have their own here, and no label says which"):
+        with pytest.raises(ValueError, match="3 categories have separate statistics here, so each image needs a label"):
             asked()
 
 
-class Listener(nn.Module):
-    """A network that notes the labels it is told."""
+class Listener(Network):
+    """A network that records the labels it gets."""
 
     def __init__(self, shape: tuple[int, int, int], classes: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Levels of a pyramid are denoised independently: posterior means side by side, log-densities added up.
+"""Scales of a pyramid are denoised independently: posterior means side by side, log-densities added up.
 
 Stored patches are a sample without bias, or a coreset; without a number all are kept, up to a limit.
 """
@@ -22,14 +22,13 @@ def features(count: int = 12, seed: int = 0) -> Tensor:
 
 
 def fitted(x0: Tensor, classes: int = 1) -> PerScale:
-    made = PerScale(partial(Empirical, memory=1.0), tuple(x0.shape[1:]), classes)  # type: ignore[arg-type]
-    made.prepare(CHANNELS)
+    made = PerScale(partial(Empirical, memory=1.0), x0.shape[1:], classes, CHANNELS)
     label = torch.arange(len(x0)) % classes
     made.fit(list(zip(x0.split(5), label.split(5), strict=True)))
     return made
 
 
-def test_each_level_is_denoised_as_if_alone() -> None:
+def test_each_scale_is_denoised_as_if_alone() -> None:
     x0, log_snr = features(), torch.tensor([1.0, -1.0, 3.0])
     made, x_t = fitted(x0), features(3, seed=1)
     start = 0
@@ -43,10 +42,9 @@ def test_each_level_is_denoised_as_if_alone() -> None:
 
 def test_log_densities_add_up() -> None:
     x0, log_snr = features(), torch.zeros(3)
-    made = PerScale(partial(Gaussian, mean="shared", covariance="shared", shrinkage=0), (5, 4, 6))
-    made.prepare(CHANNELS)
+    made = PerScale(partial(Gaussian, mean="shared", covariance="shared", shrinkage=0), (5, 4, 6), channels=CHANNELS)
     made.fit([(x0, torch.zeros(12, dtype=torch.int64))])
-    # Levels that are made independent: a Gaussian of all channels then is the product of the levels' own.
+    # The scales are made independent: a Gaussian of all channels then is the product of theirs.
     whole = Gaussian((5, 4, 6), mean="shared", covariance="shared", shrinkage=0)
     whole.fit([(x0, torch.zeros(12, dtype=torch.int64))])
     for buffer in ("mean", "vectors", "values"):
@@ -60,7 +58,7 @@ def test_log_densities_add_up() -> None:
     assert torch.allclose(made.log_normaliser(log_snr), whole.log_normaliser(log_snr), atol=1e-4)
 
 
-def test_levels_know_the_category() -> None:
+def test_scales_know_the_category() -> None:
     x0 = features()
     made = fitted(x0, classes=2)
     log_snr = torch.full((12,), 12.0)
@@ -70,8 +68,8 @@ def test_levels_know_the_category() -> None:
 
 
 def test_channels_that_do_not_add_up_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"x0 has 5 channels, its levels are said to have \[3, 3\]"):
-        PerScale(Empirical, (5, 4, 6)).prepare([3, 3])
+    with pytest.raises(ValueError, match=r"x0 has 5 channels, but its scales have \[3, 3\]"):
+        PerScale(Empirical, (5, 4, 6), channels=[3, 3])
 
 
 def test_random_patches_are_a_sample_of_what_is_there_and_a_coreset_prefers_what_is_rare() -> None:

@@ -225,7 +225,7 @@ def test_each_part_has_its_own_switch_and_the_representation_recognises(part: st
     if part == "representation":
         assert torch.equal(mixed.judgement(untold(batch)).scores, told)
     else:
-        with pytest.raises(ValueError, match="told apart by the representation, where it is conditional"):
+        with pytest.raises(ValueError, match="representation recognises the category of images without labels"):
             mixed.judgement(untold(batch))
 
 
@@ -266,7 +266,7 @@ def test_what_a_checkpoint_keeps_judges_the_same() -> None:
 
 def test_a_category_without_an_image_is_refused_with_a_sentence() -> None:
     raw, label = torch.rand(4, 3, 2, 2), torch.zeros(4, dtype=torch.int64)
-    with pytest.raises(ValueError, match="no image to fit on, of some category"):
+    with pytest.raises(ValueError, match="no images to fit on of category number 2 of 2"):
         Affine([3], groups=2).fit([(raw, label)])
     with pytest.raises(ValueError, match="no normal image to calibrate the map on, of category number 2"):
         AnomalyMap(3, classes=2).calibrate([(raw, label)])
@@ -275,7 +275,7 @@ def test_a_category_without_an_image_is_refused_with_a_sentence() -> None:
 def test_what_differs_by_category_asks_for_it() -> None:
     raw = torch.rand(4, 3, 2, 2)
     for asked in (lambda: Affine([3], groups=2)(raw), lambda: AnomalyMap(3, classes=2).map(raw, (2, 2))):
-        with pytest.raises(ValueError, match="2 categories each have their own here, and no label says which"):
+        with pytest.raises(ValueError, match="2 categories have separate statistics here, so each image needs a label"):
             asked()
     assert torch.equal(AnomalyMap(3, classes=2, conditional=False).map(raw, (2, 2)), AnomalyMap(3).map(raw, (2, 2)))
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from diffect.data.batches import Batch
+from diffect.denoisers.base import Denoiser, Learner, Network
 from diffect.denoisers.gaussian import Gaussian
 from diffect.denoisers.learned import LearnedDenoiser, NoDenoiser
 from diffect.denoisers.networks.conv import ConvNet
@@ -28,6 +29,7 @@ from diffect.diffusion.schedules import Cosine
 from diffect.diffusion.weights import V
 from diffect.representations.features import Features
 from diffect.representations.pixels import Pixels
+from diffect.scorers.base import Scorer
 from diffect.scorers.denoising import DenoisingError
 from diffect.scorers.reconstruction import Reconstruction
 from diffect.training.build import check_one_learns
@@ -38,13 +40,13 @@ SIZE = 8
 CATEGORIES = ("brick", "grass")
 
 
-def network(shape: tuple[int, int, int], classes: int) -> nn.Module:
+def network(shape: tuple[int, int, int], classes: int) -> Network:
     return ConvNet(shape, classes, width=16, depth=1, kernel=1)
 
 
 def make(network: Any = network, signature: str = "0123456789ab", **changes: Any) -> Detector:
     torch.manual_seed(0)
-    scorer = changes.pop("scorer", DenoisingError((-1.0, 2.0)))
+    scorer = changes.pop("scorer", DenoisingError([3], (-1.0, 2.0)))
     return Detector(
         representation=changes.pop("representation", Pixels()),
         denoiser=changes.pop("denoiser", None) or LearnedDenoiser(network, (3, SIZE, SIZE), classes=len(CATEGORIES)),
@@ -172,7 +174,7 @@ def test_bad_settings_are_refused_with_a_sentence(settings: dict[str, Any], mess
 # Training
 
 
-class Broken(nn.Module):
+class Broken(Network):
     """A network whose third answer is not a number."""
 
     def __init__(self, shape: tuple[int, int, int], classes: int, value: float = float("nan")) -> None:
@@ -254,13 +256,11 @@ def x0_of(detector: Detector, one: Batch) -> Tensor:
     return detector.representation.encode(one["raw"])
 
 
-class Centre(nn.Module):
+class Centre(Scorer):
     """A scorer that keeps the mean of what the denoiser makes of held-out images, and judges by the distance to it."""
 
-    components = 1
-
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__([3])
         self.register_buffer("mean", torch.empty(0))
         self.passes = 0
 
@@ -274,13 +274,11 @@ class Centre(nn.Module):
         return (x0 - self.mean).square().mean(1, keepdim=True)
 
 
-class Learning(nn.Module):
+class Learning(Scorer, Learner):
     """A scorer that learns by steps: one number, drawn to the mean of x0."""
 
-    components = 1
-
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__([3])
         self.level = nn.Parameter(torch.full((1,), 3.0))
 
     def loss(self, x0: Tensor, label: Any, noise: Any) -> Tensor:
@@ -338,7 +336,7 @@ def test_a_scorer_learns_by_steps_where_there_is_no_denoiser(tmp_path: Path) -> 
     ],
     ids=["two that learn", "none that does"],
 )
-def test_denoiser_and_scorer_that_do_not_go_together(denoiser: nn.Module, scorer: Any, said: str) -> None:
+def test_denoiser_and_scorer_that_do_not_go_together(denoiser: Denoiser, scorer: Any, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         check_one_learns(denoiser, scorer)
 
@@ -524,7 +522,7 @@ def test_the_test_set_is_counted_by_category() -> None:
 
 @torch.no_grad()
 def test_images_are_rebuilt_where_scorer_and_representation_can() -> None:
-    rebuilding = make(scorer=Reconstruction(steps=2)).eval()
+    rebuilding = make(scorer=Reconstruction([3], steps=2)).eval()
     rebuilding.representation.fit([(batch()["raw"], None)])
     found = rebuilding.reconstruct(batch())
     assert found is not None and found.shape == (6, 3, SIZE, SIZE)
@@ -540,7 +538,7 @@ def test_images_are_rebuilt_where_scorer_and_representation_can() -> None:
 
         def to(self, device: torch.device) -> None: ...
 
-    no_way_back = make(scorer=Reconstruction(steps=2), representation=Features(Identity()))
+    no_way_back = make(scorer=Reconstruction([3], steps=2), representation=Features(Identity()))
     assert no_way_back.reconstruct(batch()) is None
 
 

@@ -4,14 +4,16 @@ import pytest
 import torch
 from test_detector import CATEGORIES, batch, make, rows
 
-from diffect.detector.evaluation import origins, places_by_level
+from diffect.detector.evaluation import components_by_level
+from diffect.scorers.base import Origin
 from diffect.scorers.denoising import DenoisingError
+from diffect.scorers.density import Density
 from diffect.scorers.inversion import Inversion
 
 
 def test_each_level_says_what_it_alone_would() -> None:
     levels = (2.0, -1.0)
-    both = make(scorer=DenoisingError(levels)).eval()
+    both = make(scorer=DenoisingError([3], levels)).eval()
     normal, tested = batch(8, seed=3), batch(12, seed=4)
     both.calibrate([normal])
     with torch.no_grad():
@@ -20,7 +22,7 @@ def test_each_level_says_what_it_alone_would() -> None:
     found = both.tally.by_level.compute()
     assert list(found) == list(CATEGORIES)
     for level in levels:
-        alone = make(scorer=DenoisingError((level,))).eval()
+        alone = make(scorer=DenoisingError([3], (level,))).eval()
         alone.calibrate([normal])
         with torch.no_grad():
             alone.test_step(tested, 0)
@@ -32,20 +34,19 @@ def test_each_level_says_what_it_alone_would() -> None:
     assert [row["log_snr"] for row in found["brick"]] == sorted(levels)
 
 
-def test_components_of_a_pyramid_belong_to_their_level() -> None:
-    scorer = DenoisingError((-1.0, 1.0), scales="separate")
-    scorer.prepare([3, 2, 4])
-    assert places_by_level(scorer, scorer.components) == {-1.0: [0, 1, 2], 1.0: [3, 4, 5]}
-    assert places_by_level(Inversion(), 1) == {}
+def test_components_of_several_scales_belong_to_their_level() -> None:
+    scorer = DenoisingError([3, 2, 4], (-1.0, 1.0), scales="separate")
+    assert components_by_level(scorer) == {-1.0: [0, 1, 2], 1.0: [3, 4, 5]}
+    assert components_by_level(Inversion([3])) == {}
 
 
 def test_every_component_has_an_origin_and_a_name() -> None:
-    separate = DenoisingError((-1.0, 3.0), scales="separate")
-    separate.prepare([3, 2])
-    named = [one.name for one in origins(separate, [3, 2], head=True)]
-    assert named == [
-        *("pyramid level 1, log-SNR -1", "pyramid level 2, log-SNR -1"),
-        *("pyramid level 1, log-SNR 3", "pyramid level 2, log-SNR 3", "head"),
+    separate = DenoisingError([3, 2], (-1.0, 3.0), scales="separate")
+    assert [origin.name for origin in separate.origins] == [
+        *("scale 1, log-SNR -1", "scale 2, log-SNR -1"),
+        *("scale 1, log-SNR 3", "scale 2, log-SNR 3"),
     ]
-    assert [one.name for one in origins(DenoisingError((1.5,)), [3, 2], head=False)] == ["log-SNR 1.5"]
-    assert [one.name for one in origins(Inversion(), [3], head=False)] == ["all levels"]
+    assert [origin.name for origin in DenoisingError([3, 2], (1.5,)).origins] == ["log-SNR 1.5"]
+    assert [origin.name for origin in Density([3], (2.0, 4.0)).origins] == ["log-SNR 2", "log-SNR 4"]
+    assert [origin.name for origin in Inversion([3]).origins] == ["all levels"]
+    assert Origin(head=True).name == "head"

@@ -11,8 +11,9 @@ from itertools import pairwise
 import pytest
 import torch
 from gaussian import Gaussian, wide
-from torch import Tensor, nn
+from torch import Tensor
 
+from diffect.denoisers.base import Network
 from diffect.denoisers.learned import LearnedDenoiser
 from diffect.diffusion.diffusers import to_diffusers
 from diffect.diffusion.noise import ImageNoise, seed_of
@@ -55,7 +56,7 @@ def test_x0_comes_back_from_the_training_target(prediction: str) -> None:
     assert (output_to_x0(target, x_t, LEVELS, prediction) - x0).abs().max() < 1e-10
 
 
-class Answer(nn.Module):
+class Answer(Network):
     """A network that answers one fixed tensor."""
 
     def __init__(self, answer: Tensor) -> None:

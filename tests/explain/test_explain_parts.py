@@ -11,13 +11,13 @@ import torch
 from matplotlib import colormaps
 from PIL import Image
 
-from diffect.detector.evaluation import Origin
 from diffect.explain.colours import NOTABLE, ColourScale
 from diffect.explain.explanation import Explanation
 from diffect.explain.file_names import check_distinct, stem
 from diffect.explain.nearest import cells_at, distances, edges, usual_distance
 from diffect.explain.picture import draw
 from diffect.explain.regions import Fitting, check_scale, worst_region
+from diffect.scorers.base import Origin
 from diffect.training.gallery import colours
 
 # Regions and sizes

@@ -239,7 +239,7 @@ def test_the_backbone_follows_the_images_to_their_device() -> None:
 
 
 def test_nothing_to_fit_on_is_refused() -> None:
-    with pytest.raises(ValueError, match="no image to fit on"):
+    with pytest.raises(ValueError, match="no images to fit on"):
         Pixels().fit([])
 
 

@@ -87,7 +87,7 @@ def detector(train: Tensor, exposure: str) -> Callable[[Tensor], Tensor]:
     raw = torch.cat([representation.extract(part) for part in train.split(16)])
     representation.fit([(raw, None)])
     x0 = representation.encode(raw)
-    denoiser, scorer, anomaly_map = Gaussian(tuple(x0.shape[1:])), Density(), AnomalyMap(1)
+    denoiser, scorer, anomaly_map = Gaussian(x0.shape[1:]), Density(representation.channels), AnomalyMap(1)
     denoiser.fit([(x0, torch.zeros(len(x0), dtype=torch.int64))])
 
     def scores(images: Tensor) -> Tensor:

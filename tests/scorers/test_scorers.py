@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from scoring import CLOSED_FORMS, NETWORKS, always, denoiser, features, keyed, prepared
+from scoring import CLOSED_FORMS, NETWORKS, always, denoiser, features, keyed
 from torch import Tensor
 
 from diffect.diffusion.noise import ImageNoise
@@ -18,20 +18,20 @@ from diffect.scorers.likelihood import Likelihood
 from diffect.scorers.reconstruction import Reconstruction
 
 SCORERS: dict[str, Scorer] = {
-    "denoising": DenoisingError((-1.0, 1.0, 3.0), draws=2),
-    "one level": DenoisingError((0.5,)),
-    "no noise": DenoisingError((0.5,), draws=0),
-    "own metric": prepared(DenoisingError((1.0, 4.0), metric="own"), 3, 1),
-    "separate": prepared(DenoisingError((1.0, 4.0), metric="own", scales="separate"), 3, 1),
-    "l1": Reconstruction(steps=3, distance="l1"),
-    "l2": Reconstruction(steps=3, distance="l2"),
-    "cosine": Reconstruction(steps=3, distance="cosine"),
-    "ssim": Reconstruction(steps=3, distance="ssim"),
-    "guided": Reconstruction(steps=3, guidance=0.5, draws=2),
-    "density": Density((2.0, 6.0)),
-    "likelihood": Likelihood(steps=5),
-    "inversion": Inversion(),
-    "typicality": Inversion(steps=2, judge="typicality"),
+    "denoising": DenoisingError([4], (-1.0, 1.0, 3.0), draws=2),
+    "one level": DenoisingError([4], (0.5,)),
+    "no noise": DenoisingError([4], (0.5,), draws=0),
+    "own metric": DenoisingError([3, 1], (1.0, 4.0), metric="own"),
+    "separate": DenoisingError([3, 1], (1.0, 4.0), metric="own", scales="separate"),
+    "l1": Reconstruction([4], steps=3, distance="l1"),
+    "l2": Reconstruction([4], steps=3, distance="l2"),
+    "cosine": Reconstruction([4], steps=3, distance="cosine"),
+    "ssim": Reconstruction([4], steps=3, distance="ssim"),
+    "guided": Reconstruction([4], steps=3, guidance=0.5, draws=2),
+    "density": Density([4], (2.0, 6.0)),
+    "likelihood": Likelihood([4], steps=5),
+    "inversion": Inversion([4]),
+    "typicality": Inversion([4], steps=2, judge="typicality"),
 }
 COMPONENTS = {"denoising": 3, "own metric": 2, "separate": 4, "density": 2}
 PAIRS = [(kind, name) for name in SCORERS for kind in CLOSED_FORMS + (() if name == "density" else NETWORKS)]
@@ -73,54 +73,57 @@ def test_a_closed_form_is_asked_at_any_level_and_a_network_where_it_was_trained(
 # Bad settings
 
 REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
-    "no level": (lambda: DenoisingError([]), r"scorer\.levels is \[\]"),
+    "no level": (lambda: DenoisingError([4], []), r"scorer\.levels is \[\]"),
     "step number": (
-        lambda: DenoisingError([250]),
+        lambda: DenoisingError([4], [250]),
         r"scorer\.levels is \[250\]; it must be a list of log-SNRs between -20 and 20",
     ),
-    "not a number": (lambda: DenoisingError([math.nan]), r"scorer\.levels"),
-    "no draw": (lambda: DenoisingError(draws=-1), r"scorer\.draws is -1; it must be 0 \(no noise\) or more"),
-    "metric": (lambda: DenoisingError(metric="l1"), r"scorer\.metric is 'l1'; allowed: plain, own"),
-    "pyramid": (lambda: DenoisingError(scales="all"), r"scorer\.scales is 'all'; allowed: fused, separate"),
-    "shrinkage": (lambda: DenoisingError(shrinkage=0), r"scorer\.shrinkage is 0; it must be above 0"),
+    "not a number": (lambda: DenoisingError([4], [math.nan]), r"scorer\.levels"),
+    "no draw": (lambda: DenoisingError([4], draws=-1), r"scorer\.draws is -1; it must be 0 \(no noise\) or more"),
+    "metric": (lambda: DenoisingError([4], metric="l1"), r"scorer\.metric is 'l1'; allowed: plain, own"),
+    "pyramid": (lambda: DenoisingError([4], scales="all"), r"scorer\.scales is 'all'; allowed: fused, separate"),
+    "shrinkage": (lambda: DenoisingError([4], shrinkage=0), r"scorer\.shrinkage is 0; it must be above 0"),
     "no residual": (
-        lambda: prepared(DenoisingError((14.0,), draws=0, metric="own"), 4).fit(
+        lambda: DenoisingError([4], (14.0,), draws=0, metric="own").fit(
             always(features(2)), [(features(2), torch.zeros(2), keyed(2))]
         ),
         r"scorer\.metric is own, but at log-SNR 14 the denoiser makes no error on the images that it was fitted on",
     ),
     "level never trained": (
-        lambda: DenoisingError([-7.5, 1]).check(denoiser("conv"), -5.0, 7.0),
+        lambda: DenoisingError([4], [-7.5, 1]).check(denoiser("conv"), -5.0, 7.0),
         r"scorer\.levels asks for log-SNR -7\.5, where the denoiser is never trained; "
         r"the schedule reaches from -5 to 7",
     ),
     "start never trained": (
-        lambda: Reconstruction(start=-6).check(denoiser("conv"), -5.0, 7.0),
+        lambda: Reconstruction([4], start=-6).check(denoiser("conv"), -5.0, 7.0),
         r"scorer\.start and scorer\.stop asks for log-SNR -6, where",
     ),
     "density of a network": (
-        lambda: Density().check(denoiser("conv"), -5.0, 7.0),
+        lambda: Density([4]).check(denoiser("conv"), -5.0, 7.0),
         r"scorer=density needs a denoiser whose density is known, found a LearnedDenoiser; allowed: "
         r"denoiser=gaussian, denoiser=empirical",
     ),
-    "no step": (lambda: Reconstruction(steps=0), r"scorer\.steps and scorer\.draws must be 1 or more, found 0 and 1"),
-    "start after stop": (lambda: Reconstruction(start=5, stop=5), r"scorer\.start is 5: it must lie below"),
-    "start out of range": (lambda: Reconstruction(start=-30), r"scorer\.start and scorer\.stop is \[-30, 5\.0\]"),
+    "no step": (
+        lambda: Reconstruction([4], steps=0),
+        r"scorer\.steps and scorer\.draws must be 1 or more, found 0 and 1",
+    ),
+    "start after stop": (lambda: Reconstruction([4], start=5, stop=5), r"scorer\.start is 5: it must lie below"),
+    "start out of range": (lambda: Reconstruction([4], start=-30), r"scorer\.start and scorer\.stop is \[-30, 5\.0\]"),
     "distance": (
-        lambda: Reconstruction(distance="lpips"),
+        lambda: Reconstruction([4], distance="lpips"),
         r"scorer\.distance is 'lpips'; allowed: l1, l2, cosine, ssim",
     ),
-    "guidance": (lambda: Reconstruction(guidance=-1), r"scorer\.guidance is -1"),
-    "density at a step number": (lambda: Density([250]), r"scorer\.levels is \[250\]"),
-    "no range": (lambda: Likelihood(low=3, high=3), r"scorer\.low is 3: it must lie below scorer\.high, 3"),
-    "range": (lambda: Likelihood(high=30), r"scorer\.low and scorer\.high is \[-5\.0, 30\]"),
+    "guidance": (lambda: Reconstruction([4], guidance=-1), r"scorer\.guidance is -1"),
+    "density at a step number": (lambda: Density([4], [250]), r"scorer\.levels is \[250\]"),
+    "no range": (lambda: Likelihood([4], low=3, high=3), r"scorer\.low is 3: it must lie below scorer\.high, 3"),
+    "range": (lambda: Likelihood([4], high=30), r"scorer\.low and scorer\.high is \[-5\.0, 30\]"),
     "one level of an integral": (
-        lambda: Likelihood(steps=1),
+        lambda: Likelihood([4], steps=1),
         r"scorer\.steps must be 2 or more, scorer\.draws 1 or more, found 1 and 1",
     ),
-    "inversion upwards": (lambda: Inversion(-5, 5), r"scorer\.start is -5: it must lie above scorer\.stop, 5"),
-    "inversion in no step": (lambda: Inversion(steps=0), r"scorer\.steps is 0; it must be 1 or more"),
-    "judge": (lambda: Inversion(judge="norm"), r"scorer\.judge is 'norm'; allowed: density, typicality"),
+    "inversion upwards": (lambda: Inversion([4], -5, 5), r"scorer\.start is -5: it must lie above scorer\.stop, 5"),
+    "inversion in no step": (lambda: Inversion([4], steps=0), r"scorer\.steps is 0; it must be 1 or more"),
+    "judge": (lambda: Inversion([4], judge="norm"), r"scorer\.judge is 'norm'; allowed: density, typicality"),
 }
 
 

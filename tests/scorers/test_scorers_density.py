@@ -11,7 +11,7 @@ from diffect.scorers.density import Density
 @pytest.mark.parametrize("level", [-2.0, 1.0, 4.6])
 def test_of_the_gaussian_it_is_the_mahalanobis_distance_regularised_by_the_noise(level: float) -> None:
     wiener, x0, label = denoiser("wiener"), features(3, seed=1), torch.tensor([2, 0, 1])
-    found = Density((level,))(wiener, x0, label, keyed(3))[:, 0]
+    found = Density([4], (level,))(wiener, x0, label, keyed(3))[:, 0]
     expected = np.empty((3, 64))
     for row, model in enumerate(label.tolist()):
         for cell in range(64):
@@ -28,7 +28,7 @@ def test_of_stored_patches_it_goes_to_the_squared_distance_to_the_nearest() -> N
     squared = torch.cdist(patches, stored.patches.double()).square()
     squared[label.repeat_interleave(64)[:, None] != stored.owners] = torch.inf  # those of other categories
     for level in (2.0, 12.0):
-        found = Density((level,))(stored, x0, label, keyed(3))[:, 0].flatten()
+        found = Density([4], (level,))(stored, x0, label, keyed(3))[:, 0].flatten()
         ratio = np.exp(-level)  # (sigma / alpha)^2
         expected = -2 * torch.logsumexp(-squared / (2 * ratio), 1) / 4
         assert (found - expected).abs().max() < 1e-4 * expected.abs().mean()
@@ -39,5 +39,5 @@ def test_of_stored_patches_it_goes_to_the_squared_distance_to_the_nearest() -> N
 def test_an_image_of_the_mean_is_as_normal_as_can_be_at_every_cell() -> None:
     wiener = denoiser("wiener")
     mean = wiener.mean[2].mT.reshape(1, 4, 8, 8)
-    found = Density((1.0,))(wiener, torch.cat([mean, mean + 1]), torch.tensor([2, 2]), keyed(2))
+    found = Density([4], (1.0,))(wiener, torch.cat([mean, mean + 1]), torch.tensor([2, 2]), keyed(2))
     assert found[0].abs().max() < 1e-4 and found[1].min() > 0.1

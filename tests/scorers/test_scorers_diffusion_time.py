@@ -29,9 +29,7 @@ MEAN = torch.tensor([0.5, -1.0, 0.0, 2.0])
 
 def made(**arguments: Any) -> DiffusionTime:
     torch.manual_seed(0)
-    scorer = DiffusionTime(**arguments)
-    scorer.prepare([3, 1])
-    return scorer
+    return DiffusionTime([3, 1], **arguments)
 
 
 def gaussian(count: int, seed: int) -> Tensor:
@@ -161,7 +159,7 @@ def test_levels_are_no_concern_of_the_schedule() -> None:
 )
 def test_what_makes_no_sense_is_refused(arguments: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
-        DiffusionTime(**arguments)
+        DiffusionTime([3, 1], **arguments)
 
 
 # Runs

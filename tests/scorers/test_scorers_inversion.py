@@ -21,12 +21,12 @@ def test_k_steps_multiply_isotropic_data_by_the_product_of_their_factors(steps: 
     for here, there in pairwise(levels):
         a, s, a2, s2 = (1 / (1 + math.exp(-x)) for x in (here, -here, there, -there))  # squared alphas and sigmas
         factor *= (scale**2 * (a * a2) ** 0.5 + (s * s2) ** 0.5) / (a * scale**2 + s)
-    assert torch.allclose(Inversion(steps=steps).invert(data, x0, None), factor * x0, rtol=1e-6)
+    assert torch.allclose(Inversion([4], steps=steps).invert(data, x0, None), factor * x0, rtol=1e-6)
 
 
 def test_many_steps_carry_normal_data_into_standard_normal_noise() -> None:
     data = Gaussian.anisotropic()
-    x_t = Inversion(start=18, stop=-12, steps=600).invert(data, data.sample(200, 6, seed=1), None)
+    x_t = Inversion([4], start=18, stop=-12, steps=600).invert(data, data.sample(200, 6, seed=1), None)
     for channel in x_t.unbind(1):
         assert channel.mean().abs() < 0.03 and abs(channel.std() - 1) < 0.03
     correlation = torch.corrcoef(x_t.movedim(1, 0).flatten(1))
@@ -35,7 +35,7 @@ def test_many_steps_carry_normal_data_into_standard_normal_noise() -> None:
 
 def test_ddim_leads_back_to_the_image() -> None:
     data, x0 = Gaussian.anisotropic(), features(3).double()
-    scorer = Inversion(start=14, stop=-5, steps=400)
+    scorer = Inversion([4], start=14, stop=-5, steps=400)
     back = ddim(data, scorer.invert(data, x0, None), None, scorer.levels[::-1])
     assert (back - x0).abs().max() < 0.15 and (back - x0).square().mean().sqrt() < 0.03
 
@@ -44,9 +44,9 @@ def test_ddim_leads_back_to_the_image() -> None:
 @torch.no_grad()
 def test_the_score_is_read_off_the_end_point(kind: str) -> None:
     x0, label = features(3), torch.arange(3)
-    q = Inversion().invert(denoiser(kind), x0, label).square().mean(1)
+    q = Inversion([4]).invert(denoiser(kind), x0, label).square().mean(1)
     density, typicality = (
-        Inversion(judge=judge)(denoiser(kind), x0, label, keyed(3))[:, 0]  # type: ignore[arg-type]
+        Inversion([4], judge=judge)(denoiser(kind), x0, label, keyed(3))[:, 0]  # type: ignore[arg-type]
         for judge in ("density", "typicality")
     )
     assert torch.allclose(density, q / 2) and torch.allclose(typicality, (q - 1 - q.log()) / 2)
@@ -58,7 +58,7 @@ def test_density_counts_what_is_too_loud_and_typicality_what_is_too_quiet_too(st
     normal = data.sample(2, 6, seed=0)
     found = {}
     for judge in ("density", "typicality"):
-        scorer = Inversion(9.0, -9.0, steps, judge=judge)  # type: ignore[arg-type]
+        scorer = Inversion([4], 9.0, -9.0, steps, judge=judge)  # type: ignore[arg-type]
         scorer.fit(data, [(data.sample(4, 6, seed=1), torch.zeros(4), keyed(4))])
         found[judge] = [scorer(data, factor * normal, None, keyed(2)).mean() for factor in (0.4, 1, 1.8)]
         typical = scorer.state_dict()["typical"]

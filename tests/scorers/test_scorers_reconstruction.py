@@ -18,7 +18,7 @@ DISTANCES = ("l1", "l2", "cosine", "ssim")
 @pytest.mark.parametrize("steps", [1, 2, 8])
 def test_the_reconstruction_error_agrees_with_theory(steps: int) -> None:
     data, start, stop = Gaussian.anisotropic(), -1.0, 5.0
-    scorer = Reconstruction(start, stop, steps, "l2", draws=2)
+    scorer = Reconstruction([4], start, stop, steps, "l2", draws=2)
     levels = [start] if steps == 1 else np.linspace(start, stop, steps).tolist()
     assert scorer.levels == pytest.approx(levels)
     factor = torch.ones(4, dtype=torch.float64)  # of x_t - alpha mu, as in the tests of DDIM
@@ -39,7 +39,7 @@ def test_the_reconstruction_error_agrees_with_theory(steps: int) -> None:
 @pytest.mark.parametrize("steps", [1, 4])
 def test_a_perfect_reconstruction_has_no_distance(name: str, steps: int) -> None:
     x0 = features(2, 16, 16)
-    found = Reconstruction(steps=steps, distance=name)(always(x0), x0, None, keyed(2))
+    found = Reconstruction([4], steps=steps, distance=name)(always(x0), x0, None, keyed(2))
     assert found.abs().max() < 2e-6
 
 
@@ -53,7 +53,7 @@ def test_l1_l2_and_cosine_are_taken_over_channels() -> None:
         "cosine": 1 - (a * b).sum(1) / norms,
     }
     for name, by_hand in expected.items():
-        found = Reconstruction(steps=2, distance=name)(always(other), x0, None, keyed(2))
+        found = Reconstruction([4], steps=2, distance=name)(always(other), x0, None, keyed(2))
         assert np.abs(found[:, 0].numpy() - by_hand).max() < 1e-5, name
 
 
@@ -61,7 +61,7 @@ def test_l1_l2_and_cosine_are_taken_over_channels() -> None:
 def test_ssim_equals_scikit_image_away_from_the_borders(sides: tuple[int, int]) -> None:
     x0 = features(2, *sides)
     other = 0.6 * x0 + 0.5 * features(2, *sides, seed=1) + 0.3
-    found = Reconstruction(steps=1, distance="ssim")(always(other), x0, None, keyed(2))[:, 0]
+    found = Reconstruction([4], steps=1, distance="ssim")(always(other), x0, None, keyed(2))[:, 0]
     for ours, a, b in zip(found, x0, other, strict=True):
         options: dict[str, Any] = {"win_size": 11, "data_range": 6.0, "use_sample_covariance": False, "full": True}
         maps = [structural_similarity(x.numpy(), y.numpy(), **options)[1] for x, y in zip(a, b, strict=True)]
@@ -72,7 +72,7 @@ def test_ssim_equals_scikit_image_away_from_the_borders(sides: tuple[int, int]) 
 def test_ssim_works_on_a_grid_smaller_than_its_window() -> None:
     for sides in ((3, 3), (4, 4), (8, 8), (4, 30), (12, 2)):
         x0 = features(1, *sides)
-        found = Reconstruction(steps=1, distance="ssim")(always(-x0), x0, None, keyed(1))
+        found = Reconstruction([4], steps=1, distance="ssim")(always(-x0), x0, None, keyed(1))
         assert found.shape == (1, 1, *sides) and ((found > 0) & (found < 2)).all()
 
 
@@ -82,7 +82,7 @@ def test_guidance_brings_the_reconstruction_nearer_to_the_image(kind: str) -> No
     model = Gaussian.anisotropic() if kind == "oracle" else denoiser(kind)
     x0, label = features(4) + 2, torch.tensor([0, 1, 2, 1])
     distances = [
-        Reconstruction(steps=4, guidance=guidance, draws=2)(model, x0, label, keyed(4)).mean().item()
+        Reconstruction([4], steps=4, guidance=guidance, draws=2)(model, x0, label, keyed(4)).mean().item()
         for guidance in (0.0, 0.3, 0.9)
     ]
     assert distances[0] > 1.1 * distances[1] > 1.1 * distances[2]
@@ -90,7 +90,7 @@ def test_guidance_brings_the_reconstruction_nearer_to_the_image(kind: str) -> No
 
 def test_reconstruct_is_what_the_distance_judges() -> None:
     data, x0, noise = Gaussian.anisotropic(), features(2), keyed(2)
-    scorer = Reconstruction(steps=4)
+    scorer = Reconstruction([4], steps=4)
     rebuilt = scorer.reconstruct(data, x0, None, noise)
     assert torch.equal(scorer(data, x0, None, noise)[:, 0], (x0 - rebuilt).square().mean(1))
     assert not torch.equal(rebuilt, scorer.reconstruct(data, x0, None, noise, draw=1))

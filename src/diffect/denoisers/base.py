@@ -1,39 +1,77 @@
-"""The contracts of denoisers: what maps x_t to x0_hat, what learns by steps, what is solved at once."""
+"""What every denoiser keeps to: the two kinds that map x_t to x0_hat, and what learns by steps."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Protocol, runtime_checkable
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
 
-from torch import Tensor
+from torch import Tensor, nn
 
+from diffect.config.description import Described
 from diffect.diffusion.objective import TrainingNoise
 
 
-class Denoiser(Protocol):
-    """x0_hat (B, C, h, w) from x_t (B, C, h, w), log_snr (B,) and the class label (B,), or None for no label."""
+class Learner(ABC):
+    """What learns by gradient steps: a denoiser, or a scorer that needs none."""
 
-    def __call__(self, x_t: Tensor, log_snr: Tensor, label: Tensor | None) -> Tensor: ...
-
-
-@runtime_checkable
-class Learner(Protocol):
-    """What learns by steps: its loss (B,) on x0 (B, C, h, w), label (B,) and one draw of the objective."""
-
-    def loss(self, x0: Tensor, label: Tensor | None, noise: TrainingNoise) -> Tensor: ...
+    @abstractmethod
+    def loss(self, x0: Tensor, label: Tensor | None, noise: TrainingNoise) -> Tensor:
+        """The loss (B,) of x0 (B, C, *grid) with labels (B,) under one draw of the objective."""
 
 
-@runtime_checkable
-class ClosedForm(Denoiser, Protocol):
-    """A denoiser that is solved at once: the exact posterior mean under a density of x0 that it has fitted.
+class Denoiser(nn.Module, Described, ABC):
+    """x0_hat (B, C, *grid) from x_t (B, C, *grid), log_snr (B,) and label (B,), or None for no label.
 
-    `fit` may go through the batches (x0 (B, C, h, w), label (B,)) several times. `log_density` is log p(x_t) in nats
-    at each position (B, h, w), `log_normaliser` that part of it which does not depend on x_t: the rest, times -2, is
-    a squared distance in units of the noise.
+    A denoiser is also a `Learner`, which learns by steps, or a `ClosedForm`, which is solved at once.
+
+    Args:
+        shape: (C, *grid) of x0; the grid may have any number of axes.
+        classes: how many categories there are.
+        channels: of each scale of the representation's pyramid, which make up C; None for a single scale.
     """
 
-    def fit(self, batches: Iterable[tuple[Tensor, Tensor]]) -> None: ...
+    absent = False  # true for what only stands in a denoiser's place
 
-    def log_density(self, x_t: Tensor, log_snr: Tensor, label: Tensor | None) -> Tensor: ...
+    def __init__(self, shape: Sequence[int], classes: int = 1, channels: Sequence[int] | None = None) -> None:
+        super().__init__()
+        self.shape, self.classes = tuple(shape), classes
+        self.channels = [self.shape[0]] if channels is None else list(channels)
+        if sum(self.channels) != self.shape[0]:
+            raise ValueError(f"x0 has {self.shape[0]} channels, but its scales have {self.channels}")
 
-    def log_normaliser(self, log_snr: Tensor, label: Tensor | None) -> Tensor: ...
+    @property
+    def grid(self) -> tuple[int, ...]:
+        """How many cells x0 has along each axis."""
+        return self.shape[1:]
+
+    @abstractmethod
+    def forward(self, x_t: Tensor, log_snr: Tensor, label: Tensor | None = None) -> Tensor: ...
+
+
+class ClosedForm(Denoiser):
+    """A denoiser that is solved at once: the exact posterior mean under a density of x0 that it fits."""
+
+    @abstractmethod
+    def fit(self, batches: Iterable[tuple[Tensor, Tensor]]) -> None:
+        """Fit the density to batches of x0 (B, C, *grid) and label (B,), in any order; may iterate over them again."""
+
+    @abstractmethod
+    def log_density(self, x_t: Tensor, log_snr: Tensor, label: Tensor | None = None) -> Tensor:
+        """log p(x_t) at each position, in nats: (B, *grid)."""
+
+    @abstractmethod
+    def log_normaliser(self, log_snr: Tensor, label: Tensor | None = None) -> Tensor:
+        """The part of log p(x_t) that does not depend on x_t: (B, *grid).
+
+        The rest, times -2, is a squared distance in units of the noise.
+        """
+
+
+class Network(nn.Module, Described, ABC):
+    """What a learned denoiser trains: its output (B, C, *grid) from x (B, C, *grid), log_snr (B,) and label (B,).
+
+    It is made as network(shape=(C, *grid), classes=n); n is 0 if it is not conditioned on the category.
+    """
+
+    @abstractmethod
+    def forward(self, x: Tensor, log_snr: Tensor, label: Tensor | None) -> Tensor: ...

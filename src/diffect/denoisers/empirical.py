@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
+from diffect.config.description import counted
+from diffect.denoisers.base import ClosedForm
 from diffect.denoisers.coreset import greedy_centres
 from diffect.diffusion.noise import seed_of
 from diffect.diffusion.process import alpha_sigma
-from diffect.representations.groups import by_group, group_count
+from diffect.representations.groups import by_group, group_count, no_images
 
 # From scaled queries (B, P, C), patches (M, C) and bias (B, 1 or P, M) to (B, P, D).
 Read = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 MOST = 10_000  # patches, where the config does not say how many
-_ROWS = 2**16  # patches whose lots are drawn at a time
+_ROWS = 2**16  # patches that are hashed at a time
 _WEIGHTS = 2**24  # weights of stored patches that may be held at a time
 
 
-class Empirical(nn.Module):
+class Empirical(ClosedForm):
     """x0 at each grid cell is one of M stored training patches x_i, all equally likely.
 
     E[x0|x_t] = sum_i softmax_i(-||x_t - alpha x_i||^2 / (2 sigma^2)) x_i, over all of them, without approximation. As
@@ -31,17 +33,15 @@ class Empirical(nn.Module):
     distance to it: PatchCore (Roth et al. 2022, eq. 6). Squared distances are exact to about 1e-6 C in float32.
 
     Args:
-        shape: (C, h, w) of x0.
-        classes: how many categories there are.
+        shape, classes, channels: see `Denoiser`.
         memory: M of each category, a whole number, or a share of its patches; None for all of them, but at most
             10,000.
-        keep: which of more patches: `random`, an unbiased sample of what x0 is, or `greedy`, PatchCore's coreset, see
-            `greedy_centres`, which spreads over all there is, outliers first.
-        window: patches count only at cells at most so many rows and columns from their own; None for everywhere.
+        keep: `random`, an unbiased sample of patches, or `greedy`, PatchCore's coreset (see `greedy_centres`), which
+            spreads over all patches, outliers first.
+        window: patches count only at cells at most so many cells away along each axis; None for everywhere.
         projection: channels of the random projection in which the coreset is found, None for none (Roth et al. 2022,
             section 3.2).
-        conditional: each category is denoised by its own patches, and a label is asked for; else all by the same, M
-            being those of all categories.
+        conditional: each category is denoised by its own patches, which needs labels; else all by the same M patches.
         seed: of the random choice, and of the projection.
     """
 
@@ -51,7 +51,7 @@ class Empirical(nn.Module):
 
     def __init__(
         self,
-        shape: tuple[int, int, int],
+        shape: Sequence[int],
         classes: int = 1,
         memory: int | float | None = None,
         keep: Literal["random", "greedy"] = "random",
@@ -59,8 +59,9 @@ class Empirical(nn.Module):
         projection: int | None = 64,
         conditional: bool = True,
         seed: int = 0,
+        channels: Sequence[int] | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(shape, classes, channels)
         if memory is not None and (
             isinstance(memory, bool) or memory <= 0 or (isinstance(memory, float) and memory > 1)
         ):
@@ -70,67 +71,82 @@ class Empirical(nn.Module):
             )
         if keep not in ("random", "greedy"):
             raise ValueError(f"keep of denoiser=empirical is {keep!r}; allowed: random, greedy")
-        for key, value in (("window", window), ("projection", projection)):
-            if value is not None and value < (key == "projection"):
-                least = int(key == "projection")
-                raise ValueError(f"{key} of denoiser=empirical is {value}; it must be {least} or more, or null")
-        channels, *self.grid = shape
+        if window is not None and window < 0:
+            raise ValueError(f"window of denoiser=empirical is {window}; it must be 0 or more, or null")
+        if projection is not None and projection < 1:
+            raise ValueError(f"projection of denoiser=empirical is {projection}; it must be 1 or more, or null")
         self.memory, self.keep, self.window, self.projection, self.seed = memory, keep, window, projection, seed
         self.groups = group_count(classes, conditional)
         # Sized by the fit.
-        self.register_buffer("patches", torch.empty(0, channels))
-        self.register_buffer("cells", torch.empty(0, dtype=torch.int64))  # where each patch is from
-        self.register_buffer("owners", torch.empty(0, dtype=torch.int64))  # which category each patch is of
+        self.register_buffer("patches", torch.empty(0, self.shape[0]))
+        self.register_buffer("cells", torch.empty(0, dtype=torch.int64))  # the cell that each patch is from
+        self.register_buffer("owners", torch.empty(0, dtype=torch.int64))  # the category of each patch
+
+    def describe(self) -> str:
+        near = "" if self.window is None else f" from at most {counted(self.window, 'cell')} away"
+        return f"the exact optimum for stored training patches, a weighted mean of those{near} ({self._kept()})"
+
+    def _kept(self) -> str:
+        """Which patches are stored, in words."""
+        whose = "each category" if self.groups == self.classes else "all categories together"
+        kept = "drawn at random"
+        if self.keep == "greedy":
+            kept = "chosen by greedy k-center [@gonzalez1985clustering] as in PatchCore [@roth2022patchcore]"
+        if self.memory is None:
+            return f"all of {whose} or, where they are more, {MOST:,} {kept}"
+        if isinstance(self.memory, float):
+            return f"{100 * self.memory:g}% of those of {whose}, {kept}"
+        return f"{counted(self.memory, 'patch', 'patches')} of {whose}, {kept}"
 
     def forward(self, x_t: Tensor, log_snr: Tensor, label: Tensor | None = None) -> Tensor:
-        """x0_hat (B, C, h, w), by the patches of each image's category."""
+        """x0_hat (B, C, *grid), by the patches of each image's category."""
         return self._read(x_t, log_snr, label, _mean)
 
     def log_density(self, x_t: Tensor, log_snr: Tensor, label: Tensor | None = None) -> Tensor:
-        """log of the mean over i of N(x_t; alpha x_i, sigma^2 I) at each position, in nats: (B, h, w)."""
+        """log of the mean over i of N(x_t; alpha x_i, sigma^2 I) at each position, in nats: (B, *grid)."""
         evidence = self._read(x_t, log_snr, label, _evidence)[:, 0]
-        _, sigma = alpha_sigma(log_snr, evidence)  # (B, 1, 1)
+        _, sigma = alpha_sigma(log_snr, evidence)  # (B, 1, ...)
         return self.log_normaliser(log_snr, label) + evidence - x_t.square().sum(1) / (2 * sigma**2)
 
     def log_normaliser(self, log_snr: Tensor, label: Tensor | None = None) -> Tensor:
-        """-C/2 log(2 pi sigma^2) - log M at each position, M being the patches that count there: (B, h, w)."""
+        """-C/2 log(2 pi sigma^2) - log M at each position, M being the patches that count there: (B, *grid)."""
         counts = self.patches.new_empty(len(log_snr), math.prod(self.grid))
         for group, rows in by_group(label, self.groups, len(log_snr)):
             mine, near = self._memory(group)
             counts[rows] = near.sum(1).to(counts) if near is not None else float(len(mine))
         _, sigma = alpha_sigma(log_snr, counts)
-        found = -0.5 * self.patches.shape[1] * (2 * math.pi * sigma**2).log() - counts.log()
-        return found.unflatten(1, self.grid)
+        normaliser = -0.5 * self.patches.shape[1] * (2 * math.pi * sigma**2).log() - counts.log()
+        return normaliser.unflatten(1, self.grid)
 
     @torch.no_grad()
     def fit(self, batches: Iterable[tuple[Tensor, Tensor]]) -> None:
-        """Choose and keep the patches of x0 (B, C, h, w); batches may come in any order."""
-        held: list[list[Tensor]] = [[] for _ in range(self.groups)]
+        """Choose and keep the patches of x0 (B, C, *grid); batches may come in any order."""
+        by_category: list[list[Tensor]] = [[] for _ in range(self.groups)]
         for x0, label in batches:
             for group, rows in by_group(label, self.groups, len(x0)):
-                held[group].append(x0[rows].to(self.patches).flatten(2).mT.flatten(0, 1))  # (B P, C)
-        if not all(held):
-            raise ValueError("denoiser=empirical was given no image to fit on" + ", of some category" * any(held))
+                by_category[group].append(x0[rows].to(self.patches).flatten(2).mT.flatten(0, 1))  # (B P, C)
+        if not all(by_category):
+            raise ValueError(no_images("denoiser=empirical", [len(parts) for parts in by_category]))
         cells = torch.arange(math.prod(self.grid), device=self.patches.device)
         kept = []
-        for group, parts in enumerate(held):
+        for group, parts in enumerate(by_category):
             patches = torch.cat(parts)
             parts.clear()  # half the memory
-            whence = cells.repeat(len(patches) // len(cells))
-            chosen = self._chosen(patches, whence)
-            kept.append((patches[chosen], whence[chosen], torch.full_like(chosen, group)))
+            origin = cells.repeat(len(patches) // len(cells))
+            chosen = self._chosen(patches, origin)
+            kept.append((patches[chosen], origin[chosen], torch.full_like(chosen, group)))
         self.patches, self.cells, self.owners = (torch.cat(parts) for parts in zip(*kept, strict=True))
         self._check_window()
 
-    def _chosen(self, patches: Tensor, whence: Tensor) -> Tensor:
+    def _chosen(self, patches: Tensor, origin: Tensor) -> Tensor:
         """Rows of the patches to keep."""
         count = self._count(len(patches))
         if self.keep == "greedy":
-            return greedy_centres(self._points(patches, whence), count)
+            return greedy_centres(self._points(patches, origin), count)
         return self._lots(patches).argsort()[:count]
 
     def _lots(self, patches: Tensor) -> Tensor:
-        """A number (N,) for each patch that is drawn by its content, so that the order of images has no say."""
+        """A pseudo-random number (N,) for each patch, a function of its content and not of the order of images."""
         generator = torch.Generator().manual_seed(seed_of(self.seed, "memory"))
         factors = 2 * torch.randint(2**62, (patches.shape[1] + 1,), generator=generator).to(patches.device) + 1
         lots = []
@@ -151,11 +167,11 @@ class Empirical(nn.Module):
             )
         return count
 
-    def _points(self, patches: Tensor, whence: Tensor) -> Tensor:
-        """What centres are chosen by: patches (N, C), projected, and with a window their places beside them.
+    def _points(self, patches: Tensor, origin: Tensor) -> Tensor:
+        """What centres are chosen among: patches (N, C), projected, with their coordinates if there is a window.
 
-        Two places beyond the window are made to lie farther apart than any two patches, so that every window gets
-        patches of its own before any gets more.
+        Two cells farther apart than the window are made to lie farther apart than any two patches, so that every
+        window gets patches before any gets more.
         """
         points = patches
         if self.projection is not None and self.projection < patches.shape[1]:
@@ -165,23 +181,24 @@ class Empirical(nn.Module):
         if self.window is None:
             return points
         widest = 2 * (points - points.mean(0)).square().sum(1).max().sqrt()
-        return torch.cat([points, self._places(whence).to(points) * widest / (self.window + 1)], dim=1)
+        return torch.cat([points, self._coordinates(origin).to(points) * widest / (self.window + 1)], dim=1)
 
-    def _places(self, cells: Tensor) -> Tensor:
-        """Rows and columns (N, 2) of cells (N,)."""
-        width = self.grid[1]
-        return torch.stack([cells // width, cells % width], dim=1)
+    def _coordinates(self, cells: Tensor) -> Tensor:
+        """Coordinates (N, axes) of cells (N,)."""
+        return torch.stack(torch.unravel_index(cells, self.grid), dim=1)
 
     def _memory(self, group: int) -> tuple[Tensor, Tensor | None]:
         """A category's patches (M, C), and with a window which of them count at which cell, (P, M)."""
         mine = self.owners == group
         if self.window is None:
             return self.patches[mine], None
-        height, width = self.grid
-        row, column = self._places(self.cells[mine]).unbind(1)
-        rows = (torch.arange(height, device=row.device)[:, None] - row).abs() <= self.window  # (h, M)
-        columns = (torch.arange(width, device=row.device)[:, None] - column).abs() <= self.window  # (w, M)
-        return self.patches[mine], (rows[:, None] & columns).flatten(0, 1)
+        cells = self._coordinates(torch.arange(math.prod(self.grid), device=self.cells.device))  # (P, axes)
+        stored = self._coordinates(self.cells[mine])  # (M, axes)
+        near = torch.ones(len(cells), len(stored), dtype=torch.bool, device=cells.device)
+        for axis, side in enumerate(self.grid):
+            along = torch.arange(side, device=cells.device)[:, None]
+            near &= ((along - stored[:, axis]).abs() <= self.window)[cells[:, axis]]
+        return self.patches[mine], near
 
     def _check_window(self) -> None:
         for group in range(self.groups):
@@ -189,29 +206,29 @@ class Empirical(nn.Module):
             empty = 0 if near is None else int((~near.any(1)).sum())
             if empty:
                 raise ValueError(
-                    f"window of denoiser=empirical is {self.window}, and no stored patch lies so near to {empty} of "
-                    f"the {math.prod(self.grid)} cells; raise it, or its memory, which is {self.memory}"
+                    f"window of denoiser=empirical is {self.window}, and {empty} of the {math.prod(self.grid)} cells "
+                    f"have no stored patch that near; raise it, or the memory, which is {self.memory}"
                 )
 
     def _read(self, x_t: Tensor, log_snr: Tensor, label: Tensor | None, read: Read) -> Tensor:
-        """`read` at every position, (B, D, h, w).
+        """`read` at every position, (B, D, *grid).
 
         Patch i has the logit log N(x_t; alpha x_i, sigma^2 I) + constant = (alpha x_t x_i - alpha^2 x_i^2 / 2) /
         sigma^2.
         """
-        found, order = [], []
+        results, order = [], []
         for group, rows in by_group(label, self.groups, len(x_t)):
             patches, near = self._memory(group)
-            alpha, sigma = alpha_sigma(log_snr[rows], x_t[rows, 0])  # (B, 1, 1)
+            alpha, sigma = alpha_sigma(log_snr[rows], x_t[rows, 0])  # (B, 1, ...)
             scaled = x_t[rows].flatten(2).mT * alpha / sigma**2  # (B, P, C)
             bias = -0.5 * (alpha / sigma) ** 2 * patches.square().sum(1)  # (B, 1, M)
             parts = []
             for cells in torch.arange(scaled.shape[1]).split(max(1, _WEIGHTS // bias.numel())):
-                own = bias if near is None else torch.where(near[cells], bias, -math.inf)
-                parts.append(read(scaled[:, cells], patches, own))
-            found.append(torch.cat(parts, dim=1).mT.unflatten(2, self.grid))
+                logits = bias if near is None else torch.where(near[cells], bias, -math.inf)
+                parts.append(read(scaled[:, cells], patches, logits))
+            results.append(torch.cat(parts, dim=1).mT.unflatten(2, self.grid))
             order.append(rows)
-        return torch.cat(found)[torch.cat(order).argsort()]
+        return torch.cat(results)[torch.cat(order).argsort()]
 
 
 def _mean(scaled: Tensor, patches: Tensor, bias: Tensor) -> Tensor:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from diffect.denoisers.base import ClosedForm
 from diffect.diffusion.process import alpha_sigma
 from diffect.representations.covariance import RunningCovariance
-from diffect.representations.groups import by_group, group_count
+from diffect.representations.groups import by_group, group_count, no_images
 
 Where = Literal["cell", "shared"]
 
@@ -20,7 +21,7 @@ logger = logging.getLogger(__name__)
 _CHUNK = 128  # covariances taken apart at a time, in float64
 
 
-class Gaussian(nn.Module):
+class Gaussian(ClosedForm):
     """x0 ~ N(mu, Sigma) at each grid cell, so that the posterior mean is the Wiener filter.
 
     E[x0|x_t] = mu + alpha Sigma (alpha^2 Sigma + sigma^2 I)^-1 (x_t - alpha mu).
@@ -29,12 +30,11 @@ class Gaussian(nn.Module):
     there: log-SNR 4.6). Sigma is kept as its eigenvectors and eigenvalues, so that any level costs two products.
 
     Args:
-        shape: (C, h, w) of x0.
-        classes: how many categories there are.
+        shape, classes, channels: see `Denoiser`.
         mean, covariance: `cell`, one for each grid cell, or `shared` by all cells.
         shrinkage: share of Sigma that is replaced by its mean variance times I: a number in [0, 1], or `oas`, the
-            share that is best for Gaussian data of so many samples (Chen et al. 2010, eq. 23).
-        conditional: one Gaussian for each category, and a label is asked for; else a single one of all images.
+            share that is best for Gaussian data at this sample size (Chen et al. 2010, eq. 23).
+        conditional: one Gaussian for each category, which needs labels; else a single one of all images.
     """
 
     mean: Tensor
@@ -43,45 +43,53 @@ class Gaussian(nn.Module):
 
     def __init__(
         self,
-        shape: tuple[int, int, int],
+        shape: Sequence[int],
         classes: int = 1,
         mean: Where = "cell",
         covariance: Where = "cell",
         shrinkage: float | Literal["oas"] = "oas",
         conditional: bool = True,
+        channels: Sequence[int] | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(shape, classes, channels)
         if mean not in ("cell", "shared") or covariance not in ("cell", "shared"):
             raise ValueError(
                 f"denoiser.mean is {mean!r} and denoiser.covariance is {covariance!r}; allowed: cell, shared"
             )
         if shrinkage != "oas" and not (isinstance(shrinkage, float | int) and 0 <= shrinkage <= 1):
             raise ValueError(f"denoiser.shrinkage is {shrinkage!r}; allowed: oas, or a number in [0, 1]")
-        channels, *self.grid = shape
         self.shrinkage, self.mean_of, self.covariance_of = shrinkage, mean, covariance
-        self.groups, cells = group_count(classes, conditional), math.prod(self.grid)
+        self.groups, size, cells = group_count(classes, conditional), self.shape[0], math.prod(self.grid)
         spreads = cells if covariance == "cell" else 1
         # Before the fit N(0, I), which is what a representation of unit variance promises.
-        self.register_buffer("mean", torch.zeros(self.groups, cells if mean == "cell" else 1, channels))
-        self.register_buffer("vectors", torch.eye(channels).repeat(self.groups, spreads, 1, 1))
-        self.register_buffer("values", torch.ones(self.groups, spreads, channels))
+        self.register_buffer("mean", torch.zeros(self.groups, cells if mean == "cell" else 1, size))
+        self.register_buffer("vectors", torch.eye(size).repeat(self.groups, spreads, 1, 1))
+        self.register_buffer("values", torch.ones(self.groups, spreads, size))
+
+    def describe(self) -> str:
+        where = {"cell": "of each cell", "shared": "shared by all cells"}
+        shrunk = f"shrunk by {self.shrinkage}"
+        if self.shrinkage == "oas":
+            shrunk = "shrunk by the amount that is best for the sample size [@chen2010shrinkage]"
+        fit = f"mean {where[self.mean_of]}, covariance {where[self.covariance_of]}, {shrunk}"
+        return f"the exact optimum for Gaussian data, a Wiener filter ({fit}), as in PaDiM [@defard2021padim]"
 
     def forward(self, x_t: Tensor, log_snr: Tensor, label: Tensor | None = None) -> Tensor:
-        """x0_hat (B, C, h, w), by the Gaussian of each image's category."""
+        """x0_hat (B, C, *grid), by the Gaussian of each image's category."""
         x0_hat = torch.empty_like(x_t)
         for group, rows in by_group(label, self.groups, len(x_t)):
             along, spread, alpha = self._along(group, x_t[rows], log_snr[rows])
             gain = alpha * self.values[group][:, None] / spread
-            found = self.mean[group][:, None] + _turn(gain * along, self.vectors[group].mT)
-            x0_hat[rows] = found.permute(1, 2, 0).unflatten(2, self.grid)
+            mean = self.mean[group][:, None] + _turn(gain * along, self.vectors[group].mT)
+            x0_hat[rows] = mean.permute(1, 2, 0).unflatten(2, self.grid)
         return x0_hat
 
     def log_density(self, x_t: Tensor, log_snr: Tensor, label: Tensor | None = None) -> Tensor:
-        """log N(x_t; alpha mu, alpha^2 Sigma + sigma^2 I) at each position, in nats: (B, h, w)."""
+        """log N(x_t; alpha mu, alpha^2 Sigma + sigma^2 I) at each position, in nats: (B, *grid)."""
         return self.log_normaliser(log_snr, label) - 0.5 * self.mahalanobis(x_t, log_snr, label)
 
     def mahalanobis(self, x_t: Tensor, log_snr: Tensor, label: Tensor | None = None) -> Tensor:
-        """(x_t - alpha mu)^T (alpha^2 Sigma + sigma^2 I)^-1 (x_t - alpha mu) at each position: (B, h, w)."""
+        """(x_t - alpha mu)^T (alpha^2 Sigma + sigma^2 I)^-1 (x_t - alpha mu) at each position: (B, *grid)."""
         squared = x_t.new_empty(len(x_t), *self.grid)
         for group, rows in by_group(label, self.groups, len(x_t)):
             along, spread, _ = self._along(group, x_t[rows], log_snr[rows])
@@ -89,40 +97,39 @@ class Gaussian(nn.Module):
         return squared
 
     def log_normaliser(self, log_snr: Tensor, label: Tensor | None = None) -> Tensor:
-        """-1/2 log det(2 pi (alpha^2 Sigma + sigma^2 I)) at each position: (B, h, w)."""
-        found = self.values.new_empty(len(log_snr), *self.grid)
+        """-1/2 log det(2 pi (alpha^2 Sigma + sigma^2 I)) at each position: (B, *grid)."""
+        normaliser = self.values.new_empty(len(log_snr), *self.grid)
         for group, rows in by_group(label, self.groups, len(log_snr)):
             spread, _ = self._spread(group, log_snr[rows])
             half = -0.5 * (2 * math.pi * spread).log().sum(2).mT  # (B, P or 1)
-            found[rows] = half.expand(-1, math.prod(self.grid)).unflatten(1, self.grid)
-        return found
+            normaliser[rows] = half.expand(-1, math.prod(self.grid)).unflatten(1, self.grid)
+        return normaliser
 
     @torch.no_grad()
     def fit(self, batches: Iterable[tuple[Tensor, Tensor]]) -> None:
-        """Means and covariances of x0 (B, C, h, w) by category, in one pass; batches may come in any order.
+        """Estimate means and covariances of x0 (B, C, *grid) by category, in one pass; batches may come in any order.
 
-        Sums are kept in the precision of the buffers, eigenvectors are found in float64. Where no more samples than
-        channels stand behind a covariance it is singular, and a warning says what is done about it.
+        Sums have the precision of the buffers, eigenvectors are computed in float64. A covariance of no more samples
+        than channels is singular; a warning then says what is done about it.
         """
         cells, spreads = math.prod(self.grid), self.values.shape[1]
-        found = [RunningCovariance.none(cells, spreads, self.mean) for _ in range(self.groups)]
+        sums = [RunningCovariance.none(cells, spreads, self.mean) for _ in range(self.groups)]
         shift = None
         for x0, label in batches:
             patches = _patches(x0.to(self.mean))
             if shift is None:
                 shift = patches.mean(1) if self.mean_of == "cell" else patches.mean((0, 1))[None]
             for group, rows in by_group(label, self.groups, len(x0)):
-                found[group].add(patches[:, rows] - shift[:, None])
-        fewest = min(moments.count for moments in found)
+                sums[group].add(patches[:, rows] - shift[:, None])
+        fewest = min(moments.count for moments in sums)
         if shift is None or not fewest:
-            given = any(moments.count for moments in found)
-            raise ValueError("denoiser=gaussian was given no image to fit on" + ", of some category" * given)
+            raise ValueError(no_images("denoiser=gaussian", [moments.count for moments in sums]))
         if fewest < 2 and self.mean_of == "cell":
             raise ValueError(
-                f"denoiser.mean is cell, which needs 2 images or more of each category to fit on; found {fewest}: "
+                f"denoiser.mean is cell, which needs 2 images or more of each category to fit on; there is {fewest}: "
                 "take denoiser.mean=shared"
             )
-        for group, moments in enumerate(found):
+        for group, moments in enumerate(sums):
             self._solve(group, moments, shift)
         self._warn(fewest * (cells // spreads))
 
@@ -178,7 +185,7 @@ def oas_share(values: Tensor, samples: int) -> Tensor:
 
 
 def _patches(x: Tensor) -> Tensor:
-    """(P, B, C), the P = h w cells first, from (B, C, h, w)."""
+    """(P, B, C), the P cells first, from (B, C, *grid)."""
     return x.flatten(2).permute(2, 0, 1)
 
 

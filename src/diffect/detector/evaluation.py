@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -20,51 +19,13 @@ from diffect.scorers.base import Scorer
 TOLD = ("image_auroc", "pixel_aupro_30")
 
 
-def places_by_level(scorer: Any, components: int) -> dict[float, list[int]]:
-    """Which of a scorer's components stem from which log-SNR; empty where they stem from none, or all from one.
-
-    A scorer with `levels` yields as many components at each, those of a level side by side.
-    """
-    levels: Sequence[float] = getattr(scorer, "levels", ())
-    if len(levels) < 2 or components % len(levels):
-        return {}
-    each = components // len(levels)
-    return {level: list(range(place * each, (place + 1) * each)) for place, level in enumerate(levels)}
-
-
-@dataclass(frozen=True)
-class Origin:
-    """Where a component comes from; None where it comes from all noise levels, or from the whole pyramid.
-
-    `pyramid` counts the representation's levels from 0, in the order of its channels.
-    """
-
-    log_snr: float | None = None
-    pyramid: int | None = None
-    head: bool = False
-
-    @property
-    def name(self) -> str:
-        """What a person reads."""
-        if self.head:
-            return "head"
-        parts = [] if self.pyramid is None else [f"pyramid level {self.pyramid + 1}"]
-        parts += [] if self.log_snr is None else [f"log-SNR {self.log_snr:g}"]
-        return ", ".join(parts) or "all levels"
-
-
-def origins(scorer: Any, channels: Sequence[int], head: bool) -> list[Origin]:
-    """The origin of each component of the map: those of the scorer, and the head's where there is one.
-
-    `channels` are those of each level of the representation's pyramid.
-    """
-    levels: Sequence[float] = getattr(scorer, "levels", ())
-    # Fewer components than levels: they all went into one, be it an integral or the steps of a sampler.
-    told: list[float | None] = [None] if not levels or scorer.components % len(levels) else list(levels)
-    each = scorer.components // len(told)
-    pyramid: list[int | None] = [None] if each == 1 or each != len(channels) else list(range(each))
-    made = [Origin(level, part) for level in told for part in pyramid for _ in range(each // len(pyramid))]
-    return [*made, Origin(head=True)] if head else made
+def components_by_level(scorer: Scorer) -> dict[float, list[int]]:
+    """Which of a scorer's components come from which log-SNR; empty if there are fewer than two levels."""
+    found: dict[float, list[int]] = {}
+    for component, origin in enumerate(scorer.origins):
+        if origin.log_snr is not None:
+            found.setdefault(origin.log_snr, []).append(component)
+    return found if len(found) > 1 else {}
 
 
 class LevelMetrics:
@@ -107,7 +68,7 @@ class Tally:
 
     def __init__(self, categories: Sequence[str], scorer: Scorer, replicates: int) -> None:
         self.scores: list[dict[int, float]] = [{} for _ in categories]  # per category: row -> score
-        self.by_level = LevelMetrics(places_by_level(scorer, scorer.components), categories)
+        self.by_level = LevelMetrics(components_by_level(scorer), categories)
         self._metrics = [DetectionMetrics(name, replicates) for name in categories]
 
     def set_thresholds(self, thresholds: Sequence[float | None]) -> None:

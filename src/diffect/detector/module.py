@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from diffect.data.batches import Batch, Passes
-from diffect.denoisers.base import Learner
+from diffect.denoisers.base import ClosedForm, Denoiser, Learner
 from diffect.detector.anomaly_map import AnomalyMap
 from diffect.detector.evaluation import Tally, Thresholds, conformal_thresholds
 from diffect.detector.head import SyntheticHead
@@ -20,7 +20,6 @@ from diffect.diffusion.noise import ImageNoise, seed_of
 from diffect.diffusion.objective import Objective, TrainingNoise, denoising_loss
 from diffect.representations.base import Representation
 from diffect.scorers.base import Scorer
-from diffect.scorers.reconstruction import Reconstruction
 
 
 class Detector(pl.LightningModule):
@@ -42,7 +41,7 @@ class Detector(pl.LightningModule):
     def __init__(
         self,
         representation: Representation,
-        denoiser: nn.Module,
+        denoiser: Denoiser,
         scorer: Scorer,
         anomaly_map: AnomalyMap,
         objective: Objective,
@@ -70,13 +69,12 @@ class Detector(pl.LightningModule):
     @property
     def learner(self) -> nn.Module | None:
         """What learns by steps; None where all is solved at once."""
-        parts: tuple[Any, Any] = (self.denoiser, self.scorer)
-        return next((part for part in parts if isinstance(part, nn.Module) and isinstance(part, Learner)), None)
+        return next((part for part in (self.denoiser, self.scorer) if isinstance(part, Learner)), None)
 
     @property
     def solves(self) -> bool:
         """Whether the denoiser is a closed form, solved at once."""
-        return hasattr(self.denoiser, "fit")
+        return isinstance(self.denoiser, ClosedForm)
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
         x0, label = self.encoded(batch)[:2]
@@ -124,12 +122,11 @@ class Detector(pl.LightningModule):
         """
         self.eval()
         denoiser, scorer = self._final(self.denoiser), self._final(self.scorer)
-        if hasattr(denoiser, "fit"):
+        if isinstance(denoiser, ClosedForm):
             denoiser.fit(Passes(fit, lambda batch: self.encoded(batch)[:2]))
             losses = [self._selection_losses(batch) for batch in selection or ()]
             self.losses = [(0, float(torch.cat(losses).double().mean()))] if losses else []
-        if hasattr(scorer, "fit"):
-            scorer.fit(denoiser, Passes(fit if selection is None else selection, self.encoded))
+        scorer.fit(denoiser, Passes(fit if selection is None else selection, self.encoded))
 
     def _selection_losses(self, batch: Batch) -> Tensor:
         """The losses of a batch's images at fixed noise, each at several draws."""
@@ -209,10 +206,8 @@ class Detector(pl.LightningModule):
 
     def reconstruct(self, batch: Batch) -> Tensor | None:
         """Images (B, 3, S, S) in [0, 1] as the model rebuilds them, where scorer and representation can; else None."""
-        if not isinstance(self.scorer, Reconstruction):
-            return None
         rebuilt = self.scorer.reconstruct(self._final(self.denoiser), *self.encoded(batch))
-        return self.representation.decode(rebuilt, batch.get("label"))
+        return None if rebuilt is None else self.representation.decode(rebuilt, batch.get("label"))
 
     @torch.no_grad()
     def calibrate(self, batches: Iterable[Batch]) -> None:

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diffect.detector.evaluation import Origin
 from diffect.explain.colours import ColourScale
 from diffect.explain.nearest import Cells, Neighbourhood
 from diffect.explain.regions import Fitting, Region
+from diffect.scorers.base import Origin
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Explanation:
     @property
     def by_pyramid(self) -> dict[str, float]:
         """What each level of the pyramid adds to the score."""
-        return self._grouped(lambda one: "all levels" if one.pyramid is None else f"level {one.pyramid + 1}")
+        return self._grouped(lambda one: "all levels" if one.scale is None else f"level {one.scale + 1}")
 
     @property
     def by_noise(self) -> dict[str, float]:
@@ -75,7 +75,7 @@ class Explanation:
     @property
     def groups(self) -> dict[str, dict[str, float]]:
         """The same for a person, by what parts are; only where there are several to tell apart."""
-        levels = {one.pyramid: f"level {one.pyramid + 1}" for one in self.origins if one.pyramid is not None}
+        levels = {one.scale: f"level {one.scale + 1}" for one in self.origins if one.scale is not None}
         noises = {one.log_snr: f"log-SNR {one.log_snr:g}" for one in self.origins if one.log_snr is not None}
         said = _extremes(levels, "fine", "coarse") | _extremes(noises, "more noise", "less noise")
         found = {"pyramid level": self.by_pyramid, "noise level": self.by_noise}

@@ -14,13 +14,13 @@ from torch import Tensor
 
 from diffect.denoisers.empirical import Empirical
 from diffect.detector import Detector, Judgement
-from diffect.detector.evaluation import origins
 from diffect.explain import picture
 from diffect.explain.explanation import Explanation
 from diffect.explain.file_names import stem
 from diffect.explain.nearest import NormalImages, cells_at
 from diffect.explain.regions import Fitting, Region, worst_region
 from diffect.explain.telling import told
+from diffect.scorers.base import Origin
 from diffect.storage.atomic import write_atomic
 
 FOLDER = "explained"
@@ -72,8 +72,7 @@ class Explainer:
         self.detector, self.thresholds, self.rate, self.scale = detector, list(thresholds), rate, scale
         self.broken = list(broken)
         self.normal, self.missing, self.folder = normal, missing, out / FOLDER
-        channels = detector.representation.channels
-        self.origins = origins(detector.scorer, channels, detector.head is not None)
+        self.origins = [*detector.scorer.origins, *([Origin(head=True)] if detector.head is not None else [])]
         self.by_patch = any(isinstance(part, Empirical) for part in detector.denoiser.modules())
 
     def write(self, judged: Judged) -> None:
@@ -134,7 +133,7 @@ class Explainer:
             if not told:
                 notes.insert(0, self._taken(category, score))
         several = len(self.detector.representation.channels) > 1
-        if several and len(self.origins) > 1 and all(one.pyramid is None for one in self.origins):
+        if several and len(self.origins) > 1 and all(one.scale is None for one in self.origins):
             notes.append("the scorer fuses the levels of the pyramid, so that none has a part of its own")
         return [*notes, self.missing] if self.normal is None else notes
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from diffect.representations.covariance import RunningCovariance
-from diffect.representations.groups import by_group
+from diffect.representations.groups import by_group, no_images
 
 Scaling = Literal["scaled", "standard", "whitened"]
 Statistics = Literal["shared", "cell"]
@@ -141,7 +141,8 @@ class Affine(nn.Module):
                 moments, shift = sums[group]
                 moments.add(patches - shift[:, None])
         if len(sums) < self.groups:
-            raise ValueError("the representation was given no image to fit on" + (", of some category" if sums else ""))
+            counts = [sums[group][0].count if group in sums else 0 for group in range(self.groups)]
+            raise ValueError(no_images("the representation", counts))
         means, matrices = zip(*(self._solved(*sums[group]) for group in range(self.groups)), strict=True)
         self.mean, self.matrix = torch.stack(means), torch.stack(matrices)
         self.log_volume = torch.stack([_log_volume(group) for group in self.matrix])

@@ -1,22 +1,22 @@
-"""Where a run holds several categories: what each has of its own, and which rows of a batch are whose."""
+"""Runs of several categories: which parts exist once for each, and which rows of a batch belong to which."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 
 def group_count(classes: int, conditional: bool) -> int:
-    """How many groups of images are told apart: as many as there are categories, or one of all."""
+    """How many groups of images have their own statistics: one for each category, or one of all."""
     return classes if conditional else 1
 
 
 def by_group(label: Tensor | None, groups: int, batch: int) -> Iterator[tuple[int, Tensor]]:
     """(group, its rows of the batch); a single group has them all, whatever their label.
 
-    ValueError where there are several and no label says whose an image is.
+    ValueError if there are several groups and no labels.
     """
     if groups == 1:
         yield 0, torch.arange(batch)
@@ -27,15 +27,22 @@ def by_group(label: Tensor | None, groups: int, batch: int) -> Iterator[tuple[in
 
 
 def own(values: Tensor, label: Tensor | None) -> Tensor:
-    """What belongs to each image (B, ...) of values (G, ...) by group; (1, ...) where there is a single one."""
+    """The values (B, ...) for each image from values (G, ...) by group; (1, ...) if there is a single group."""
     return values if len(values) == 1 else values[known(label, len(values))]
 
 
 def known(label: Tensor | None, groups: int) -> Tensor:
-    """The labels (B,), needed where there are several groups."""
+    """The labels (B,), which several groups need."""
     if label is None:
         raise ValueError(
-            f"{groups} categories each have their own here, and no label says which an image is of (without labels "
-            "they are told apart by the representation, where it is conditional)"
+            f"{groups} categories have separate statistics here, so each image needs a label (a conditional "
+            "representation recognises the category of images without labels)"
         )
     return label
+
+
+def no_images(part: str, counts: Sequence[int]) -> str:
+    """The error sentence for a part that is fitted on `counts` (G,) images of each group, some of them zero."""
+    if not any(counts) or len(counts) == 1:
+        return f"{part} has no images to fit on"
+    return f"{part} has no images to fit on of category number {list(counts).index(0) + 1} of {len(counts)}"

@@ -1,37 +1,82 @@
 """What every scorer keeps to.
 
-A scorer yields components (B, K, h, w), one for each level or distance that it uses; `AnomalyMap` turns them into a
-map at image resolution and the map into a score.
+A scorer gives components (B, K, *grid), one for each level or scale that it judges by itself; `AnomalyMap` turns them
+into a map at image resolution and the map into a score.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional as F
 
+from diffect.config.description import Described
 from diffect.denoisers.base import Denoiser, Learner
 from diffect.diffusion.noise import ImageNoise
+from diffect.diffusion.process import Denoise
 
 
-class Scorer(Protocol):
-    """Components (B, K, h, w) of the anomaly of x0 (B, C, h, w), larger meaning less normal.
+@dataclass(frozen=True)
+class Origin:
+    """Where a component comes from.
 
-    Beyond this a scorer may have `prepare(channels)`, told the channels of each level of the representation's
-    pyramid as soon as they are known; `fit(denoiser, batches)`, given the fit images (x0, label, noise) once the
-    denoiser is final; and `loss`, if it learns by steps in a denoiser's place.
+    Args:
+        log_snr: the level; None if it comes from several levels or from none.
+        scale: index of the scale of the representation's pyramid; None if it comes from all of them.
+        head: whether it comes from the head.
     """
 
-    components: int  # K
+    log_snr: float | None = None
+    scale: int | None = None
+    head: bool = False
+
+    @property
+    def name(self) -> str:
+        """What a person reads."""
+        if self.head:
+            return "head"
+        parts = [] if self.scale is None else [f"scale {self.scale + 1}"]
+        parts += [] if self.log_snr is None else [f"log-SNR {self.log_snr:g}"]
+        return ", ".join(parts) or "all levels"
+
+
+class Scorer(nn.Module, Described, ABC):
+    """Components (B, K, *grid) of the anomaly of x0 (B, C, *grid); larger means less normal.
+
+    A scorer that learns by steps, in a denoiser's place, is a `Learner` too.
+
+    Args:
+        channels: of each scale of the representation's pyramid; they make up C.
+        origins: of each component; one component from all levels and scales by default.
+    """
+
+    def __init__(self, channels: Sequence[int], origins: Iterable[Origin] = (Origin(),)) -> None:
+        super().__init__()
+        self.channels, self.origins = list(channels), tuple(origins)
+
+    @property
+    def components(self) -> int:
+        """K."""
+        return len(self.origins)
+
+    @abstractmethod
+    def forward(self, denoiser: Denoise, x0: Tensor, label: Tensor | None, noise: ImageNoise) -> Tensor: ...
 
     def check(self, denoiser: Denoiser, low: float, high: float) -> None:
-        """Refuse, before any work, a denoiser that lacks what the scorer asks of it.
+        """Raise a ValueError, before any work, if the denoiser cannot do what the scorer asks of it.
 
-        One that learns by steps knows no log-SNR outside [low, high], where training takes place.
+        One that learns by steps is trained on log-SNRs in [low, high] only.
         """
 
-    def __call__(self, denoiser: Denoiser, x0: Tensor, label: Tensor | None, noise: ImageNoise) -> Tensor: ...
+    def fit(self, denoiser: Denoise, batches: Iterable[tuple[Tensor, Tensor, ImageNoise]]) -> None:
+        """Fit to batches of (x0, label, noise) of normal images, after the denoiser is final."""
+
+    def reconstruct(self, denoiser: Denoise, x0: Tensor, label: Tensor | None, noise: ImageNoise) -> Tensor | None:
+        """What the model makes of x0 (B, C, *grid); None if the scorer does not reconstruct."""
+        return None
 
 
 def check_levels(key: str, levels: Sequence[float]) -> None:
@@ -48,3 +93,10 @@ def check_reach(key: str, levels: Sequence[float], denoiser: Denoiser, low: floa
             f"{key} asks for log-SNR {beyond[0]:g}, where the denoiser is never trained; the schedule reaches from "
             f"{low:g} to {high:g}"
         )
+
+
+def local_mean(x: Tensor, window: int) -> Tensor:
+    """The mean over a window of cells along each of 1 to 3 axes of x (B, C, *grid); only cells of the grid count."""
+    pool = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}[x.ndim - 2]
+    pooled: Tensor = pool(x, window, stride=1, padding=window // 2, count_include_pad=False)
+    return pooled

@@ -6,28 +6,32 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from diffect.config.description import counted, enumerated
 from diffect.denoisers.base import Denoiser
 from diffect.diffusion.noise import ImageNoise
-from diffect.diffusion.process import add_noise, alpha_sigma
-from diffect.scorers.base import check_levels, check_reach
+from diffect.diffusion.process import Denoise, add_noise, alpha_sigma
+from diffect.scorers.base import Origin, Scorer, check_levels, check_reach
+
+NEAREST = 10.0  # log-SNR from which the nearest stored patch has next to all of the weight
 
 
-class DenoisingError(nn.Module):
+class DenoisingError(Scorer):
     """E |r|^2 / C over noise draws, r = x0 - x0_hat(x_t), one component for each log-SNR level.
 
-    In its own metric it is E (r - m)^T (S + shrinkage tr(S) / C I)^-1 (r - m) / C, m and S being mean and covariance
-    of r at that level on normal images, over all positions: what the denoiser misses anyway counts for less.
+    With metric=own it is E (r - m)^T (S + shrinkage tr(S) / C I)^-1 (r - m) / C, where m and S are the mean and the
+    covariance of r at that level on normal images, over all positions: what the denoiser misses anyway counts less.
 
     Args:
+        channels: of each scale.
         levels: log-SNRs at which the image is noised, in nats; never step numbers.
         draws: noise draws at each level; 0 for the un-noised x_t = alpha x0. At high log-SNR that makes the stored
             patches of denoiser=empirical answer with the nearest one, and the error PatchCore's distance, squared
             (Roth et al. 2022, eq. 6).
-        metric: `plain`, or `own`, as above; found on the fit images.
-        scales: `fused`, or `separate`: each level of the representation's pyramid has components of its own, its
-            channels alone (C and S are then theirs), to be fused after calibration.
+        metric: `plain`, or `own`, as above.
+        scales: `fused`, one component for all scales, or `separate`, one for each scale from its channels alone (C and
+            S are then theirs), to be combined after calibration.
         shrinkage: see above.
     """
 
@@ -36,13 +40,13 @@ class DenoisingError(nn.Module):
 
     def __init__(
         self,
+        channels: Sequence[int],
         levels: Sequence[float] = (-1.0, 1.0, 3.0),
         draws: int = 1,
         metric: Literal["plain", "own"] = "plain",
         scales: Literal["fused", "separate"] = "fused",
         shrinkage: float = 0.01,
     ) -> None:
-        super().__init__()
         check_levels("scorer.levels", levels)
         if draws < 0:
             raise ValueError(f"scorer.draws is {draws}; it must be 0 (no noise) or more")
@@ -52,24 +56,31 @@ class DenoisingError(nn.Module):
             raise ValueError(f"scorer.scales is {scales!r}; allowed: fused, separate")
         if shrinkage <= 0:
             raise ValueError(f"scorer.shrinkage is {shrinkage}; it must be above 0")
+        # A pyramid of one scale is judged as a whole either way.
+        separate = scales == "separate" and len(channels) > 1
+        parts = range(len(channels)) if separate else [None]
+        super().__init__(channels, [Origin(float(level), part) for level in levels for part in parts])
         self.levels, self.draws = [float(level) for level in levels], draws
         self.metric, self.scales, self.shrinkage = metric, scales, shrinkage
-        self.components = len(self.levels)
-        self.groups: list[int] = []  # channels that are judged together
-
-    def prepare(self, channels: Sequence[int]) -> None:
-        """Make room for what depends on the channels of each level of the representation's pyramid."""
-        self.groups = list(channels) if self.scales == "separate" else [sum(channels)]
-        self.components = len(self.levels) * len(self.groups)
-        if self.metric == "own":
+        self.groups = self.channels if separate else [sum(channels)]  # channels that are judged together
+        if metric == "own":
             self.register_buffer("mean", torch.zeros(len(self.levels), sum(channels)))
             self.register_buffer("whitening", torch.eye(sum(channels)).repeat(len(self.levels), 1, 1))
 
     def check(self, denoiser: Denoiser, low: float, high: float) -> None:
         check_reach("scorer.levels", self.levels, denoiser, low, high)
 
-    def forward(self, denoiser: Denoiser, x0: Tensor, label: Tensor | None, noise: ImageNoise) -> Tensor:
-        """Components (B, K, h, w); of several levels of a pyramid those at one log-SNR lie side by side."""
+    def describe(self) -> str:
+        noised = f"averaged over {counted(self.draws, 'draw')} of noise" if self.draws else "without added noise"
+        metric = "squared" if self.metric == "plain" else "in the metric of the residuals' covariance on normal images"
+        scales = ", each scale by itself" if len(self.groups) > 1 else ""
+        # Without noise and at a high log-SNR the posterior mean of stored patches is the nearest of them.
+        nearest = "; with stored patches and so little noise, the squared distance to the nearest [@roth2022patchcore]"
+        near = nearest if not self.draws and min(self.levels) >= NEAREST else ""
+        return f"the denoising error at log-SNR {enumerated(self.levels)}, {noised}, {metric}{scales}{near}"
+
+    def forward(self, denoiser: Denoise, x0: Tensor, label: Tensor | None, noise: ImageNoise) -> Tensor:
+        """Components (B, K, *grid), the scales of one level side by side."""
         components = []
         for number, level in enumerate(self.levels):
             draws = [self._judge(number, r) for r in self._residuals(level, denoiser, x0, label, noise)]
@@ -77,8 +88,8 @@ class DenoisingError(nn.Module):
         return torch.cat(components, dim=1)
 
     @torch.no_grad()
-    def fit(self, denoiser: Denoiser, batches: Iterable[tuple[Tensor, Tensor, ImageNoise]]) -> None:
-        """Find m and S of every level in one pass over (x0 (B, C, h, w), label (B,), noise)."""
+    def fit(self, denoiser: Denoise, batches: Iterable[tuple[Tensor, Tensor, ImageNoise]]) -> None:
+        """Estimate m and S of every level in one pass over (x0 (B, C, *grid), label (B,), noise)."""
         if self.metric == "plain":
             return
         count = 0
@@ -87,9 +98,9 @@ class DenoisingError(nn.Module):
             count += max(self.draws, 1) * x0[:, 0].numel()
             for number, level in enumerate(self.levels):
                 for residual in self._residuals(level, denoiser, x0, label, noise):
-                    flat = residual.movedim(1, -1).flatten(0, -2)  # (B h w, C)
+                    flat = residual.movedim(1, -1).flatten(0, -2)  # (B P, C)
                     total[number] += flat.sum(0)
-                    second[number] += flat.T @ flat  # residuals lie about 0: float32 products are exact enough
+                    second[number] += flat.T @ flat  # residuals are near 0: float32 products are exact enough
         for number, level in enumerate(self.levels):
             mean = total[number] / count
             covariance = second[number] / count - torch.outer(mean, mean)
@@ -97,9 +108,9 @@ class DenoisingError(nn.Module):
             self.whitening[number] = self._whitening(level, covariance)
 
     def _residuals(
-        self, level: float, denoiser: Denoiser, x0: Tensor, label: Tensor | None, noise: ImageNoise
+        self, level: float, denoiser: Denoise, x0: Tensor, label: Tensor | None, noise: ImageNoise
     ) -> Iterator[Tensor]:
-        """x0 - x0_hat (B, C, h, w) of each draw."""
+        """x0 - x0_hat (B, C, *grid) of each draw."""
         log_snr = torch.full((len(x0),), level, device=x0.device)
         if self.draws == 0:
             yield x0 - denoiser(alpha_sigma(log_snr, x0)[0] * x0, log_snr, label)
@@ -107,28 +118,25 @@ class DenoisingError(nn.Module):
             yield x0 - denoiser(add_noise(x0, noise(x0, level, draw), log_snr), log_snr, label)
 
     def _judge(self, number: int, residual: Tensor) -> Tensor:
-        """(B, G, h, w) from residuals (B, C, h, w) at a level, G groups of channels."""
+        """(B, G, *grid) from residuals (B, C, *grid) at a level, G groups of channels."""
         if self.metric == "own":
-            centred = residual - self.mean[number].view(1, -1, 1, 1)
-            residual = torch.einsum("dc,bchw->bdhw", self.whitening[number], centred)
-        squares = residual.square()
-        if self.scales == "fused":
-            return squares.mean(1, keepdim=True)
-        return torch.stack([group.mean(1) for group in squares.split(self.groups, dim=1)], dim=1)
+            centred = residual - self.mean[number].view(-1, *[1] * (residual.ndim - 2))
+            residual = torch.einsum("dc,bc...->bd...", self.whitening[number], centred)
+        return torch.stack([group.mean(1) for group in residual.square().split(self.groups, dim=1)], dim=1)
 
     def _whitening(self, level: float, covariance: Tensor) -> Tensor:
         """W (C, C) with W^T W the inverse of the shrunk covariance, group by group."""
         roots, start = [], 0
         for size in self.groups:
-            own = covariance[start : start + size, start : start + size]
-            variance = own.diagonal().mean()
+            block = covariance[start : start + size, start : start + size]
+            variance = block.diagonal().mean()
             if variance < 1e-10:
                 raise ValueError(
                     f"scorer.metric is own, but at log-SNR {level:g} the denoiser makes no error on the images that "
                     "it was fitted on: take scorer.metric=plain or lower scorer.levels"
                 )
-            identity = torch.eye(size, dtype=own.dtype, device=own.device)
-            root = torch.linalg.cholesky(own + self.shrinkage * variance * identity)
+            identity = torch.eye(size, dtype=block.dtype, device=block.device)
+            root = torch.linalg.cholesky(block + self.shrinkage * variance * identity)
             roots.append(torch.linalg.solve_triangular(root, identity, upper=False))
             start += size
         return torch.block_diag(*roots)

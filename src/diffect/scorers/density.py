@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from diffect.config.description import enumerated
 from diffect.denoisers.base import ClosedForm, Denoiser
 from diffect.diffusion.noise import ImageNoise
-from diffect.diffusion.process import alpha_sigma
-from diffect.scorers.base import check_levels
+from diffect.diffusion.process import Denoise, alpha_sigma
+from diffect.scorers.base import Origin, Scorer, check_levels
 
 
-class Density(nn.Module):
+class Density(Scorer):
     """-2 (log p_t(alpha x0) - log normaliser) / C at each position, one component for each log-SNR level.
 
     The normaliser, which holds the log-determinant, differs by position and says nothing of the image. What is left
@@ -22,19 +23,23 @@ class Density(nn.Module):
     their squared distance in units of (sigma / alpha)^2, PatchCore's nearest neighbour as sigma goes to 0.
 
     Args:
+        channels: of each scale.
         levels: log-SNRs of the noise that the density is blurred by, in nats.
     """
 
-    def __init__(self, levels: Sequence[float] = (4.6,)) -> None:
-        super().__init__()
+    def __init__(self, channels: Sequence[int], levels: Sequence[float] = (4.6,)) -> None:
         check_levels("scorer.levels", levels)
+        super().__init__(channels, [Origin(float(level)) for level in levels])
         self.levels = [float(level) for level in levels]
-        self.components = len(self.levels)
+
+    def describe(self) -> str:
+        density = f"the negative log-density at log-SNR {enumerated(self.levels)}, less its log-determinant"
+        return f"{density} (of a Gaussian, the squared Mahalanobis distance [@defard2021padim])"
 
     def check(self, denoiser: Denoiser, low: float, high: float) -> None:
         _density_of(denoiser)
 
-    def forward(self, denoiser: Denoiser, x0: Tensor, label: Tensor | None, noise: ImageNoise) -> Tensor:
+    def forward(self, denoiser: Denoise, x0: Tensor, label: Tensor | None, noise: ImageNoise) -> Tensor:
         density, components = _density_of(denoiser), []
         for level in self.levels:
             log_snr = torch.full((len(x0),), level, device=x0.device)
@@ -44,7 +49,7 @@ class Density(nn.Module):
         return torch.stack(components, dim=1)
 
 
-def _density_of(denoiser: Denoiser) -> ClosedForm:
+def _density_of(denoiser: Denoise) -> ClosedForm:
     if isinstance(denoiser, ClosedForm):
         return denoiser
     raise ValueError(

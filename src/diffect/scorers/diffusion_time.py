@@ -10,47 +10,50 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from diffect.denoisers.base import Denoiser
+from diffect.config.description import enumerated
+from diffect.denoisers.base import Learner
 from diffect.diffusion.noise import ImageNoise
 from diffect.diffusion.objective import TrainingNoise
-from diffect.scorers.base import check_levels
+from diffect.diffusion.process import Denoise
+from diffect.scorers.base import Scorer, check_levels, local_mean
 
 MARGIN = 0.5  # of the hinge
 SHRINKAGE = 1e-3  # share of the mean variance added to the noise's covariance
 
 
-class DiffusionTime(nn.Module):
+class DiffusionTime(Scorer, Learner):
     """log(mean_k p_k(x0) / p_0(x0)) at each position, p_k being the density of x0 + exp(-levels[k] / 2) eps.
 
-    A network told which patches are clean (half of them) and which have noise of level k (an equal share of the
-    rest) estimates these ratios, and at test reads them off the un-noised patch in one pass: density ratio
-    estimation (Livernoche et al. 2024, "On diffusion modeling for anomaly detection"). With one level, a hinge and an
-    adaptor it is SimpleNet's discriminator (Liu et al. 2023) less its batch norm.
+    A network that is trained to tell clean patches (half of them) from those with noise of level k (an equal share of
+    the rest) estimates these ratios, and gives them for an un-noised test patch in one pass: density ratio estimation
+    (Livernoche et al. 2024, "On diffusion modeling for anomaly detection"). With one level, a hinge and an adaptor it
+    is SimpleNet's discriminator (Liu et al. 2023) less its batch norm.
 
-    Noise is added, x_t / alpha, never mixed in: with noise of the data's own covariance x_t would have that covariance
-    at all levels, and of Gaussian data nothing would tell them apart. The scorer has levels of its own; of the
-    objective it takes eps, not the schedule's levels nor their weight. It knows no categories.
+    Noise is added, x_t / alpha, never mixed in: with noise of the data's covariance x_t would have that covariance at
+    all levels, and levels of Gaussian data could not be told apart. The scorer has its own levels; from the objective
+    it takes eps, neither the schedule's levels nor their weight. It ignores categories.
 
     Args:
+        channels: of each scale.
         levels: log-SNRs of the noisy classes, in nats, for patches of unit variance; sigma = exp(-level / 2).
         criterion: `cross_entropy`, or `hinge`, max(0, 1/2 + s(x0)) + max(0, 1/2 - s(x0 + sigma eps)) for the score s
             and a single level.
         noise: `isotropic`, or `covariance`: eps has the covariance of the training patches, as known so far. Isotropic
-            noise stands out most in directions where the data hardly vary, and is told by these alone, at any level;
-            defects stand out there too, which on patches that are not whitened made it the better of the two.
+            noise is most visible in directions where the data hardly vary; so are defects, which on patches that are
+            not whitened made it the better of the two.
         adaptor: one linear layer before the noise, the identity at first; isotropic noise only. It
             lowers the loss by shrinking the data under the noise, and trained for long leaves no trace of them.
         neighbourhood: 1, or 3 to judge each patch as the mean of its 3 x 3 neighbourhood, which has less variance.
         width, depth: hidden layers of the network, which sees each position alone.
     """
 
-    components = 1
     seen: Tensor
     total: Tensor
     second: Tensor
 
     def __init__(
         self,
+        channels: Sequence[int],
         levels: Sequence[float] = (0.0, 1.5, 3.0, 4.5),
         criterion: Literal["cross_entropy", "hinge"] = "cross_entropy",
         noise: Literal["isotropic", "covariance"] = "isotropic",
@@ -59,7 +62,6 @@ class DiffusionTime(nn.Module):
         width: int = 256,
         depth: int = 2,
     ) -> None:
-        super().__init__()
         check_levels("scorer.levels", levels)
         if criterion not in ("cross_entropy", "hinge"):
             raise ValueError(f"scorer.criterion is {criterion!r}; allowed: cross_entropy, hinge")
@@ -76,37 +78,41 @@ class DiffusionTime(nn.Module):
             raise ValueError(f"scorer.neighbourhood is {neighbourhood}; allowed: 1, 3")
         if width < 1 or depth < 1:
             raise ValueError(f"scorer.width and scorer.depth are {width} and {depth}; they must be 1 or more")
+        super().__init__(channels)
         self.levels, self.criterion, self.noise = [float(level) for level in levels], criterion, noise
-        self.adapted, self.neighbourhood, self.width, self.depth = adaptor, neighbourhood, width, depth
-
-    def prepare(self, channels: Sequence[int]) -> None:
-        """Make the network for patches of so many channels."""
-        size = sum(channels)
+        self.neighbourhood, size = neighbourhood, sum(channels)
         self.adaptor: nn.Module = nn.Identity()
-        if self.adapted:
+        if adaptor:
             self.adaptor = nn.Linear(size, size)
             nn.init.eye_(self.adaptor.weight)
             nn.init.zeros_(self.adaptor.bias)
         layers: list[nn.Module] = []
-        for inputs in (size, *[self.width] * (self.depth - 1)):
-            layers += [nn.Linear(inputs, self.width), nn.LeakyReLU(0.2)]
-        last = nn.Linear(self.width, len(self.levels) + 1)
+        for inputs in (size, *[width] * (depth - 1)):
+            layers += [nn.Linear(inputs, width), nn.LeakyReLU(0.2)]
+        last = nn.Linear(width, len(self.levels) + 1)
         # It starts from the prior: where weights had to learn that, patches far out would pass for clean.
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
         last.bias.data[0] = math.log(len(self.levels))
         self.network = nn.Sequential(*layers, last)
-        if self.noise == "covariance":
+        if noise == "covariance":
             # What was counted goes with the weights into every checkpoint, so that a resumed run is the straight run.
             self.register_buffer("seen", torch.zeros((), dtype=torch.float64))
             self.register_buffer("total", torch.zeros(size, dtype=torch.float64))
             self.register_buffer("second", torch.zeros(size, size, dtype=torch.float64))
 
-    def check(self, denoiser: Denoiser, low: float, high: float) -> None:
-        """Nothing is asked of a denoiser, and the schedule's levels are not the scorer's."""
+    def describe(self) -> str:
+        levels = f"log-SNR {enumerated(self.levels)}"
+        if self.criterion == "hinge":
+            adaptor = " behind a linear adaptor" if isinstance(self.adaptor, nn.Linear) else ""
+            return (
+                f"a discriminator of clean from noised patches{adaptor}, trained with a hinge loss at {levels}, after "
+                "SimpleNet [@liu2023simplenet]"
+            )
+        return f"how noisy its patches look to a classifier of noise levels [@livernoche2024diffusion] at {levels}"
 
-    def forward(self, denoiser: Denoiser, x0: Tensor, label: Tensor | None, noise: ImageNoise) -> Tensor:
-        """(B, 1, h, w), in nats; draws no noise."""
+    def forward(self, denoiser: Denoise, x0: Tensor, label: Tensor | None, noise: ImageNoise) -> Tensor:
+        """(B, 1, *grid), in nats; draws no noise."""
         return self._ratio(self.network(self.adaptor(self._patches(x0))))[:, None]
 
     def loss(self, x0: Tensor, label: Tensor | None, noise: TrainingNoise) -> Tensor:
@@ -125,25 +131,25 @@ class DiffusionTime(nn.Module):
         return penalty.flatten(1).mean(1)
 
     def _patches(self, x0: Tensor) -> Tensor:
-        """(B, h, w, C) from x0 (B, C, h, w); at the border only true neighbours count."""
+        """(B, *grid, C) from x0 (B, C, *grid)."""
         if self.neighbourhood > 1:
-            x0 = F.avg_pool2d(x0, self.neighbourhood, 1, self.neighbourhood // 2, count_include_pad=False)
+            x0 = local_mean(x0, self.neighbourhood)
         return x0.movedim(1, -1)
 
     def _penalty(self, logits: Tensor, truth: int) -> Tensor:
-        """What logits (B, h, w, K + 1) cost where class `truth` is true, 0 being clean: (B, h, w)."""
+        """The cost (B, *grid) of logits (B, *grid, K + 1) where class `truth` is true; class 0 is clean."""
         if self.criterion == "hinge":
             return F.relu(MARGIN + self._ratio(logits) * (1 if truth == 0 else -1))
         return -F.log_softmax(logits.float(), dim=-1)[..., truth]
 
     def _ratio(self, logits: Tensor) -> Tensor:
-        """log(P(noisy) / P(clean)) (B, h, w): the prior is even, so this is the densities' ratio. Never saturates."""
+        """log(P(noisy) / P(clean)) (B, *grid): the prior is even, so this is the densities' ratio. Never saturates."""
         logits = logits.float()
         return logits[..., 1:].logsumexp(-1) - logits[..., 0]
 
     @torch.no_grad()
     def _count(self, patches: Tensor) -> None:
-        """Count training patches (B, h, w, C) into the moments."""
+        """Add training patches (B, *grid, C) to the moments."""
         flat = patches.flatten(0, -2).double()
         self.seen += len(flat)
         self.total += flat.sum(0)

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from diffect.denoisers.base import Denoiser
 from diffect.diffusion.noise import ImageNoise
-from diffect.diffusion.process import add_noise, alpha_sigma
-from diffect.scorers.base import check_levels, check_reach
+from diffect.diffusion.process import Denoise, add_noise, alpha_sigma
+from diffect.scorers.base import Scorer, check_levels, check_reach
 
 
-class Inversion(nn.Module):
+class Inversion(Scorer):
     """DDIM from x0 to noise in k steps, then how far the end point x_T is from N(0, I): one component, no noise drawn.
 
     Normal data end as standard normal noise, others outside of it (Sakai et al. 2025, InvAD); q = ||x_T||^2 / C.
 
     Args:
+        channels: of each scale.
         start: log-SNR that the image is taken to be at, as x_t = alpha x0; high.
         stop: log-SNR of the end point; low. The steps lie uniformly in log-SNR between the two.
         steps: denoiser calls.
@@ -30,16 +31,16 @@ class Inversion(nn.Module):
     """
 
     typical: Tensor
-    components = 1
 
     def __init__(
         self,
+        channels: Sequence[int],
         start: float = 5.0,
         stop: float = -5.0,
         steps: int = 3,
         judge: Literal["density", "typicality"] = "density",
     ) -> None:
-        super().__init__()
+        super().__init__(channels)
         check_levels("scorer.start and scorer.stop", [start, stop])
         if start <= stop:
             raise ValueError(f"scorer.start is {start:g}: it must lie above scorer.stop, {stop:g}")
@@ -51,11 +52,16 @@ class Inversion(nn.Module):
         self.judge = judge
         self.register_buffer("typical", torch.ones(()))  # m
 
+    def describe(self) -> str:
+        span = f"{len(self.levels) - 1} steps from log-SNR {self.levels[0]:g} to {self.levels[-1]:g}"
+        inversion = f"DDIM inversion [@song2021ddim; @sakai2025inversion] in {span}"
+        return f"{inversion}, judged by the {self.judge} of its end point under pure noise"
+
     def check(self, denoiser: Denoiser, low: float, high: float) -> None:
         # The end point is only reached: no denoiser is asked there.
         check_reach("scorer.start and scorer.stop", self.levels[:-1], denoiser, low, high)
 
-    def forward(self, denoiser: Denoiser, x0: Tensor, label: Tensor | None, noise: ImageNoise) -> Tensor:
+    def forward(self, denoiser: Denoise, x0: Tensor, label: Tensor | None, noise: ImageNoise) -> Tensor:
         q = self._energy(denoiser, x0, label)
         if self.judge == "density":
             return 0.5 * q
@@ -63,14 +69,14 @@ class Inversion(nn.Module):
         return 0.5 * (ratio - 1 - ratio.clamp(min=1e-12).log())
 
     @torch.no_grad()
-    def fit(self, denoiser: Denoiser, batches: Iterable[tuple[Tensor, Tensor, ImageNoise]]) -> None:
-        """Find m in one pass over (x0 (B, C, h, w), label (B,), noise)."""
+    def fit(self, denoiser: Denoise, batches: Iterable[tuple[Tensor, Tensor, ImageNoise]]) -> None:
+        """Estimate m in one pass over (x0 (B, C, *grid), label (B,), noise)."""
         if self.judge == "typicality":
-            means = [self._energy(denoiser, x0, label).double().mean((1, 2, 3)) for x0, label, _ in batches]
+            means = [self._energy(denoiser, x0, label).double().flatten(1).mean(1) for x0, label, _ in batches]
             self.typical.copy_(torch.cat(means).mean())
 
-    def invert(self, denoiser: Denoiser, x0: Tensor, label: Tensor | None) -> Tensor:
-        """x_T (B, C, h, w): DDIM's step (Song et al. 2021, eq. 12, eta = 0) taken towards more noise.
+    def invert(self, denoiser: Denoise, x0: Tensor, label: Tensor | None) -> Tensor:
+        """x_T (B, C, *grid): DDIM's step (Song et al. 2021, eq. 12, eta = 0) taken towards more noise.
 
         On N(0, s^2 I) data a step from (alpha, sigma) to (alpha', sigma') multiplies x_t by
         (alpha alpha' s^2 + sigma sigma') / (alpha^2 s^2 + sigma^2).
@@ -84,6 +90,6 @@ class Inversion(nn.Module):
             x_t = add_noise(x0_hat, (x_t - alpha * x0_hat) / sigma, torch.full_like(log_snr, there))
         return x_t
 
-    def _energy(self, denoiser: Denoiser, x0: Tensor, label: Tensor | None) -> Tensor:
-        """q (B, 1, h, w)."""
+    def _energy(self, denoiser: Denoise, x0: Tensor, label: Tensor | None) -> Tensor:
+        """q (B, 1, *grid)."""
         return self.invert(denoiser, x0, label).square().mean(1, keepdim=True)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from diffect.denoisers.base import Denoiser
 from diffect.diffusion.noise import ImageNoise
-from diffect.diffusion.process import add_noise, alpha_sigma
-from diffect.scorers.base import check_levels, check_reach
+from diffect.diffusion.process import Denoise, add_noise, alpha_sigma
+from diffect.scorers.base import Scorer, check_levels, check_reach
 
 
-class Likelihood(nn.Module):
+class Likelihood(Scorer):
     """-log p(x0) per position in nats per dimension: the I-MMSE integral over log-SNR, one component.
 
     -log p(x0) = -log N(x0; 0, I) - 1/2 int (e_N - e) dlog_snr with e = SNR E ||x0 - x0_hat(x_t)||^2 and e_N the same
@@ -24,19 +25,20 @@ class Likelihood(nn.Module):
     x0 has unit variance, so e_N is near e at both ends, and sharing the noise with it cancels most of the sampling
     error; so does drawing noise in pairs eps, -eps. The integral is the trapezoid rule on the whole line, whose error
     is beyond all powers of the step; outside [low, high] the integrand is continued by its asymptotes, exp(log_snr)
-    and exp(-log_snr). The upper one asks that no direction of the data has a variance far below exp(-high): one that
-    has is resolved only down to that.
+    and exp(-log_snr). The upper one holds if no direction of the data has a variance far below exp(-high); smaller
+    variances count as exp(-high).
 
     Args:
+        channels: of each scale.
         low, high: the log-SNRs between which the denoiser is asked, in nats.
         steps: how many levels, uniform from low to high, both counted; steps of 1 nat are ample.
         draws: pairs of noise draws at each level.
     """
 
-    components = 1
-
-    def __init__(self, low: float = -5.0, high: float = 7.0, steps: int = 13, draws: int = 1) -> None:
-        super().__init__()
+    def __init__(
+        self, channels: Sequence[int], low: float = -5.0, high: float = 7.0, steps: int = 13, draws: int = 1
+    ) -> None:
+        super().__init__(channels)
         check_levels("scorer.low and scorer.high", [low, high])
         if low >= high:
             raise ValueError(f"scorer.low is {low:g}: it must lie below scorer.high, {high:g}")
@@ -48,11 +50,15 @@ class Likelihood(nn.Module):
         end = width / (1 - math.exp(-width))
         self.weights = [end, *[width] * (steps - 2), end]
 
+    def describe(self) -> str:
+        levels = f"{len(self.levels)} levels from log-SNR {self.levels[0]:g} to {self.levels[-1]:g}"
+        return f"the negative log-likelihood, by the I-MMSE integral [@guo2005mmse; @kong2023information] over {levels}"
+
     def check(self, denoiser: Denoiser, low: float, high: float) -> None:
         check_reach("scorer.low and scorer.high", [self.levels[0], self.levels[-1]], denoiser, low, high)
 
-    def forward(self, denoiser: Denoiser, x0: Tensor, label: Tensor | None, noise: ImageNoise) -> Tensor:
-        """(B, 1, h, w), in nats per dimension."""
+    def forward(self, denoiser: Denoise, x0: Tensor, label: Tensor | None, noise: ImageNoise) -> Tensor:
+        """(B, 1, *grid), in nats per dimension."""
         integral = torch.zeros_like(x0[:, 0])
         for level, weight in zip(self.levels, self.weights, strict=True):
             for draw in range(self.draws):
@@ -62,8 +68,8 @@ class Likelihood(nn.Module):
         return (0.5 * math.log(2 * math.pi) + 0.5 * x0.square().mean(1) - 0.5 * integral)[:, None]
 
 
-def _gain(level: float, denoiser: Denoiser, x0: Tensor, label: Tensor | None, eps: Tensor) -> Tensor:
-    """SNR (||x0 - alpha x_t||^2 - ||x0 - x0_hat||^2) / C at a log-SNR and a draw eps: (B, h, w)."""
+def _gain(level: float, denoiser: Denoise, x0: Tensor, label: Tensor | None, eps: Tensor) -> Tensor:
+    """SNR (||x0 - alpha x_t||^2 - ||x0 - x0_hat||^2) / C at a log-SNR and a draw eps: (B, *grid)."""
     log_snr = torch.full((len(x0),), level, device=x0.device)
     x_t = add_noise(x0, eps, log_snr)
     normal, x0_hat = alpha_sigma(log_snr, x0)[0] * x_t, denoiser(x_t, log_snr, label)

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
+from diffect.config.description import counted
 from diffect.denoisers.base import Denoiser
 from diffect.diffusion.noise import ImageNoise
-from diffect.diffusion.process import add_noise
+from diffect.diffusion.process import Denoise, add_noise
 from diffect.diffusion.samplers import ddim
-from diffect.scorers.base import check_levels, check_reach
+from diffect.scorers.base import Scorer, check_levels, check_reach, local_mean
 
 Distance = Literal["l1", "l2", "cosine", "ssim"]
 
 
-class Reconstruction(nn.Module):
+class Reconstruction(Scorer):
     """Noise to a level, DDIM back in k steps, compare with the original: one component.
 
     Args:
+        channels: of each scale.
         start: log-SNR of the noised image.
         stop: the last log-SNR before x0; steps lie uniformly in log-SNR between the two.
         steps: denoiser calls.
@@ -29,10 +32,9 @@ class Reconstruction(nn.Module):
         draws: noise draws, their distances averaged.
     """
 
-    components = 1
-
     def __init__(
         self,
+        channels: Sequence[int],
         start: float = -1.0,
         stop: float = 5.0,
         steps: int = 8,
@@ -40,7 +42,7 @@ class Reconstruction(nn.Module):
         guidance: float = 0.0,
         draws: int = 1,
     ) -> None:
-        super().__init__()
+        super().__init__(channels)
         check_levels("scorer.start and scorer.stop", [start, stop])
         if steps < 1 or draws < 1:
             raise ValueError(f"scorer.steps and scorer.draws must be 1 or more, found {steps} and {draws}")
@@ -54,17 +56,23 @@ class Reconstruction(nn.Module):
         self.levels = [start + (stop - start) * step / max(steps - 1, 1) for step in range(steps)]
         self.distance, self.guidance, self.draws = distance, guidance, draws
 
+    def describe(self) -> str:
+        steps = f"noised to log-SNR {self.levels[0]:g} and denoised in {counted(len(self.levels), 'DDIM step')}"
+        names = {"l1": "L1", "l2": "L2", "cosine": "cosine distance", "ssim": "SSIM [@wang2004ssim]"}
+        guided = ", guided by the image" if self.guidance else ""
+        return f"its reconstruction, {steps} [@song2021ddim]{guided}, compared by {names[self.distance]}"
+
     def check(self, denoiser: Denoiser, low: float, high: float) -> None:
         check_reach("scorer.start and scorer.stop", self.levels, denoiser, low, high)
 
-    def forward(self, denoiser: Denoiser, x0: Tensor, label: Tensor | None, noise: ImageNoise) -> Tensor:
+    def forward(self, denoiser: Denoise, x0: Tensor, label: Tensor | None, noise: ImageNoise) -> Tensor:
         maps = [self._compare(x0, self.reconstruct(denoiser, x0, label, noise, draw)) for draw in range(self.draws)]
         return torch.stack(maps).mean(0)[:, None]
 
     def reconstruct(
-        self, denoiser: Denoiser, x0: Tensor, label: Tensor | None, noise: ImageNoise, draw: int = 0
+        self, denoiser: Denoise, x0: Tensor, label: Tensor | None, noise: ImageNoise, draw: int = 0
     ) -> Tensor:
-        """What the model makes of x0 (B, C, h, w) after noising it to the start level."""
+        """What the model makes of x0 (B, C, *grid) after noising it to the start level."""
         log_snr = torch.full((len(x0),), self.levels[0], device=x0.device)
         x_t = add_noise(x0, noise(x0, self.levels[0], draw), log_snr)
         return ddim(denoiser, x_t, label, self.levels, target=x0, guidance=self.guidance)
@@ -80,18 +88,14 @@ class Reconstruction(nn.Module):
 
 
 def _ssim(a: Tensor, b: Tensor, window: int = 11) -> Tensor:
-    """Structural similarity per channel and position (Wang et al. 2004, eq. 13), same shape as a (B, C, h, w).
+    """Structural similarity per channel and position (Wang et al. 2004, eq. 13), same shape as a (B, C, *grid).
 
     The stabilisers take the dynamic range of unit-variance data as 6 standard deviations.
     """
-    short = min(a.shape[-2:])
+    short = min(a.shape[2:])
     window = min(window, short - 1 + short % 2)
     c1, c2 = (0.01 * 6) ** 2, (0.03 * 6) ** 2
-
-    def mean(x: Tensor) -> Tensor:
-        return F.avg_pool2d(x, window, stride=1, padding=window // 2, count_include_pad=False)
-
-    mu_a, mu_b = mean(a), mean(b)
-    var_a, var_b = mean(a * a) - mu_a**2, mean(b * b) - mu_b**2
-    cov = mean(a * b) - mu_a * mu_b
+    mu_a, mu_b = local_mean(a, window), local_mean(b, window)
+    var_a, var_b = local_mean(a * a, window) - mu_a**2, local_mean(b * b, window) - mu_b**2
+    cov = local_mean(a * b, window) - mu_a * mu_b
     return ((2 * mu_a * mu_b + c1) * (2 * cov + c2)) / ((mu_a**2 + mu_b**2 + c1) * (var_a + var_b + c2))

@@ -8,13 +8,12 @@ from pathlib import Path
 import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig
-from torch import Tensor, nn
+from torch import Tensor
 
 from diffect.data.batches import zeros
 from diffect.data.datamodule import DataModule
 from diffect.data.sample import Kind
-from diffect.denoisers.base import Learner
-from diffect.denoisers.learned import NoDenoiser
+from diffect.denoisers.base import Denoiser, Learner
 from diffect.detector import Detector
 from diffect.detector.anomaly_map import AnomalyMap
 from diffect.detector.head import SyntheticHead
@@ -58,16 +57,14 @@ def build(
     """The detector for samples like the blank one (1, C, *size), which tells the shape of x0."""
     shape = tuple(representation.extract(blank.to(device(cfg))).shape[1:])
     schedule = instantiate(cfg.schedule)
-    denoiser = instantiate(cfg.denoiser, shape=shape, classes=len(categories))
-    scorer = instantiate(cfg.scorer)
-    for part in (denoiser, scorer):
-        if hasattr(part, "prepare"):
-            part.prepare(representation.channels)
+    channels = representation.channels
+    denoiser = instantiate(cfg.denoiser, shape=shape, classes=len(categories), channels=channels)
+    scorer = instantiate(cfg.scorer, channels=channels)
     scorer.check(denoiser, *schedule.log_snr_range)  # which refuses a range that the schedule's family does not reach
     check_one_learns(denoiser, scorer)
     if cfg.get("head") is not None and blank.ndim != 4:
         raise ValueError("head=synthetic trains on defects drawn on images, and these data are none: take head=none")
-    head = instantiate(cfg.get("head"), components=scorer.components, channels=sum(representation.channels))
+    head = instantiate(cfg.get("head"), components=scorer.components, channels=sum(channels))
     return Detector(
         representation=representation,
         denoiser=denoiser,
@@ -83,12 +80,12 @@ def build(
     )
 
 
-def check_one_learns(denoiser: nn.Module, scorer: Scorer) -> None:
+def check_one_learns(denoiser: Denoiser, scorer: Scorer) -> None:
     """A scorer that learns stands alone, and any other needs a denoiser."""
-    absent, name = isinstance(denoiser, NoDenoiser), type(scorer).__name__
-    if isinstance(scorer, Learner) and not absent:
+    name = type(scorer).__name__
+    if isinstance(scorer, Learner) and not denoiser.absent:
         raise ValueError(f"the scorer {name} learns by itself: set denoiser=none, not a {type(denoiser).__name__}")
-    if absent and not isinstance(scorer, Learner):
+    if denoiser.absent and not isinstance(scorer, Learner):
         raise ValueError(f"denoiser=none leaves the scorer {name} nothing to judge with: choose another denoiser")
 
 

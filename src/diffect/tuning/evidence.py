@@ -45,7 +45,7 @@ class Judge:
         detector, learned = self.detector, isinstance(self.scorer, Learner)
         scorer: Any = self.scorer if learned else copy.deepcopy(self.scorer)
         detector.scorer = scorer
-        if hasattr(scorer, "fit") and not learned:
+        if not learned:
             averaged = detector.averaged
             scorer.fit(detector.denoiser if averaged is None else averaged.module, Passes(held, detector.encoded))
         if self.head is not None:

@@ -1,4 +1,4 @@
-"""How networks are told the noise level and the category."""
+"""Conditioning of networks on the noise level and the category."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 class Conditioning(nn.Module):
-    """A vector (B, width) from log_snr (B,) and, where there are classes, the label (B,).
+    """A vector (B, width) from log_snr (B,) and, if there are classes, the label (B,).
 
     log_snr enters as sines and cosines of log_snr / 4, which is EDM's c_noise = log(sigma) / 4 up to a factor of -1/2
     (Karras et al. 2022, table 1), at geometric frequencies.
@@ -32,7 +32,7 @@ class Conditioning(nn.Module):
 
 
 def zero_init(layer: nn.Linear) -> nn.Linear:
-    """The layer with zero weights: a residual branch that starts as nothing (Peebles & Xie 2023, adaLN-Zero)."""
+    """The layer with zero weights: a residual branch that starts as zero (Peebles & Xie 2023, adaLN-Zero)."""
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(layer.bias)
     return layer

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from diffect.denoisers.base import Network
 from diffect.denoisers.networks.conditioning import Conditioning, zero_init
 
 
-class DiT(nn.Module):
+class DiT(Network):
     """DiT with adaLN-Zero blocks (Peebles & Xie 2023, section 3.2) and fixed 2-D sine-cosine positions.
 
     Args:
@@ -24,7 +26,7 @@ class DiT(nn.Module):
 
     def __init__(
         self,
-        shape: tuple[int, int, int],
+        shape: Sequence[int],
         classes: int,
         patch: int = 2,
         width: int = 192,
@@ -32,6 +34,8 @@ class DiT(nn.Module):
         heads: int = 4,
     ) -> None:
         super().__init__()
+        if len(shape) != 3:
+            raise ValueError(f"denoiser=dit works on grids of two axes; x0 has {len(shape) - 1}: take denoiser=conv")
         channels, *grid = shape
         if any(side % patch for side in grid):
             raise ValueError(
@@ -39,7 +43,7 @@ class DiT(nn.Module):
             )
         if width % (4 * heads):
             raise ValueError(f"denoiser.network.width is {width}; it must be a multiple of 4 heads = {4 * heads}")
-        self.patch = patch
+        self.patch, self.width, self.heads = patch, width, heads
         self.condition = Conditioning(width, classes)
         self.enter = nn.Linear(channels * patch**2, width)
         self.register_buffer("positions", _positions(grid[0] // patch, grid[1] // patch, width), persistent=False)
@@ -47,6 +51,10 @@ class DiT(nn.Module):
         self.norm = nn.LayerNorm(width, elementwise_affine=False)
         self.modulate = zero_init(nn.Linear(width, 2 * width))
         self.leave = zero_init(nn.Linear(width, channels * patch**2))
+
+    def describe(self) -> str:
+        layers = f"{len(self.blocks)} layers of {self.heads} heads"
+        return f"a diffusion transformer [@peebles2023dit] (patches of {self.patch}, width {self.width}, {layers})"
 
     def forward(self, x: Tensor, log_snr: Tensor, label: Tensor | None) -> Tensor:
         condition = self.condition(log_snr, label)
@@ -88,7 +96,7 @@ def _positions(height: int, breadth: int, width: int) -> Tensor:
     quarter = width // 4
     frequency = torch.exp(-math.log(10000.0) * torch.arange(quarter) / quarter)
     angle = torch.arange(max(height, breadth))[:, None] * frequency  # (max, quarter)
-    one = torch.cat([angle.sin(), angle.cos()], dim=1)  # (max, width / 2)
-    rows = one[:height, None].expand(height, breadth, -1)
-    columns = one[None, :breadth].expand(height, breadth, -1)
+    waves = torch.cat([angle.sin(), angle.cos()], dim=1)  # (max, width / 2)
+    rows = waves[:height, None].expand(height, breadth, -1)
+    columns = waves[None, :breadth].expand(height, breadth, -1)
     return torch.cat([rows, columns], dim=-1).flatten(0, 1)

@@ -7,9 +7,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from diffect.config.description import enumerated
+from diffect.denoisers.base import Network
 
-class UNet(nn.Module):
-    """diffusers' UNet2DModel, told the log-SNR in place of a step number (Ho et al. 2020; Dhariwal & Nichol 2021).
+
+class UNet(Network):
+    """diffusers' UNet2DModel, given the log-SNR in place of a step number (Ho et al. 2020; Dhariwal & Nichol 2021).
 
     Args:
         shape: of x0, (C, h, w); h and w must divide by 2^(len(widths) - 1).
@@ -22,7 +25,7 @@ class UNet(nn.Module):
 
     def __init__(
         self,
-        shape: tuple[int, int, int],
+        shape: Sequence[int],
         classes: int,
         widths: Sequence[int] = (32, 64, 128),
         attention: Sequence[bool] = (False, False, True),
@@ -30,7 +33,9 @@ class UNet(nn.Module):
         head: int = 32,
     ) -> None:
         super().__init__()
-        from diffusers import UNet2DModel  # 5-14 s to import: paid only by those who use it
+        if len(shape) != 3:
+            raise ValueError(f"denoiser=unet works on grids of two axes; x0 has {len(shape) - 1}: take denoiser=conv")
+        from diffusers import UNet2DModel  # 5-14 s to import: only if it is used
 
         channels, *grid = shape
         halvings = 2 ** (len(widths) - 1)
@@ -50,6 +55,7 @@ class UNet(nn.Module):
                 f"denoiser.network.head is {head}; it must divide the widths that carry attention (the last always "
                 f"does), {sorted(attended)}"
             )
+        self.widths = list(widths)
         self.net = UNet2DModel(
             sample_size=tuple(grid),
             in_channels=channels,
@@ -64,6 +70,9 @@ class UNet(nn.Module):
         )
         nn.init.zeros_(self.net.conv_out.weight)
         nn.init.zeros_(self.net.conv_out.bias)
+
+    def describe(self) -> str:
+        return f"a U-Net [@ronneberger2015unet] with attention (widths {enumerated(self.widths)})"
 
     def forward(self, x: Tensor, log_snr: Tensor, label: Tensor | None) -> Tensor:
         # The sinusoidal embedding was made for steps 0..1000; [20, -20] nats are spread over the same span.
