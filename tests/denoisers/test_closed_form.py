@@ -395,7 +395,7 @@ def test_bad_settings_are_refused_with_a_sentence(make: Any, settings: dict[str,
 
 def test_too_few_images_are_refused_with_a_sentence() -> None:
     with pytest.raises(
-        ValueError, match=r"needs 2 images or more of each category to fit on; found 1: take denoiser\."
+        ValueError, match=r"needs 2 images or more of each category to fit on; there is 1: take denoiser\."
     ):
         gaussian(correlated(3), 2)
     assert gaussian(correlated(1), mean="shared", covariance="shared").values.isfinite().all()

@@ -18,7 +18,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from diffect.representations.backbones import EfficientNetLite, Exported, Timm
+from diffect.representations.backbones import EfficientNetLite, Timm
+from diffect.representations.exported import Exported
 
 SIZE = 64
 
@@ -59,7 +60,7 @@ def test_maps_do_not_depend_on_batch_mates(lite: EfficientNetLite) -> None:
         assert (one - other).abs().max() < 1e-5 * one.abs().max()
 
 
-def test_the_backbone_is_frozen_and_named_by_its_levels(lite: EfficientNetLite) -> None:
+def test_the_backbone_is_frozen_and_named_by_its_blocks(lite: EfficientNetLite) -> None:
     assert not lite.net.training and not any(p.requires_grad for p in lite.net.parameters())
     assert lite.identity != EfficientNetLite((2, 4)).identity
 
@@ -317,7 +318,7 @@ def test_timm_missing_is_told_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> 
         Timm("resnet18")
 
 
-def test_timm_is_asked_for_the_levels_and_given_normalised_images(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_timm_is_asked_for_the_stages_and_given_normalised_images(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: dict[str, Any] = {}
 
     class Net(nn.Conv2d):
@@ -332,7 +333,7 @@ def test_timm_is_asked_for_the_levels_and_given_normalised_images(monkeypatch: p
         return Net(3, 3, 1)
 
     monkeypatch.setitem(sys.modules, "timm", types.SimpleNamespace(create_model=create_model))
-    backbone = Timm("some_net", levels=[1, 2])
+    backbone = Timm("some_net", stages=[1, 2])
     assert asked == {"name": "some_net", "pretrained": True, "features_only": True, "out_indices": (1, 2)}
     found = backbone.maps(images())
     expected = (images() - torch.tensor([0.5, 0.25, 0.0]).view(3, 1, 1)) / torch.tensor([0.5, 0.5, 2.0]).view(3, 1, 1)
@@ -341,4 +342,4 @@ def test_timm_is_asked_for_the_levels_and_given_normalised_images(monkeypatch: p
     assert not any(p.requires_grad for p in backbone.net.parameters()) and not backbone.net.training
     assert "some_net:1,2" in backbone.identity
     torch.manual_seed(5)
-    assert Timm("some_net", levels=[1, 2]).identity != backbone.identity  # other weights, another name in the cache
+    assert Timm("some_net", stages=[1, 2]).identity != backbone.identity  # other weights, another name in the cache

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from diffect.representations.affine import Affine
-from diffect.representations.backbones import EfficientNetLite
+from diffect.representations.backbones import Backbone, EfficientNetLite
 from diffect.representations.base import Representation
 from diffect.representations.features import Features
 from diffect.representations.pixels import Pixels
 
 
-class Pyramid:
+class Pyramid(Backbone):
     """A backbone of two levels with channels of very different scale that depend on each other."""
 
     identity = "pyramid"

@@ -16,7 +16,7 @@ class Described:
     def describe(self) -> str:
         """The first sentence of the class's docstring; a class overrides it to name its settings and sources."""
         first = inspect.cleandoc(type(self).__doc__ or type(self).__name__).partition("\n\n")[0]
-        return re.split(r"\.(?:\s|$)", " ".join(first.split()), maxsplit=1)[0]
+        return re.split(r"\.(?=\s+[A-Z]|$)", " ".join(first.split()), maxsplit=1)[0]
 
 
 def enumerated(values: Sequence[object]) -> str:

@@ -219,8 +219,9 @@ class Empirical(ClosedForm):
         results, order = [], []
         for group, rows in by_group(label, self.groups, len(x_t)):
             patches, near = self._memory(group)
-            alpha, sigma = alpha_sigma(log_snr[rows], x_t[rows, 0])  # (B, 1, ...)
-            scaled = x_t[rows].flatten(2).mT * alpha / sigma**2  # (B, P, C)
+            queries = x_t[rows].flatten(2).mT  # (B, P, C)
+            alpha, sigma = alpha_sigma(log_snr[rows], queries)  # (B, 1, 1)
+            scaled = queries * alpha / sigma**2
             bias = -0.5 * (alpha / sigma) ** 2 * patches.square().sum(1)  # (B, 1, M)
             parts = []
             for cells in torch.arange(scaled.shape[1]).split(max(1, _WEIGHTS // bias.numel())):

@@ -7,47 +7,60 @@ With t uniform the expected loss depends only on the product p(log_snr) w(log_sn
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from diffect.config.description import Described
 from diffect.diffusion.schedules import NoiseSchedule, curves
 
 
-class LossWeight(Protocol):
-    """w(log_snr), same shape as log_snr, float64, non-negative."""
+class LossWeight(Described, ABC):
+    """w(log_snr), the weight on the eps error."""
 
-    def __call__(self, log_snr: Tensor, schedule: NoiseSchedule) -> Tensor: ...
+    @abstractmethod
+    def __call__(self, log_snr: Tensor, schedule: NoiseSchedule) -> Tensor:
+        """w, same shape as log_snr, float64, non-negative."""
 
 
 @dataclass(frozen=True)
-class Eps:
+class Eps(LossWeight):
     """w = 1: the plain eps loss (Ho et al. 2020, eq. 14)."""
 
     def __call__(self, log_snr: Tensor, schedule: NoiseSchedule) -> Tensor:
         return torch.ones_like(log_snr)
 
+    def describe(self) -> str:
+        return "w = 1, the plain noise loss [@ho2020ddpm]"
+
 
 @dataclass(frozen=True)
-class X0:
+class X0(LossWeight):
     """w = 1 / SNR: the plain x0 loss."""
 
     def __call__(self, log_snr: Tensor, schedule: NoiseSchedule) -> Tensor:
         return torch.exp(-log_snr)
 
+    def describe(self) -> str:
+        return "w = 1/SNR, the plain loss on the clean input"
+
 
 @dataclass(frozen=True)
-class V:
+class V(LossWeight):
     """w = 1 / alpha^2: the plain v loss (Salimans & Ho 2022)."""
 
     def __call__(self, log_snr: Tensor, schedule: NoiseSchedule) -> Tensor:
         return 1 + torch.exp(-log_snr)
 
+    def describe(self) -> str:
+        return "w = 1/α², the plain v loss [@salimans2022progressive]"
+
 
 @dataclass(frozen=True)
-class MinSNR:
+class MinSNR(LossWeight):
     """w = min(SNR, gamma) / SNR (Hang et al. 2023, eq. 8)."""
 
     gamma: float = 5.0
@@ -59,9 +72,12 @@ class MinSNR:
     def __call__(self, log_snr: Tensor, schedule: NoiseSchedule) -> Tensor:
         return (self.gamma * torch.exp(-log_snr)).clamp(max=1.0)
 
+    def describe(self) -> str:
+        return f"w = min(SNR, γ)/SNR with γ = {self.gamma:g} [@hang2023minsnr]"
+
 
 @dataclass(frozen=True)
-class Sigmoid:
+class Sigmoid(LossWeight):
     """w = sigmoid(bias - log_snr) (Kingma & Gao 2023; Hoogeboom et al. 2024)."""
 
     bias: float = 2.0
@@ -69,9 +85,12 @@ class Sigmoid:
     def __call__(self, log_snr: Tensor, schedule: NoiseSchedule) -> Tensor:
         return torch.sigmoid(self.bias - log_snr)
 
+    def describe(self) -> str:
+        return f"a sigmoid of log-SNR with bias {self.bias:g} [@kingma2023understanding]"
+
 
 @dataclass(frozen=True)
-class Matched:
+class Matched(LossWeight):
     """w = p_target / p: whatever the schedule, the expected loss is that of `target` with w = 1.
 
     Two schedules then differ in the variance of the gradient alone, as long as both cover the target's range.
@@ -81,8 +100,14 @@ class Matched:
 
     def __call__(self, log_snr: Tensor, schedule: NoiseSchedule) -> Tensor:
         density = schedule.density(log_snr)
-        # Where the density underflows no sample falls either.
+        # Where the density underflows there are no samples either.
         return torch.where(density > 0, self.target.density(log_snr) / density, 0.0)
+
+    def describe(self) -> str:
+        return (
+            "matched: density times weight is that of one target schedule with w = 1, so that all schedules have the "
+            f"same objective: {self.target.family()}"
+        )
 
 
 def schedule_curves(name: str, schedule: NoiseSchedule, weight: LossWeight) -> dict[str, Any]:

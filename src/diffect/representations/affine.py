@@ -1,6 +1,6 @@
 """The affine stage of a representation: raw features to x0 of unit variance.
 
-Statistics are those of all cells or of each, of all images or of each category.
+Statistics are shared by all cells or separate for each, shared by all images or separate for each category.
 """
 
 from __future__ import annotations
@@ -17,30 +17,30 @@ from diffect.representations.groups import by_group, no_images
 Scaling = Literal["scaled", "standard", "whitened"]
 Statistics = Literal["shared", "cell"]
 
-_CHUNK = 128  # covariances taken apart at a time, in float64
+_CHUNK = 128  # covariances decomposed at a time, in float64
 
 
 class Affine(nn.Module):
-    """x0 = A (raw - m) at each of the P grid cells, with one m (C,) and A (C, C) for all cells or for each its own.
+    """x0 = A (raw - m) at each of the P grid cells, with one m (C,) and A (C, C) for all cells, or for each.
 
-    A cell's own statistics take out what belongs to a place: the rim of a part, and the border of the image, where
-    the backbone's zero padding makes features unlike those inside. They are of few samples, one an image, so the
-    pooled ones of all cells come in as if they were `prior` images more:
+    Statistics of each cell remove what belongs to a position: the rim of a part, or the border of the image, where the
+    backbone's zero padding changes the features. They rest on few samples, one an image, so the statistics of all cells
+    are added as if they came from `prior` more images:
 
         v_p = (N s_p^2 + prior s^2) / (N + prior),   R_p = (N r_p + prior r) / (N + prior),
 
-    s_p^2 and r_p being the cell's variances and correlations over N images, s^2 and r their means over all cells. A
-    variance counts as at least `floor` s^2: a cell that hardly varies, plain background, must not be blown up.
+    where s_p^2 and r_p are the cell's variances and correlations over N images, s^2 and r their means over all cells.
+    A variance counts as at least `floor` s^2, so that plain background, which hardly varies, is not amplified.
 
     Args:
-        levels: channels of each level of the pyramid.
-        scaling: `scaled`, one scalar per level (channels keep their relative variance, each level has mean variance 1);
+        scales: channels of each scale of the pyramid.
+        scaling: `scaled`, one scalar per scale (channels keep their relative variance, each scale has mean variance 1);
             `standard`, every channel to unit variance; `whitened`, all channels decorrelated too, by the symmetric
-            (ZCA) root, so that every channel stays itself as nearly as possible.
+            (ZCA) root, which changes every channel as little as possible.
         statistics: `shared` by all cells, or of each `cell`.
         prior, correlation_prior, floor: see above; for `cell`.
         shrinkage: added to the diagonal of the correlations before whitening.
-        groups: G, how many categories have all this of their own; 1 for one of all images, which asks for no label.
+        groups: G, how many categories have separate statistics; 1 if all share theirs, which needs no labels.
     """
 
     mean: Tensor  # (G, Q, C), Q = 1 or P
@@ -49,7 +49,7 @@ class Affine(nn.Module):
 
     def __init__(
         self,
-        levels: Sequence[int],
+        scales: Sequence[int],
         scaling: Scaling = "standard",
         statistics: Statistics = "shared",
         prior: float = 20.0,
@@ -68,45 +68,45 @@ class Affine(nn.Module):
                 raise ValueError(f"representation.{key} is {value}; it must be above 0")
         if floor < 0:
             raise ValueError(f"representation.floor is {floor}; it must be 0 or more")
-        self.levels, self.scaling, self.statistics = list(levels), scaling, statistics
+        self.scales, self.scaling, self.statistics = list(scales), scaling, statistics
         self.prior, self.correlation_prior, self.floor, self.shrinkage = prior, correlation_prior, floor, shrinkage
         self.groups = groups
-        # Before the fit the identity; where cells have their own it is sized by the fit, which knows how many.
-        sets, channels = int(statistics == "shared"), sum(levels)
+        # The identity before the fit. For statistics of each cell the fit sizes it, since it knows how many there are.
+        sets, channels = 1 if statistics == "shared" else 0, sum(scales)
         identity = torch.eye(channels) if scaling == "whitened" else torch.ones(channels)
         self.register_buffer("mean", torch.zeros(groups, sets, channels))
         self.register_buffer("matrix", identity.repeat(groups, sets, *[1] * identity.ndim))
         self.register_buffer("log_volume", torch.zeros(groups, sets))
 
     def forward(self, raw: Tensor, label: Tensor | None = None) -> Tensor:
-        """x0 (B, C, h, w) from raw (B, C, h, w) and labels (B,)."""
+        """x0 (B, C, *grid) from raw (B, C, *grid) and labels (B,)."""
         return self._by_group(self._forward, raw, label)
 
     def inverse(self, x0: Tensor, label: Tensor | None = None) -> Tensor:
-        """raw (B, C, h, w) from x0 (B, C, h, w) and labels (B,), where channels are scaled one by one."""
+        """raw (B, C, *grid) from x0 (B, C, *grid) and labels (B,)."""
         return self._by_group(self._inverse, x0, label)
 
     def likeliest(self, raw: Tensor) -> Tensor:
-        """The group (B,) of each raw (B, C, h, w): that of the greatest median over cells of the log-density
+        """The group (B,) of each raw (B, C, *grid): the one with the greatest median over cells of the log-density
 
             log |det A| - ||A (raw - m)||^2 / 2 + constant.
 
-        Quadratic discriminant analysis (Hastie et al. 2009, section 4.3) cell by cell; a median, so that a defect on
-        less than half of an image has little say in what it is.
+        Quadratic discriminant analysis (Hastie et al. 2009, section 4.3) cell by cell; with a median, a defect on less
+        than half of an image hardly matters.
         """
-        found = []
+        medians = []
         for group in range(self.groups):
             squared = self._forward(raw, group).square().sum(1).flatten(1)  # (B, P)
-            found.append((self.log_volume[group] - squared / 2).median(1).values)
-        return torch.stack(found).argmax(0)
+            medians.append((self.log_volume[group] - squared / 2).median(1).values)
+        return torch.stack(medians).argmax(0)
 
-    def _by_group(self, way: Callable[[Tensor, int], Tensor], images: Tensor, label: Tensor | None) -> Tensor:
+    def _by_group(self, transform: Callable[[Tensor, int], Tensor], images: Tensor, label: Tensor | None) -> Tensor:
         if self.groups == 1:
-            return way(images, 0)
-        made = torch.empty_like(images)
+            return transform(images, 0)
+        result = torch.empty_like(images)
         for group, rows in by_group(label, self.groups, len(images)):
-            made[rows] = way(images[rows], group)
-        return made
+            result[rows] = transform(images[rows], group)
+        return result
 
     def _forward(self, raw: Tensor, group: int) -> Tensor:
         mean, matrix = self.mean[group], self.matrix[group]
@@ -121,23 +121,26 @@ class Affine(nn.Module):
 
     def _inverse(self, x0: Tensor, group: int) -> Tensor:
         mean, matrix = self.mean[group], self.matrix[group]
-        patches = x0.flatten(2).permute(2, 0, 1) / matrix[:, None] + mean[:, None]
-        return patches.permute(1, 2, 0).unflatten(2, x0.shape[2:])
+        patches = x0.flatten(2).permute(2, 0, 1)  # (P, B, C)
+        # Rows y = x A, so that A^T x^T = y^T.
+        diagonal = matrix.ndim == 2
+        centred = patches / matrix[:, None] if diagonal else torch.linalg.solve(matrix.mT, patches.mT).mT
+        return (centred + mean[:, None]).permute(1, 2, 0).unflatten(2, x0.shape[2:])
 
     @torch.no_grad()
     def fit(self, batches: Iterable[tuple[Tensor, Tensor | None]]) -> None:
-        """Means and matrices from batches of raw (B, C, h, w) and labels of normal training images, in one pass.
+        """Means and matrices from batches of raw (B, C, *grid) and labels of normal training images, in one pass.
 
         Products are taken about the mean of a group's images in the first batch that holds any, which keeps float32
         sums exact enough.
         """
-        own, sums = self.statistics == "cell", dict[int, tuple[RunningCovariance, Tensor]]()
+        by_cell, sums = self.statistics == "cell", dict[int, tuple[RunningCovariance, Tensor]]()
         for raw, label in batches:
             for group, rows in by_group(label, self.groups, len(raw)):
                 patches = raw[rows].flatten(2).permute(2, 0, 1)  # (P, B, C)
                 if group not in sums:
-                    shift = patches.mean(1) if own else patches.mean((0, 1))[None]
-                    sums[group] = RunningCovariance.none(len(patches), len(patches) if own else 1, shift), shift
+                    shift = patches.mean(1) if by_cell else patches.mean((0, 1))[None]
+                    sums[group] = RunningCovariance.none(len(patches), len(patches) if by_cell else 1, shift), shift
                 moments, shift = sums[group]
                 moments.add(patches - shift[:, None])
         if len(sums) < self.groups:
@@ -164,9 +167,9 @@ class Affine(nn.Module):
         if self.scaling == "standard":
             return variances.rsqrt()
         if self.scaling == "scaled":
-            levels = [level.mean(1, keepdim=True).expand_as(level) for level in variances.split(self.levels, dim=1)]
-            return torch.cat(levels, dim=1).rsqrt()
-        # Correlations are whitened, not covariances: levels of large raw variance must not drown the others.
+            scales = [scale.mean(1, keepdim=True).expand_as(scale) for scale in variances.split(self.scales, dim=1)]
+            return torch.cat(scales, dim=1).rsqrt()
+        # Correlations are whitened, not covariances: scales of large raw variance must not dominate the others.
         std = variances.sqrt()
 
         def correlations(chunk: slice) -> Tensor:
@@ -179,7 +182,7 @@ class Affine(nn.Module):
         return torch.cat([self._root(one) / std[chunk][:, :, None] for one, chunk in zip(mixed, chunks, strict=True)])
 
     def _root(self, correlations: Tensor) -> Tensor:
-        """(R + shrinkage I)^-1/2 (G, C, C), scaled so that what shrinkage took is given back: mean variance 1."""
+        """(R + shrinkage I)^-1/2 (G, C, C), scaled to mean variance 1, which shrinkage reduces."""
         values, vectors = torch.linalg.eigh(correlations)
         values = values.clamp(min=0)
         achieved = (values / (values + self.shrinkage)).mean(1, keepdim=True)
@@ -187,9 +190,9 @@ class Affine(nn.Module):
         return (vectors * root[:, None]) @ vectors.mT
 
 
-def _mixed(own: Tensor, pooled: Tensor, samples: int, prior: float) -> Tensor:
-    """A cell's own statistics with the pooled ones as `prior` samples more."""
-    return (samples * own + prior * pooled) / (samples + prior)
+def _mixed(cell: Tensor, pooled: Tensor, samples: int, prior: float) -> Tensor:
+    """The statistics of each cell with the pooled ones as `prior` more samples."""
+    return (samples * cell + prior * pooled) / (samples + prior)
 
 
 def _log_volume(matrix: Tensor) -> Tensor:

@@ -10,21 +10,23 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 
+import torch
 from torch import Tensor, nn
 
+from diffect.config.description import Described
 from diffect.representations.affine import Affine
 
 
-class Representation(nn.Module, ABC):
+class Representation(nn.Module, Described, ABC):
     """A frozen stage, then an affine one fitted on normal training images.
 
-    `channels` holds how many channels each level of the pyramid has that is stacked to C; one level if there is none.
+    `channels` are those of each scale of the pyramid, which are stacked to C; a single scale without a pyramid.
     """
 
     def __init__(self, affine: Affine) -> None:
         super().__init__()
         self.affine = affine
-        self.channels = affine.levels
+        self.channels = affine.scales
 
     @property
     @abstractmethod
@@ -33,21 +35,29 @@ class Representation(nn.Module, ABC):
 
     @abstractmethod
     def extract(self, images: Tensor) -> Tensor:
-        """The frozen stage: uint8 images (B, 3, H, W) to raw (B, C, h, w) float32."""
+        """The frozen stage: samples (B, channels, *size) to raw (B, C, *grid), float32.
+
+        Images are uint8, or floats in [0, 1]; other samples are floats on any scale.
+        """
 
     def fit(self, batches: Iterable[tuple[Tensor, Tensor | None]]) -> None:
-        """Fit the affine stage to batches of raw (B, C, h, w) and labels (B,) of normal training images."""
+        """Fit the affine stage to batches of raw (B, C, *grid) and labels (B,) of normal training images."""
         self.affine.fit(batches)
 
     def encode(self, raw: Tensor, label: Tensor | None = None) -> Tensor:
-        """x0 (B, C, h, w) from raw (B, C, h, w) and labels (B,), which are asked for where categories differ."""
+        """x0 (B, C, *grid) from raw (B, C, *grid) and labels (B,), which categories with separate statistics need."""
         x0: Tensor = self.affine(raw, label)
         return x0
 
     def recognise(self, raw: Tensor) -> Tensor | None:
-        """The labels (B,) of the categories that images are likeliest to be of; None where all have one statistics."""
+        """The most likely category (B,) of each image; None if all categories share their statistics."""
         return self.affine.likeliest(raw) if self.affine.groups > 1 else None
 
     def decode(self, x0: Tensor, label: Tensor | None = None) -> Tensor | None:
-        """Images (B, 3, H, W) in [0, 1] from x0 and labels, or None where there is no way back."""
+        """The samples (B, channels, *size), images in [0, 1], from x0 and labels; None if there is no way back."""
         return None
+
+
+def as_float(samples: Tensor) -> Tensor:
+    """Samples as float32: uint8 is brought to [0, 1], floats are left as they are."""
+    return samples.float() / 255 if samples.dtype == torch.uint8 else samples.float()

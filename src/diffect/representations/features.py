@@ -11,31 +11,28 @@ from torch import Tensor
 
 from diffect.representations.affine import Affine, Scaling, Statistics
 from diffect.representations.backbones import Backbone
-from diffect.representations.base import Representation
+from diffect.representations.base import Representation, as_float
 from diffect.representations.groups import group_count
 
 Exposure = Literal["level", "none"]
 
 
 LUMA = (0.299, 0.587, 0.114)  # of R, G, B
-
-
 MIDDLE = 0.459  # mean luma of ImageNet, (0.485, 0.456, 0.406) in RGB: what the backbones were trained on
-
-
-MOST = 8.0
+MOST = 8.0  # factor on an image
 
 
 class Features(Representation):
-    """A pyramid of a frozen backbone, its levels brought to one grid and stacked.
+    """A pyramid of a frozen backbone, its scales brought to one grid and stacked.
 
     Args:
-        backbone: gives the levels.
-        grid: cells of the grid along the short side, the long side in proportion; None takes the finest level's own.
+        backbone: gives the scales.
+        grid: cells of the grid along the short side, the long side in proportion; None takes that of the finest scale.
         scaling, statistics, prior, correlation_prior, floor, shrinkage: of the affine stage, see `Affine`.
-        exposure: `level` multiplies every image to one brightness, see `level_exposure`; `none` takes it as it is.
+        exposure: `level` multiplies every image to one brightness, see `level_exposure`; `none` leaves it as it is.
+        channels: of the samples; a backbone needs the three of a colour image.
         classes: how many categories there are.
-        conditional: each category has statistics of its own; else all have the same.
+        conditional: each category has separate statistics; else all share theirs.
     """
 
     def __init__(
@@ -49,29 +46,62 @@ class Features(Representation):
         floor: float = 0.5,
         shrinkage: float = 1e-3,
         exposure: Exposure = "level",
+        channels: int = 3,
         classes: int = 1,
         conditional: bool = True,
     ) -> None:
         if exposure not in ("level", "none"):
             raise ValueError(f"representation.exposure is {exposure!r}; allowed: level, none")
         if grid is not None and grid < 1:
-            raise ValueError(f"representation.grid is {grid}; it must be 1 or more, or null for the finest level's own")
+            raise ValueError(f"representation.grid is {grid}; it must be 1 or more, or null (the finest scale's)")
+        if channels != 3:
+            raise ValueError(
+                f"representation=features sees colour images of 3 channels, but these data have {channels}: take "
+                "representation=pixels"
+            )
         groups = group_count(classes, conditional)
         super().__init__(
-            Affine(backbone.channels, scaling, statistics, prior, correlation_prior, floor, shrinkage, groups)
+            Affine(
+                backbone.channels,
+                scaling=scaling,
+                statistics=statistics,
+                prior=prior,
+                correlation_prior=correlation_prior,
+                floor=floor,
+                shrinkage=shrinkage,
+                groups=groups,
+            )
         )
-        self._frozen = (backbone,)  # in a tuple: torch then neither moves it nor puts it in a checkpoint
+        self._frozen = (backbone,)  # in a tuple, so that torch neither moves it nor puts it into a checkpoint
         self.grid, self.exposure = grid, exposure
+
+    def describe(self) -> str:
+        scaling = {
+            "scaled": "scaled to one variance",
+            "standard": "each channel standardised",
+            "whitened": f"whitened (correlations shrunk by {self.affine.shrinkage:g})",
+        }
+        statistics = "shared by all grid cells"
+        if self.affine.statistics == "cell":
+            statistics = f"of each grid cell (those of all cells added as {self.affine.prior:g} images)"
+        levelled = "; exposure is levelled first" if self.exposure == "level" else ""
+        backbone = f"the features of {self._frozen[0].describe()}, frozen, on one grid"
+        return f"{backbone}, {scaling[self.affine.scaling]} by statistics {statistics}{levelled}"
 
     @property
     def identity(self) -> str:
         return f"{self._frozen[0].identity}:grid={self.grid or 'own'}:exposure={self.exposure}"
 
     def extract(self, images: Tensor) -> Tensor:
+        if images.ndim != 4:
+            raise ValueError(
+                f"representation=features sees images (B, 3, height, width), found samples of shape "
+                f"{tuple(images.shape)}: take representation=pixels"
+            )
         (backbone,) = self._frozen
         backbone.to(images.device)
         with torch.no_grad():
-            maps = backbone.maps(level_exposure(images) if self.exposure == "level" else images.float() / 255)
+            maps = backbone.maps(level_exposure(images) if self.exposure == "level" else as_float(images))
         finest = max((m.shape[-2:] for m in maps), key=math.prod)
         scale = self.grid / min(finest) if self.grid else 1
         grid = round(scale * finest[0]), round(scale * finest[1])
@@ -79,17 +109,18 @@ class Features(Representation):
 
 
 def level_exposure(images: Tensor) -> Tensor:
-    """uint8 images (B, 3, H, W) as float32, each multiplied so that its mean luma is that of ImageNet, `MIDDLE`.
+    """Images (B, 3, H, W), uint8 or in [0, 1], as float32, multiplied to the mean luma of ImageNet, `MIDDLE`, each.
 
     A gain on the whole image cancels, whatever its content, up to the rounding and the clipping of 8 bits. Values
-    above 1 stay. The factor is at most `MOST`, so that a black image stays dark.
+    above 1 are kept. The factor is at most `MOST`, so that a black image stays dark.
     """
-    # A median or a mean of the darker pixels would not feel clipped highlights, but then these come out too dark, which
-    # moves scores further; and they vary more between normal images than the mean does.
+    # A median, or a mean of the darker pixels, would ignore clipped highlights; but these then come out too dark, which
+    # changes scores more, and both vary more between normal images than the mean does.
+    white = 255 if images.dtype == torch.uint8 else 1
     luma = images.sum((2, 3), dtype=torch.float64) @ images.new_tensor(LUMA, dtype=torch.float64)  # (B,)
-    luma = luma / (255 * images.shape[2] * images.shape[3])
+    luma = luma / (white * images.shape[2] * images.shape[3])
     factor = (MIDDLE / luma).clamp(max=MOST)
-    return images.float() * (factor / 255).float().view(-1, 1, 1, 1)
+    return images.float() * (factor / white).float().view(-1, 1, 1, 1)
 
 
 def _to_grid(maps: Tensor, grid: tuple[int, int]) -> Tensor:

@@ -1,31 +1,36 @@
-"""Pixels: the image itself as x0."""
+"""Pixels: the sample itself as x0."""
 
 from __future__ import annotations
 
 from torch import Tensor
 
 from diffect.representations.affine import Affine
-from diffect.representations.base import Representation
+from diffect.representations.base import Representation, as_float
 from diffect.representations.groups import group_count
 
 
 class Pixels(Representation):
-    """The image itself, each colour channel centred and scaled to unit variance.
+    """The sample itself, each channel centred and scaled to unit variance: an image, a series, frames or a volume.
 
     Args:
+        channels: of the samples.
         classes: how many categories there are.
-        conditional: each category has statistics of its own; else all have the same.
+        conditional: each category has separate statistics; else all share theirs.
     """
 
-    def __init__(self, classes: int = 1, conditional: bool = True) -> None:
-        super().__init__(Affine([3], groups=group_count(classes, conditional)))
+    def __init__(self, channels: int = 3, classes: int = 1, conditional: bool = True) -> None:
+        super().__init__(Affine([channels], groups=group_count(classes, conditional)))
+
+    def describe(self) -> str:
+        (channels,) = self.channels
+        return f"its values, {'the channel' if channels == 1 else 'each channel'} centred and scaled to unit variance"
 
     @property
     def identity(self) -> str:
         return ""
 
     def extract(self, images: Tensor) -> Tensor:
-        return images.float() / 255
+        return as_float(images)
 
     def decode(self, x0: Tensor, label: Tensor | None = None) -> Tensor:
         return self.affine.inverse(x0, label).clamp(0, 1)

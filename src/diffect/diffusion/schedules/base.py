@@ -1,4 +1,4 @@
-"""What every noise schedule is: log_snr(t), its inverse, its end points, its density, its discrete form."""
+"""The base class of noise schedules: log_snr(t), its inverse, end points, density and discrete form."""
 
 from __future__ import annotations
 
@@ -9,18 +9,20 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from diffect.config.description import Described
+
 CUT = 20.0
 """Where an infinite end of log_snr is cut: sigma^2 = 2e-9 there, below float32's resolution of x_t."""
 
 EndPoints = Literal["native", "matched", "affine"]
 
 
-class NoiseSchedule(ABC):
+class NoiseSchedule(Described, ABC):
     """A strictly decreasing log_snr(t) for t in [0, 1], in nats: log_snr = log(alpha^2 / sigma^2).
 
     `endpoints` says which part of the family's curve t in [0, 1] runs over:
 
-    - `native`: the paper's own range, infinite ends cut at |log_snr| = 20;
+    - `native`: the paper's range, infinite ends cut at |log_snr| = 20;
     - `matched`: t is restricted and rescaled so that log_snr runs over `log_snr_range` exactly, the curve's shape
       there unchanged; a range that the family does not reach is refused;
     - `affine`: log_snr itself is stretched onto `log_snr_range`, which changes the shape.
@@ -36,15 +38,29 @@ class NoiseSchedule(ABC):
 
     @abstractmethod
     def native_log_snr(self, t: Tensor) -> Tensor:
-        """The family's own curve on t in [0, 1], float64, infinite at an end where the family is."""
+        """The curve of the family on t in [0, 1], float64; it may be infinite at the ends."""
 
     @abstractmethod
     def native_time(self, log_snr: Tensor) -> Tensor:
         """The inverse of `native_log_snr`, differentiable, float64."""
 
+    def family(self) -> str:
+        """The family and its settings, in words; by default the first sentence of the class's docstring."""
+        return super().describe()
+
+    def describe(self) -> str:
+        """The family, and which log-SNRs it covers."""
+        low, high = self.log_snr_range
+        covers = {
+            "native": "on its native range, infinite ends cut at |log-SNR| = 20",
+            "matched": f"with time restricted and rescaled so that log-SNR falls from {high:g} to {low:g}",
+            "affine": f"with log-SNR stretched onto {low:g} to {high:g}",
+        }
+        return f"{self.family()}, {covers[self.endpoints]}"
+
     @property
     def native_range(self) -> tuple[float, float]:
-        """(low, high) of the family's own log_snr, cut at +-20."""
+        """(low, high) of the family's log_snr, cut at +-20."""
         high, low = self.native_log_snr(torch.tensor([0.0, 1.0], dtype=torch.float64)).tolist()
         return max(low, -CUT), min(high, CUT)
 
@@ -93,7 +109,7 @@ class NoiseSchedule(ABC):
     def density(self, log_snr: Tensor) -> Tensor:
         """p(log_snr) = -dt / dlog_snr, per nat: where uniform t puts its samples; 0 outside the range."""
         # Autograd on the inverse gives the exact slope of every family and wrapper. At the very ends `time` is
-        # clamped and has no slope, so those points are moved inside by less than any plot or weight can show.
+        # clamped and has no slope, so those points are moved inside by a negligible amount.
         low, high = self.log_snr_range
         asked = torch.as_tensor(log_snr, dtype=torch.float64)
         inside = asked.clamp(low + 1e-9, high - 1e-9).detach().requires_grad_()
@@ -118,7 +134,7 @@ class NoiseSchedule(ABC):
 
 
 def curves(schedule: NoiseSchedule, points: int = 129) -> dict[str, Tensor]:
-    """t, log_snr(t) and p(log_snr) at evenly spaced t, `points` values each: what a picture of the schedule needs."""
+    """t, log_snr(t) and p(log_snr) at evenly spaced t, `points` values each, for a figure of the schedule."""
     t = torch.linspace(0, 1, points, dtype=torch.float64)
     log_snr = schedule.log_snr(t)
     return {"t": t, "log_snr": log_snr, "density": schedule.density(log_snr)}

@@ -52,6 +52,10 @@ class Linear(DiscreteProduct):
         log_snr_range: Sequence[float] = (-5.0, 7.0),
     ) -> None:
         super().__init__(torch.linspace(beta_start, beta_end, steps, dtype=torch.float64), endpoints, log_snr_range)
+        self.beta_start, self.beta_end = beta_start, beta_end
+
+    def family(self) -> str:
+        return f"β linear in the step, from {self.beta_start:g} to {self.beta_end:g} [@ho2020ddpm]"
 
 
 class ScaledLinear(DiscreteProduct):
@@ -67,6 +71,10 @@ class ScaledLinear(DiscreteProduct):
     ) -> None:
         roots = torch.linspace(beta_start**0.5, beta_end**0.5, steps, dtype=torch.float64)
         super().__init__(roots**2, endpoints, log_snr_range)
+        self.beta_start, self.beta_end = beta_start, beta_end
+
+    def family(self) -> str:
+        return f"√β linear in the step, β from {self.beta_start:g} to {self.beta_end:g} [@rombach2022latent]"
 
 
 class Cosine(NoiseSchedule):
@@ -83,6 +91,9 @@ class Cosine(NoiseSchedule):
             raise ValueError(f"schedule.s is {s}; it must be 0 or more")
         self.s = s
         self._x0 = s / (1 + s) * math.pi / 2
+
+    def family(self) -> str:
+        return f"the cosine schedule with s = {self.s:g} [@nichol2021improved]"
 
     def native_log_snr(self, t: Tensor) -> Tensor:
         x = (t + self.s) / (1 + self.s) * math.pi / 2
@@ -110,7 +121,11 @@ class Sigmoid(NoiseSchedule):
         super().__init__(endpoints, log_snr_range)
         if tau <= 0 or start >= end:
             raise ValueError(f"schedule needs tau > 0 and start < end, found {tau=}, {start=}, {end=}")
-        self.a, self.b = start / tau, end / tau
+        self.a, self.b, self.tau = start / tau, end / tau, tau
+
+    def family(self) -> str:
+        settings = f"from {self.a * self.tau:g} to {self.b * self.tau:g}, τ = {self.tau:g}"
+        return f"the sigmoid schedule {settings} [@jabri2023scalable; @chen2023importance]"
 
     def native_log_snr(self, t: Tensor) -> Tensor:
         # sigmoid(q) - sigmoid(p) = sinh((q - p) / 2) / (2 cosh(p / 2) cosh(q / 2)): no cancellation at the ends.
@@ -140,6 +155,9 @@ class Laplace(NoiseSchedule):
             raise ValueError(f"schedule.b is {b}; it must be positive")
         self.mu, self.b = mu, b
 
+    def family(self) -> str:
+        return f"log-SNR from a Laplace distribution with μ = {self.mu:g} and b = {self.b:g} [@hang2024improved]"
+
     def native_log_snr(self, t: Tensor) -> Tensor:
         return self.mu - self.b * torch.sign(0.5 - t) * torch.log(2 * torch.minimum(t, 1 - t))
 
@@ -167,6 +185,11 @@ class EDM(NoiseSchedule):
         if p_std <= 0 or sigma_data <= 0:
             raise ValueError(f"schedule needs p_std > 0 and sigma_data > 0, found {p_std=}, {sigma_data=}")
         self.mean, self.std = 2 * math.log(sigma_data) - 2 * p_mean, 2 * p_std
+        self.p_mean, self.p_std, self.sigma_data = p_mean, p_std, sigma_data
+
+    def family(self) -> str:
+        settings = f"P_mean = {self.p_mean:g}, P_std = {self.p_std:g} and data of deviation {self.sigma_data:g}"
+        return f"log-normal noise with {settings} [@karras2022edm]"
 
     def native_log_snr(self, t: Tensor) -> Tensor:
         return self.mean - self.std * torch.special.ndtri(t)
@@ -177,6 +200,9 @@ class EDM(NoiseSchedule):
 
 class RectifiedFlow(NoiseSchedule):
     """x_t ~ (1 - t) x0 + t eps, rescaled to unit variance: log_snr = 2 log((1 - t) / t) (Liu et al. 2022)."""
+
+    def family(self) -> str:
+        return "the straight paths of rectified flow [@liu2023flow]"
 
     def native_log_snr(self, t: Tensor) -> Tensor:
         return 2 * (torch.log1p(-t) - torch.log(t))

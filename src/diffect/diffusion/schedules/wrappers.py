@@ -26,7 +26,12 @@ class Shifted(NoiseSchedule):
         super().__init__(endpoints, log_snr_range)
         if size <= 0 or base_size <= 0:
             raise ValueError(f"schedule.size and schedule.base_size must be positive, found {size}, {base_size}")
-        self.base, self.shift = base, 2 * math.log(base_size / size)
+        self.base, self.size, self.base_size = base, size, base_size
+        self.shift = 2 * math.log(base_size / size)
+
+    def family(self) -> str:
+        sizes = f"from {self.base_size:g} to {self.size:g} cells"
+        return f"{self.base.family()}, shifted to the size of the input, {sizes} [@hoogeboom2023simple]"
 
     def native_log_snr(self, t: Tensor) -> Tensor:
         return self.base.native_log_snr(t) + self.shift
@@ -52,6 +57,9 @@ class ZeroTerminalSNR(NoiseSchedule):
         self.base = base
         last = base.native_log_snr(torch.ones(1, dtype=torch.float64))
         self._last = float(torch.sqrt(torch.sigmoid(last)))
+
+    def family(self) -> str:
+        return f"{self.base.family()}, rescaled to a terminal SNR of zero [@lin2024common]"
 
     def native_log_snr(self, t: Tensor) -> Tensor:
         log_snr = self.base.native_log_snr(t)
