@@ -258,7 +258,7 @@ def test_what_a_checkpoint_keeps_judges_the_same() -> None:
     data, both = solved(CATEGORIES, *choice)
     batch = rows(whole_test(data), [0, 50])
     cfg = config(f"data.category=[{','.join(CATEGORIES)}]", *choice)
-    again = build.build(cfg, CATEGORIES, data.blank(), build.represent(cfg, CATEGORIES), "again").eval()
+    again = build.build(cfg, CATEGORIES, data.blank(), build.represent(cfg, CATEGORIES, data.kind), "again").eval()
     assert again.load_scoring_state(both.scoring_state()) == ([], [])
     for given in (batch, untold(batch)):
         assert torch.equal(again.judgement(given).scores, both.judgement(given).scores)
@@ -268,7 +268,7 @@ def test_a_category_without_an_image_is_refused_with_a_sentence() -> None:
     raw, label = torch.rand(4, 3, 2, 2), torch.zeros(4, dtype=torch.int64)
     with pytest.raises(ValueError, match="no images to fit on of category number 2 of 2"):
         Affine([3], groups=2).fit([(raw, label)])
-    with pytest.raises(ValueError, match="no normal image to calibrate the map on, of category number 2"):
+    with pytest.raises(ValueError, match="category number 2 has no normal sample to calibrate the map on"):
         AnomalyMap(3, classes=2).calibrate([(raw, label)])
 
 

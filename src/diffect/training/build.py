@@ -33,15 +33,15 @@ def open_data(cfg: DictConfig) -> DataModule:
     return data
 
 
-def represent(cfg: DictConfig, categories: Sequence[str]) -> Representation:
-    """The representation of a run of these categories, not yet fitted."""
-    made: Representation = instantiate(cfg.representation, classes=len(categories))
+def represent(cfg: DictConfig, categories: Sequence[str], kind: Kind) -> Representation:
+    """The representation of a run of these categories and this kind of samples, not yet fitted."""
+    made: Representation = instantiate(cfg.representation, classes=len(categories), channels=kind.channels)
     return made
 
 
 def attach_features(cfg: DictConfig, data: DataModule) -> Representation:
     """The representation, its frozen stage computed for all images (or found in the cache) and attached to the data."""
-    representation = represent(cfg, data.categories)
+    representation = represent(cfg, data.categories, data.kind)
     here = device(cfg)
     data.attach(representation.identity, lambda images: representation.extract(images.to(here)).cpu())
     return representation
@@ -114,8 +114,9 @@ def restore(folder: Path) -> tuple[DictConfig, Detector, list[float | None]]:
     mine, state, thresholds = kept.get("signature"), kept.get("state", {}), kept.get("thresholds", [])
     if mine != record["signature"]:
         raise ValueError(f"{path} belongs to run {mine}, the record beside it to run {record['signature']}")
-    blank = zeros(Kind(**record["splits"]["kind"]), record["splits"]["canvas"])
-    representation = represent(cfg, record["categories"])
+    kind = Kind(**record["splits"]["kind"])
+    blank = zeros(kind, record["splits"]["canvas"])
+    representation = represent(cfg, record["categories"], kind)
     detector = build(cfg, record["categories"], blank, representation, record["signature"])
     try:
         missing, unknown = detector.load_scoring_state(state)

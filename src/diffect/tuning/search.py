@@ -113,7 +113,7 @@ class Tuning:
             try:
                 instantiate(config.anomaly_map, components=1)
                 if name not in built:
-                    representation = build.represent(config, data.categories)
+                    representation = build.represent(config, data.categories, data.kind)
                     build.build(config, data.categories, data.blank(), representation, "tuning")
             except Exception as error:
                 raise ValueError(f"the candidate {candidate.label} cannot be built: {sentence(error)}") from error
