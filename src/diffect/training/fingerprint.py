@@ -51,4 +51,4 @@ def _fingerprint(cfg: DictConfig) -> str:
 
 
 def _defects(cfg: DictConfig) -> DefectFolder | None:
-    return DefectFolder.of(cfg.data.contamination, cfg.data.contamination_from)
+    return DefectFolder.of(cfg.data.get("contamination", 0), cfg.data.get("contamination_from"))
