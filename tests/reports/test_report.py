@@ -39,7 +39,7 @@ ALL = [
 ]
 
 
-def go(folder: Path, name: str = "demo", out: str = "out") -> Path:
+def go(folder: Path, name: str | None = "demo", out: str = "out") -> Path:
     config = {"experiment": name, "out": str(folder / out), "outputs": str(folder / "outputs")}
     report.run(OmegaConf.create(config))
     return folder / out
@@ -244,7 +244,7 @@ def test_the_config_takes_a_plain_name_and_lets_hydra_write_nothing(tmp_path: Pa
 
 def test_nothing_to_report_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="holds no runs yet"):
-        go(tmp_path, "???")
+        go(tmp_path, None)
     with pytest.raises(ValueError, match=r"no runs of 'demo' in .*holds no runs yet.*diffect train experiment=demo"):
         go(tmp_path)
     outputs = tmp_path / "outputs" / "demo"
