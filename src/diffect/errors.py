@@ -21,9 +21,9 @@ def suggest(wrong: str, known: Iterable[str], cutoff: float = 0.6) -> str:
     return f"; did you mean {near[0]}?" if near else ""
 
 
-def listed(names: Iterable[str], last: str = "and") -> str:
+def listed(names: Iterable[object], last: str = "and") -> str:
     """The names as a sentence has them: "a, b and c"."""
-    *first, final = names
+    *first, final = map(str, names)
     return f"{', '.join(first)} {last} {final}" if first else final
 
 

@@ -9,9 +9,10 @@ from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, ListConfig
 
 from diffect.config import inert, settings, validate
+from diffect.errors import listed
 from diffect.runs import record as records
 from diffect.training import finetuning, fingerprint
 
@@ -64,7 +65,23 @@ def check(cfg: DictConfig) -> None:
             f"training.validate_every is {every}; it must divide training.steps, {steps}, so that the last step is "
             "looked at too"
         )
+    _check_trainer(cfg.trainer)
     finetuning.check(cfg)
+
+
+def _check_trainer(trainer: DictConfig) -> None:
+    """Refuse what a run cannot do with Lightning's Trainer; everything else that it takes is used."""
+    one = "one run uses one device; give each device runs of its own by a sweep"
+    devices = trainer.devices
+    if devices not in (1, "1") and not (isinstance(devices, ListConfig) and len(devices) == 1):
+        raise ValueError(f"trainer.devices is {devices}; it must be 1, or [N] for the device of that number: {one}")
+    for key, allowed in (("num_nodes", (1,)), ("strategy", ("auto", "single_device"))):
+        if trainer.get(key, allowed[0]) not in allowed:
+            raise ValueError(f"trainer.{key} is {trainer[key]}; it must be {listed(allowed, 'or')}: {one}")
+    if trainer.get("logger") is True:
+        raise ValueError("trainer.logger is true; name the logger: '+trainer.logger={_target_: CLASS, ...}'")
+    if trainer.get("enable_checkpointing") is False:
+        raise ValueError("trainer.enable_checkpointing is false; a run needs its checkpoints: leave it out")
 
 
 def choices(hydra: Any) -> dict[str, str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, ListConfig
 from torch import Tensor
 
 from diffect.data.batches import zeros
@@ -133,6 +133,11 @@ def restore(folder: Path) -> tuple[DictConfig, Detector, list[float | None]]:
 
 
 def device(cfg: DictConfig) -> torch.device:
-    """Where the frozen stage runs: the device that the trainer will take."""
-    cuda = torch.cuda.is_available() and cfg.trainer.accelerator in ("auto", "gpu", "cuda")
-    return torch.device("cuda" if cuda else "cpu")
+    """The one device of a run, the same that Lightning's Trainer takes."""
+    accelerator, devices = cfg.trainer.accelerator, cfg.trainer.devices
+    index = devices[0] if isinstance(devices, ListConfig) else 0
+    if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
+        return torch.device("cuda", index)
+    if accelerator in ("auto", "gpu", "mps") and torch.backends.mps.is_available():
+        return torch.device("mps", index)
+    return torch.device("cpu")

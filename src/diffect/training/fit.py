@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,8 @@ import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
 from hydra.utils import instantiate
-from omegaconf import DictConfig
-from pytorch_lightning.callbacks import ModelCheckpoint
+from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 from pytorch_lightning.loggers import WandbLogger
 from torch.utils.data import DataLoader
 
@@ -22,6 +23,7 @@ from diffect.data.datamodule import DataModule
 from diffect.detector import Detector
 from diffect.detector.head import Examples
 from diffect.storage import checkpoints
+from diffect.training.build import device
 
 # What Lightning remarks on in every short run, and is meant so.
 QUIET = (
@@ -34,32 +36,27 @@ QUIET = (
 )
 
 
-def fit(cfg: DictConfig, detector: Detector, data: DataModule, logger: WandbLogger | bool, resumable: Path) -> None:
+def fit(cfg: DictConfig, detector: Detector, data: DataModule, logger: WandbLogger | None, resumable: Path) -> None:
     """Train what learns by steps, solve what is solved at once, then the head; leave all on the trainer's device."""
     if detector.learner is not None:
         _train(cfg, detector, data, logger, resumable)
-    detector.to(_device(cfg, resumable.parent))
+    detector.to(device(cfg))
     held = data.val_dataloader() if data.splits["selection"] else None
     detector.solve(data.fit_dataloader(), held)
     if detector.head is not None:
         copies = data.synthetic("fit", detector.head.copies, detector.head.kinds, cfg.seed)
         teach(detector, data.fit_dataloader(), copies, held, cfg.seed)
-    if detector.learner is None and detector.losses and isinstance(logger, WandbLogger):
+    if detector.learner is None and detector.losses and logger is not None:
         logger.log_metrics({"selection_loss": detector.losses[0][1]}, step=0)
 
 
 def test(cfg: DictConfig, detector: Detector, data: DataModule, folder: Path) -> None:
     """Judge the test set, in full precision."""
     trainer(cfg, folder, precision="32-true").test(detector, datamodule=data, verbose=False)
-    detector.to(_device(cfg, folder))
+    detector.to(device(cfg))  # Lightning leaves it on the CPU, where latency would be another machine's
 
 
-def _device(cfg: DictConfig, folder: Path) -> torch.device:
-    """Where Lightning works; it leaves a module on the CPU, where latency would be another machine's."""
-    return trainer(cfg, folder).strategy.root_device
-
-
-def _train(cfg: DictConfig, detector: Detector, data: DataModule, logger: WandbLogger | bool, resumable: Path) -> None:
+def _train(cfg: DictConfig, detector: Detector, data: DataModule, logger: WandbLogger | None, resumable: Path) -> None:
     """Train, going on from `resumable`/last.ckpt where there is one; leave the detector at its best selection loss."""
     watched = bool(data.splits["selection"])
     keep = ModelCheckpoint(
@@ -109,17 +106,31 @@ def latency(detector: Detector, data: DataModule, repeats: int) -> float:
     return statistics.median(times[1:])
 
 
-def trainer(cfg: DictConfig, folder: Path, **changes: Any) -> pl.Trainer:
-    """Lightning's Trainer as the config has it, less its own logs and checkpoints; `changes` come last."""
+def trainer(
+    cfg: DictConfig, folder: Path, logger: WandbLogger | None = None, callbacks: Sequence[Callback] = (), **changes: Any
+) -> pl.Trainer:
+    """Lightning's Trainer as the config has it, with our logger and callbacks beside those that the config names."""
     options: dict[str, Any] = {
-        "logger": False,
-        "enable_checkpointing": "callbacks" in changes,
         "enable_progress_bar": sys.stderr.isatty(),
         "default_root_dir": folder,
         "num_sanity_val_steps": -1,  # the whole selection set: the loss of the initialisation
     }
-    made: pl.Trainer = instantiate(cfg.trainer, **(options | changes))
+    options.update(OmegaConf.to_container(cfg.trainer, resolve=True))  # type: ignore[arg-type]
+    loggers = [*([logger] if logger else []), *_parts(options.pop("logger", None))]
+    together = [*callbacks, *_parts(options.pop("callbacks", None))]
+    made: pl.Trainer = instantiate(
+        options,
+        logger=loggers or False,
+        callbacks=together,
+        enable_checkpointing=any(isinstance(callback, ModelCheckpoint) for callback in together),
+        **changes,
+    )
     return made
+
+
+def _parts(given: Any) -> list[Any]:
+    """The objects of one part of a config, of a list of them, or of none."""
+    return [instantiate(part) for part in (given if isinstance(given, list) else [given] if given else [])]
 
 
 @torch.no_grad()

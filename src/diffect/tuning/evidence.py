@@ -74,7 +74,7 @@ def train(config: DictConfig, data: DataModule, name: str, work: Path) -> Detect
         config = config.copy()
         config.head = None
     detector = build.build(config, data.categories, data.blank(), representation, name)
-    fit.fit(config, detector, data, False, work / name)
+    fit.fit(config, detector, data, None, work / name)
     return detector.eval()
 
 
