@@ -13,9 +13,10 @@ from PIL import Image
 from records import make, study_records
 
 from diffect.reports import paper, study
-from diffect.reports.paper import document, naming, numbers, references
+from diffect.reports.paper import document, references
 from diffect.reports.paper.choices import by_choice
 from diffect.reports.paper.methods import description_tex, methods_tex
+from diffect.reports.paper.numbers import command_names, numbers_tex
 from diffect.runs.record import PANEL
 from diffect.runs.table import Run
 
@@ -161,7 +162,7 @@ def test_what_an_author_writes_is_read_and_never_written(tmp_path: Path, config:
 
 def test_numbers_are_those_of_the_tables() -> None:
     found = built(study_records())
-    said = macros(numbers.numbers_tex(found))
+    said = macros(numbers_tex(found))
     for metric, word in (("image_auroc", "ImageAuroc"), ("pixel_aupro_30", "PixelAuproThirty")):
         for group, estimate in zip(found.groups, found.estimates[metric], strict=True):
             name = f"demo{word}{group.label.title()}"
@@ -174,11 +175,11 @@ def test_numbers_are_those_of_the_tables() -> None:
 
 
 def test_names_of_commands_are_letters_without_collisions_and_keep_still() -> None:
-    assert naming.names([("lr-0.5_x2", "30", "100", "a=-1")]) == ["lrZeroPointFiveXTwoThirtyOneZeroZeroAIsMinusOne"]
+    assert command_names([("lr-0.5_x2", "30", "100", "a=-1")]) == ["lrZeroPointFiveXTwoThirtyOneZeroZeroAIsMinusOne"]
     twins = [("s", "cosine_x"), ("s", "cosine x"), ("s", "cosineX"), ("s", "中文"), ("s", "文字"), ("s", "Größe")]
-    named = naming.names(twins)
+    named = command_names(twins)
     assert len(set(named)) == len(named) and all(re.fullmatch("[a-zA-Z]+", name) for name in named)
-    assert dict(zip(twins, named, strict=True)) == dict(zip(twins[::-1], naming.names(twins[::-1]), strict=True))
+    assert dict(zip(twins, named, strict=True)) == dict(zip(twins[::-1], command_names(twins[::-1]), strict=True))
     assert named[-1] == "sGroE"
 
 

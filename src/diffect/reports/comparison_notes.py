@@ -1,16 +1,19 @@
-"""What the paired differences show, and what they do not: one sentence each."""
+"""What the differences and ranks of groups show, and what they do not: one sentence each."""
 
 from collections.abc import Sequence
 
 from diffect.reports.cells import IMAGES, METRIC, PARTIAL, SHOWN, marks, over_seeds
 from diffect.reports.comparison import COMPARED, LEVEL, Comparison, Difference
 from diffect.reports.notes import joined, listed, without
-from diffect.runs.estimands import BLOCKS, RANDOM
+from diffect.runs.estimands import BLOCK, BLOCKS, RANDOM
 from diffect.runs.paired_tests import blocks_needed, smallest_p
+from diffect.runs.ranks import Ranking
 from diffect.runs.simulated import achieved
+from diffect.runs.stability import Stability
 from diffect.runs.statistics import FEWEST_CATEGORIES, Unit
 
-_FEW = 6  # seeds below which a sign flip cannot reach LEVEL, whatever they show
+_FEW_FLIPPED = 6  # seeds below which a sign flip cannot reach LEVEL, whatever they show
+_FEW_RESAMPLED = 10  # seeds below which resampling them overstates how certain the first place is
 
 
 def difference_notes(found: Comparison) -> tuple[str, ...]:
@@ -36,7 +39,7 @@ def test_notes(found: Comparison) -> tuple[str, ...]:
         each, scope = "their seeds", ""
     texts = [
         f"blocks: {unit}, each the mean difference over {each}{scope}.",
-        f"p: permutation by sign flips, and Wilcoxon's signed ranks, two-sided, after Holm's correction for"
+        f"p: permutation by sign flips, and Wilcoxon's signed-rank test; two-sided, after Holm's correction for"
         f" {found.family} tests."
         if _tests(found, True)
         else "",
@@ -60,9 +63,9 @@ def _too_few(found: Comparison) -> str:
         return ""
     smallest = min(1.0, found.family * smallest_p(few[-1]))
     return (
-        f"too few for a test: {few[-1]} {BLOCKS[found.estimand]} give no p below {smallest_p(few[-1]):.2g}"
+        f"too few blocks for a test: {few[-1]} {BLOCKS[found.estimand]} give no p below {smallest_p(few[-1]):.2g}"
         f" ({smallest:.2g} after Holm's correction for {found.family} tests), so none is printed;"
-        f" {blocks_needed(found.family, LEVEL)} could."
+        f" {blocks_needed(found.family, LEVEL)} would be enough."
     )
 
 
@@ -73,12 +76,12 @@ def _verdict(found: Comparison, metric: str) -> str:
         kinds[_kind(one)].append(group.label)
     title, base = METRIC[metric].title, found.baseline.label
     if len(kinds["not tested"]) == len(found.groups):
-        return f"{title}: nothing can be said, no difference from {base} can be tested."
+        return f"{title}: no difference from {base} can be tested."
     rests = _rests(found, metric)
     if not (kinds["shown better"] or kinds["shown worse"]):
         return f"{title}: no group is shown to be better or worse than {base}. {rests}"
-    told = (f"{kind}: {joined(names)}" for kind, names in kinds.items() if names)
-    return f"{title}, against {base}: {'; '.join(told)}. {rests}"
+    parts = (f"{kind}: {joined(names)}" for kind, names in kinds.items() if names)
+    return f"{title}, against {base}: {'; '.join(parts)}. {rests}"
 
 
 def _rests(found: Comparison, metric: str) -> str:
@@ -142,7 +145,7 @@ def _seeds(found: Comparison) -> str:
     if "seeds" not in tested[0].sources:  # then none has them, or it would not be tested
         return "fewer than two common seeds: the differences are of these runs, and another seed may change them."
     fewest = min(len(estimate.seeds) for estimate in tested)
-    if fewest >= _FEW:
+    if fewest >= _FEW_FLIPPED:
         return ""
     return (
         f"p assumes that the differences of seeds are normal: {fewest} seeds cannot show it, nor could they give"
@@ -181,3 +184,43 @@ def _cells(cells: Sequence[Unit]) -> str:
     for category, seed in cells:
         seeds.setdefault(category, []).append(str(seed))
     return listed([f"{name} seed{'s' * (len(of) > 1)} {'/'.join(of)}" for name, of in seeds.items()])
+
+
+def ranking_notes(ranking: Ranking, stability: Stability, estimand: str) -> list[str]:
+    """A sentence on the average ranks, and one on the first place with other seeds, or why there is none."""
+    return [_ranks(ranking, estimand), _first(stability)]
+
+
+def _ranks(found: Ranking, estimand: str) -> str:
+    if found.reason is not None or found.p is None or found.critical_difference is None:
+        return f"no critical difference of ranks: {found.reason}."
+    scope = "" if estimand == RANDOM else ", on these test images"
+    text = (
+        f"ranks by image AUROC within each {BLOCK[estimand]}, averaged over {found.blocks} {BLOCKS[estimand]}{scope}:"
+        f" Friedman's chi2 = {found.statistic:.2f}, p {_p_text(found.p)} (Iman and Davenport)"
+    )
+    if found.p > LEVEL:
+        return f"{text}: the groups are not shown to differ."
+    cliques = "; ".join(joined([found.groups[place] for place in clique]) for clique in found.cliques)
+    apart = f"no difference shown within: {cliques}" if cliques else "any two differ"
+    return f"{text}; critical difference {found.critical_difference:.2f} (Nemenyi, {LEVEL}), {apart}."
+
+
+def _p_text(p: float) -> str:
+    return "< 0.001" if p < 0.001 else f"= {p:.3f}"
+
+
+def _first(found: Stability) -> str:
+    if found.reason is not None:
+        return f"it cannot be said whether other seeds would change the first place: {found.reason}."
+    order = sorted(range(len(found.groups)), key=lambda place: -found.shares[place])
+    shares = [
+        f"{joined([found.groups[place]])} in {found.shares[place]:.0%}"
+        for place in order
+        if found.shares[place] >= 0.005
+    ]
+    firm = "; with so few seeds this looks more certain than it is" if found.seeds < _FEW_RESAMPLED else ""
+    return (
+        f"first by image AUROC when the {found.seeds} seeds are resampled ({found.resamples:,} times, the same for all"
+        f" groups): {', '.join(shares)}{firm}."
+    )

@@ -1,20 +1,16 @@
-"""Any text so that pdflatex sets it literally: special characters, ligatures, accents, Greek.
+"""Any text so that pdflatex sets it literally, without further packages: special characters, accents, Greek.
 
-What Computer Modern has no glyph for, as Chinese, shows as its code point.
+What Computer Modern has no glyph for, as Chinese, shows as its code point. (The tables of pylatexenc name commands that
+the default encoding lacks, and these stop the compiler.)
 """
 
 import re
 import unicodedata
 
 _ESCAPES = {
+    **{sign: "\\" + sign for sign in "&%#_{}"},
     "\\": r"\textbackslash{}",
-    "&": r"\&",
-    "%": r"\%",
     "$": r"$\mathdollar$",  # that of text comes from a bitmap font
-    "#": r"\#",
-    "_": r"\_",
-    "{": r"\{",
-    "}": r"\}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
     "<": r"\textless{}",
@@ -25,62 +21,23 @@ _ESCAPES = {
     # At the beginning of a row these two would be read as an option of the \\ before it.
     "[": "{[}",
     "*": "{*}",
-    "±": r"$\pm$",
-    "×": r"$\times$",
-    "÷": r"$\div$",
-    "·": r"$\cdot$",
-    "°": r"$^{\circ}$",
-    "²": r"$^{2}$",
-    "³": r"$^{3}$",
-    "≤": r"$\leq$",
-    "≥": r"$\geq$",
-    "≠": r"$\neq$",
-    "≈": r"$\approx$",
-    "∞": r"$\infty$",
-    "→": r"$\rightarrow$",
-    "−": r"$-$",
-    "µ": r"$\mu$",
-    "†": r"$^{\dagger}$",
-    "‡": r"$^{\ddagger}$",
-    "§": r"$^{\S}$",
-    "•": r"$^{\bullet}$",
-    "–": r"\textendash{}",
-    "—": r"\textemdash{}",
-    "…": r"\ldots{}",
-    "‘": r"\textquoteleft{}",
-    "’": r"\textquoteright{}",
-    "“": r"\textquotedblleft{}",
-    "”": r"\textquotedblright{}",
-    "ß": r"\ss{}",
-    "æ": r"\ae{}",
-    "Æ": r"\AE{}",
-    "œ": r"\oe{}",
-    "Œ": r"\OE{}",
-    "ø": r"\o{}",
-    "Ø": r"\O{}",
-    "ł": r"\l{}",
-    "Ł": r"\L{}",
-    "ı": r"\i{}",
 }
-_ACCENTS = {
-    "\u0300": r"\`",
-    "\u0301": r"\'",
-    "\u0302": r"\^",
-    "\u0303": r"\~",
-    "\u0304": r"\=",
-    "\u0306": r"\u",
-    "\u0307": r"\.",
-    "\u0308": r"\"",
-    "\u030a": r"\r",
-    "\u030b": r"\H",
-    "\u030c": r"\v",
-    "\u0327": r"\c",
-}
-_GREEK_NAMES = (
-    "alpha beta gamma delta varepsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau upsilon varphi chi"
-    " psi omega Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega"
+_SIGNS = "±×÷·°²³≤≥≠≈∞→−µ†‡§•αβγδεζηθικλμνξπρστυφχψωΓΔΘΛΞΠΣΥΦΨΩ"
+_SIGN_COMMANDS = r"""
+    \pm \times \div \cdot ^{\circ} ^{2} ^{3} \leq \geq \neq \approx \infty \rightarrow - \mu ^{\dagger} ^{\ddagger}
+    ^{\S} ^{\bullet} \alpha \beta \gamma \delta \varepsilon \zeta \eta \theta \iota \kappa \lambda \mu \nu \xi \pi \rho
+    \sigma \tau \upsilon \varphi \chi \psi \omega \Gamma \Delta \Theta \Lambda \Xi \Pi \Sigma \Upsilon \Phi \Psi \Omega
+"""
+_LETTERS = "–—…‘’“”ßæÆœŒøØłŁı"
+_LETTER_COMMANDS = r"""
+    \textendash \textemdash \ldots \textquoteleft \textquoteright \textquotedblleft \textquotedblright \ss \ae \AE \oe
+    \OE \o \O \l \L \i
+"""
+_ESCAPES |= {sign: f"${command}$" for sign, command in zip(_SIGNS, _SIGN_COMMANDS.split(), strict=True)}
+_ESCAPES |= {letter: f"{command}{{}}" for letter, command in zip(_LETTERS, _LETTER_COMMANDS.split(), strict=True)}
+_ACCENTS = dict(
+    zip("\u0300\u0301\u0302\u0303\u0304\u0306\u0307\u0308\u030a\u030b\u030c\u0327", "`'^~=u.\"rHvc", strict=True)
 )
-_GREEK = dict(zip("αβγδεζηθικλμνξπρστυφχψωΓΔΘΛΞΠΣΥΦΨΩ", _GREEK_NAMES.split(), strict=True))
 _PIECE = 16  # letters and digits that stay together in a narrow column
 
 
@@ -102,15 +59,9 @@ def breakable(text: str) -> str:
 def _character(one: str) -> str:
     if one in _ESCAPES:
         return _ESCAPES[one]
-    if one.isascii():
-        return one if one.isprintable() else _code(one)
-    if one in _GREEK:
-        return rf"$\{_GREEK[one]}$"
-    apart = unicodedata.normalize("NFD", one)
-    if len(apart) == 2 and apart[0].isascii() and apart[0].isalpha() and apart[1] in _ACCENTS:
-        return rf"{_ACCENTS[apart[1]]}{{{apart[0]}}}"
-    return _code(one)
-
-
-def _code(one: str) -> str:
+    if one.isascii() and one.isprintable():
+        return one
+    parts = unicodedata.normalize("NFD", one)
+    if len(parts) == 2 and parts[0].isascii() and parts[0].isalpha() and parts[1] in _ACCENTS:
+        return rf"\{_ACCENTS[parts[1]]}{{{parts[0]}}}"
     return f"{{[}}U+{ord(one):04X}]"

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from diffect.reports import comparison, latency, likeness, notes, promises, seeds, standing, tables
+from diffect.reports import comparison, comparison_notes, latency, likeness, notes, promises, seeds, tables
 from diffect.reports.cells import Table
 from diffect.reports.comparison import COMPARED, Comparison
 from diffect.reports.tables import BY_CATEGORY, COLUMNS, Estimates
@@ -89,7 +89,7 @@ def build_study(
     beside = (seeds.note(groups, estimates[RANKED]), promises.note(groups, rates), likeness.note(groups))
     said += [text for text in (*beside, latency.note(runs)) if text]
     if len(groups) > 1:
-        said += standing.lines(ranks, firsts, estimand)
+        said += comparison_notes.ranking_notes(ranks, firsts, estimand)
     return Study(
         name=name,
         axes=axes,

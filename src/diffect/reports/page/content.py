@@ -166,7 +166,7 @@ def _tradeoffs(study: Study, categories: Sequence[str]) -> dict[str, Any]:
 
 
 def _ranking(study: Study) -> dict[str, Any] | None:
-    """The average ranks of the groups, the best first, and which of them are not told apart; None without a test."""
+    """The groups' average ranks, the best first, and which of them are not shown to differ; None without a test."""
     found = study.ranking
     if found.reason is not None:
         return None

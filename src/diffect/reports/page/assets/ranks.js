@@ -7,7 +7,7 @@ function rankPlot() {
   const ranking = study.ranking;
   if (!ranking) return null;
   const caption = `Average ranks by ${ranking.metric} among all ${ranking.groups.length} groups, over ${ranking.over}; `
-    + "1 is the best. Bars on the right join groups that are not told apart (Friedman's test, then Nemenyi's critical "
+    + "1 is the best. Bars on the right join groups that are not shown to differ (Friedman's test, then Nemenyi's critical "
     + "difference).";
   return plot("Critical differences", caption, [], (width) => {
     const all = ranking.groups.map((place, order) => ({ group: study.groups[place], order, rank: ranking.ranks[order] }));
