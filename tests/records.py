@@ -1,4 +1,4 @@
-"""Made-up records of the true shape, for the tests of runs and reports."""
+"""Made-up records for the tests: flat dictionaries that are easily changed, and the records made of them."""
 
 import hashlib
 import zlib
@@ -8,10 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from diffect.runs.record import METRICS, write
+from diffect.runs import record_file
+from diffect.runs.record import METRICS, Record
+from diffect.runs.table import Run
 
 EFFECT = {"cosine": 0.03, "linear": 0.0, "edm": -0.02, "laplace": 0.01}
 REPLICATES = 200
+_RESULTS = ("metrics", "intervals", "replicates", "undefined", "scores")
+_PROVENANCE = ("device", "versions", "created")
 
 
 def schedule(name: str, shift: float = 0.0) -> dict[str, Any]:
@@ -27,7 +31,7 @@ def schedule(name: str, shift: float = 0.0) -> dict[str, Any]:
 def make(
     name: str = "cosine", category: str = "brick", seed: int = 0, study: str = "demo", **changes: Any
 ) -> dict[str, Any]:
-    """A finished record; figures depend on name, category and seed, resamples on the category alone."""
+    """A finished record, flat; figures depend on name, category and seed, resamples on the category alone."""
     rng = np.random.default_rng(zlib.crc32(f"{name} {category} {seed}".encode()))
     shared = np.random.default_rng(zlib.crc32(category.encode()))
     values: dict[str, Any] = {}
@@ -39,8 +43,7 @@ def make(
     values["latency_ms"] = 12.0 + float(rng.random())
     del replicates["latency_ms"]
     choices = {"schedule": name, "denoiser": "conv", "data": "textures", "data.category": category}
-    record: dict[str, Any] = {
-        "format": 1,
+    flat: dict[str, Any] = {
         "status": "finished",
         "error": None,
         "signature": hashlib.sha256(f"{study} {name} {category} {seed}".encode()).hexdigest()[:12],
@@ -58,14 +61,40 @@ def make(
                 for i in range(3)
             ]
         },
-        "training": {"loss_initial": 1.0, "loss_best": 0.5, "losses": [[0, 1.0], [100, 0.5]]},
+        "training": {"steps": 100, "loss_initial": 1.0, "loss_best": 0.5, "losses": [[0, 1.0], [100, 0.5]]},
         "schedule": schedule(name, 50 * EFFECT.get(name, 0.0)),
         "audit": {category: {"shared": 0, "near": 0, "trivial": {"brightness": 0.6}, "warning": None}},
         "device": "cpu AMD EPYC, 1 thread",
         "versions": {"diffect": "0.1.0"},
         "created": "2026-01-01T00:00:00Z",
     }
-    return {**record, **changes}
+    return {**flat, **changes}
+
+
+def content(flat: dict[str, Any]) -> dict[str, Any]:
+    """What record.json holds of a flat record: results are kept by category, provenance is a part of its own."""
+    found = {key: value for key, value in flat.items() if key not in (*_RESULTS, *_PROVENANCE, "levels")}
+    found["format"] = 2
+    found["provenance"] = {key: flat[key] for key in _PROVENANCE if key in flat}
+    found["results"] = {}
+    for category in flat["metrics"]:
+        result = {key: flat[key][category] for key in _RESULTS if category in (flat.get(key) or {})}
+        rows = (flat.get("levels") or {}).get(category, ())
+        result["levels"] = [
+            {"log_snr": row["log_snr"], "metrics": {key: row[key] for key in row if key != "log_snr"}} for row in rows
+        ]
+        found["results"][category] = result
+    return found
+
+
+def record_of(flat: dict[str, Any]) -> Record:
+    """The record of a flat one."""
+    return record_file.parse(content(flat))
+
+
+def run_of(folder: Path, flat: dict[str, Any]) -> Run:
+    """The run of a flat record."""
+    return Run(folder, record_of(flat))
 
 
 def study_records(
@@ -87,23 +116,23 @@ def sweep_records(
     """A crossed study with keys that were swept too, as {"data.shots": ("1", "2", "null")}; figures depend on all."""
     records = []
     for values in product(*sweep.values()):
-        for record in study_records(names, categories, seeds):
-            rng = np.random.default_rng(zlib.crc32(f"{record['signature']} {values}".encode()))
+        for flat in study_records(names, categories, seeds):
+            rng = np.random.default_rng(zlib.crc32(f"{flat['signature']} {values}".encode()))
             shift = 0.02 * float(rng.standard_normal())
-            (category,) = record["categories"]
+            (category,) = flat["categories"]
             for metric in ("image_auroc", "pixel_aupro_30"):
-                record["metrics"][category][metric] += shift
-                record["replicates"][category][metric] = [one + shift for one in record["replicates"][category][metric]]
-            record["choices"] |= dict(zip(sweep, values, strict=True))
-            record["signature"] = f"{len(records):012x}"
-            records.append(record)
+                flat["metrics"][category][metric] += shift
+                flat["replicates"][category][metric] = [one + shift for one in flat["replicates"][category][metric]]
+            flat["choices"] |= dict(zip(sweep, values, strict=True))
+            flat["signature"] = f"{len(records):012x}"
+            records.append(flat)
     return records
 
 
 def lay(folder: Path, records: list[dict[str, Any]]) -> Path:
     """Write each record into `folder`/<signature>/, as runs do, and return `folder`."""
-    for record in records:
-        write(folder / record["signature"], record)
+    for flat in records:
+        record_file.write(folder / flat["signature"], record_of(flat))
     return folder
 
 
@@ -111,8 +140,8 @@ def lay_galleries(folder: Path, records: list[dict[str, Any]]) -> list[dict[str,
     """The records laid into `folder`, each with a gallery of two images; their photographs are those of all runs."""
     from PIL import Image
 
-    for number, record in enumerate(records):
-        place = folder / record["signature"] / "gallery"
+    for number, flat in enumerate(records):
+        place = folder / flat["signature"] / "gallery"
         place.mkdir(parents=True)
         for kind, shade in (("image", 90), ("map", 100 + number % 100), ("mask", 0)):
             Image.fromarray(np.full((48, 64, 3), shade, np.uint8)).save(place / f"0_{kind}.png")
@@ -126,6 +155,6 @@ def lay_galleries(folder: Path, records: list[dict[str, Any]]) -> list[dict[str,
             "kind": "pass",
             "mask": None,
         }
-        record["gallery"] = {record["categories"][0]: [entry, good]}
+        flat["gallery"] = {flat["categories"][0]: [entry, good]}
     lay(folder, records)
     return records

@@ -8,7 +8,7 @@ import pytest
 from records import lay, study_records
 
 from diffect.cli.main import main
-from diffect.runs.record import RECORD
+from diffect.runs.record_file import RECORD
 
 pytestmark = pytest.mark.slow
 

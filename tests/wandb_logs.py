@@ -6,6 +6,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+from records import record_of
 from wandb.proto import wandb_internal_pb2
 
 from diffect.runs import wandb_files
@@ -17,7 +18,7 @@ def write(path: Path, *records: dict[str, Any]) -> Path:
     """A log at `path` with some metrics, and then each of the records in turn."""
     path.parent.mkdir(parents=True, exist_ok=True)
     data = bytearray(b":W&B\xe1\xbe\x00")
-    for summary in ({"loss": 0.5}, *map(wandb_files.to_summary, records)):
+    for summary in ({"loss": 0.5}, *(wandb_files.to_summary(record_of(record)) for record in records)):
         message = wandb_internal_pb2.Record()
         for key, value in summary.items():
             item = message.summary.update.add()

@@ -41,7 +41,7 @@ Figure = Callable[[Run, str, str], float]  # of a run, a category and a metric
 
 def fused(run: Run, category: str, metric: str) -> float:
     """The figure of the map over all levels."""
-    return float(run.record["metrics"][category][metric])
+    return float(run.record.results[category].metrics[metric])
 
 
 def at_level(log_snr: float) -> Figure:
@@ -53,26 +53,26 @@ def at_time(t: float) -> Figure:
     """The figure at the log-SNR that the run's own schedule has at time t."""
 
     def figure(run: Run, category: str, metric: str) -> float:
-        curve = run.record["schedule"]
-        return _interpolated(run, category, metric, float(np.interp(t, curve["t"], curve["log_snr"])))
+        curve = run.record.schedule
+        return _interpolated(run, category, metric, float(np.interp(t, curve.t, curve.log_snr)))
 
     return figure
 
 
 def _interpolated(run: Run, category: str, metric: str, log_snr: float) -> float:
-    levels = run.record["levels"][category]
-    known = [row["log_snr"] for row in levels]
+    levels = run.record.results[category].levels
+    known = [row.log_snr for row in levels]
     if not known[0] <= log_snr <= known[-1]:
         raise ValueError(f"log-SNR {log_snr:.2f} lies outside the recorded levels, {known[0]:g} to {known[-1]:g}")
-    return float(np.interp(log_snr, known, [row[metric] for row in levels]))
+    return float(np.interp(log_snr, known, [row.metrics[metric] for row in levels]))
 
 
 def table(runs: Iterable[Run], categories: set[str], figure: Figure, metric: str) -> tuple[list[str], Any]:
     """The schedules, and the means over these categories (schedules, seeds)."""
     cells: dict[tuple[str, int], list[float]] = {}
     for run in runs:
-        for category in categories & set(run.record["categories"]):
-            cell = cells.setdefault((run.choice("schedule"), run.record["seed"]), [])
+        for category in categories & set(run.record.categories):
+            cell = cells.setdefault((run.choice("schedule"), run.record.seed), [])
             cell.append(figure(run, category, metric))
     schedules, seeds = sorted({name for name, _ in cells}), sorted({seed for _, seed in cells})
     if len({len(found) for found in cells.values()}) != 1 or len(cells) != len(schedules) * len(seeds):
@@ -98,7 +98,7 @@ def lines(runs: Iterable[Run]) -> list[dict[str, Any]]:
         wanted = ARMS[name].items()
         return [run for run in held if all(run.choice(key) == value for key, value in wanted)]
 
-    shared = set.intersection(*({name for run in arm(part) for name in run.record["categories"]} for part in ARMS))
+    shared = set.intersection(*({name for run in arm(part) for name in run.record.categories} for part in ARMS))
     parts: list[tuple[str, list[Run], Figure]] = [(name, arm(name), fused) for name in ARMS]
     parts += [(f"log-SNR {level:g} alone", arm("end points"), at_level(level)) for level in (0.0, 2.0)]
     parts += [(f"t = {t:g} alone", arm("end points"), at_time(t)) for t in TIMES]

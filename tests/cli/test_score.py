@@ -160,4 +160,4 @@ def test_every_network_learns_on_a_long_grid(
     settings = [f"denoiser.network.{key}" for key in NETWORKS[network]]
     assert main(["train", *SMALL, f"denoiser={network}", *settings, f"hydra.run.dir={tmp_path}/run"]) == 0
     record = json.loads((tmp_path / "run" / "record.json").read_text())
-    assert all(0 <= record["metrics"]["board"][name] <= 1 for name in ("image_auroc", "pixel_auroc"))
+    assert all(0 <= record["results"]["board"]["metrics"][name] <= 1 for name in ("image_auroc", "pixel_auroc"))

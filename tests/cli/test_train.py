@@ -13,12 +13,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from records import make
+from records import make, record_of
 
 from diffect.cli.main import main
 from diffect.cli.train import _tell
 from diffect.metrics.evaluation import METRICS
-from diffect.runs import wandb_files
+from diffect.runs import record_file, wandb_files
 
 pytestmark = pytest.mark.slow
 
@@ -68,12 +68,12 @@ def test_record_is_whole(finished: Path) -> None:
     record = json.loads((finished / "record.json").read_text())
     assert record["status"] == "finished"
     assert record["signature"] == finished.name
-    values = record["metrics"]["brick"]
+    values = record["results"]["brick"]["metrics"]
     assert set(values) == {*METRICS, "latency_ms"}
     assert all(0 <= values[name] <= 1 for name in METRICS)
-    low, high = record["intervals"]["brick"]["image_auroc"]
+    low, high = record["results"]["brick"]["intervals"]["image_auroc"]
     assert low <= high
-    assert len(record["replicates"]["brick"]["image_auroc"]) == 20
+    assert len(record["results"]["brick"]["replicates"]["image_auroc"]) == 20
     losses = dict(record["training"]["losses"])
     assert list(losses) == [0, 4, 8] and record["training"]["loss_initial"] == losses[0]
     assert record["training"]["loss_best"] == min(losses[4], losses[8])
@@ -86,15 +86,15 @@ def test_record_is_whole(finished: Path) -> None:
 
 def test_wandb_log_alone_holds_the_record(finished: Path) -> None:
     (log,) = finished.glob("wandb/offline-run-*/*.wandb")
-    assert wandb_files.read(log) == json.loads((finished / "record.json").read_text())
+    assert wandb_files.read(log) == record_file.read(finished / record_file.RECORD)
 
 
 def test_two_folders_give_the_same_figures(finished: Path, tmp_path: Path) -> None:
     assert train(f"hydra.run.dir={tmp_path}/elsewhere") == 0
     here, there = (json.loads((path / "record.json").read_text()) for path in (finished, tmp_path / "elsewhere"))
     for record in (here, there):
-        del record["metrics"]["brick"]["latency_ms"]  # a time, not a result
-    assert here["metrics"] == there["metrics"]
+        del record["results"]["brick"]["metrics"]["latency_ms"]  # a time, not a result
+    assert here["results"] == there["results"]
     assert (finished / "scores.csv").read_bytes() == (tmp_path / "elsewhere" / "scores.csv").read_bytes()
 
 
@@ -224,8 +224,9 @@ def test_one_model_for_two_categories(tmp_path: Path, monkeypatch: pytest.Monkey
     assert train("data.category=[brick,grass]", "denoiser.guidance=0.5") == 0
     record = json.loads((only(tmp_path / "outputs") / "record.json").read_text())
     assert record["categories"] == ["brick", "grass"]
-    assert set(record["metrics"]) == {"brick", "grass"}
-    assert {row["name"] for row in record["scores"]["brick"]} == {row["name"] for row in record["scores"]["grass"]}
+    assert set(record["results"]) == {"brick", "grass"}
+    names = [{row["name"] for row in result["scores"]} for result in record["results"].values()]
+    assert names[0] == names[1]
 
 
 @pytest.mark.parametrize("shots", [4, 12])
@@ -233,7 +234,7 @@ def test_few_shots(shots: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.chdir(tmp_path)
     assert train(f"data.shots={shots}", "data.batch_size=2") == 0
     record = json.loads((only(tmp_path / "outputs") / "record.json").read_text())
-    assert record["metrics"]["brick"]["conformal_fpr"] is None
+    assert record["results"]["brick"]["metrics"]["conformal_fpr"] is None
     assert "19" in record["protocol"]["threshold"]
     if shots == 4:
         assert record["training"]["loss_best"] is None and "last step" in record["protocol"]["checkpoint"]
@@ -264,7 +265,8 @@ def test_every_experiment_runs_small(name: str, tmp_path: Path, monkeypatch: pyt
 def test_a_promise_that_was_not_kept_is_said(low: float, warned: bool, capsys: pytest.CaptureFixture[str]) -> None:
     record = make(config={"evaluation": {"conformal_rate": 0.05}})
     record["intervals"]["brick"]["conformal_fpr"] = [low, 0.6]
-    _tell(record, Path("run"), found=False)
+    record["seconds"] = {"total": 1.0}
+    _tell(record_of(record), Path("run"), found=False)
     assert ("false-positive rate of 0.05 was not kept" in capsys.readouterr().out) == warned
 
 
@@ -273,7 +275,7 @@ def test_what_the_images_were_used_for_is_said(capsys: pytest.CaptureFixture[str
     many = {"fit": 60, "selection": 9, "calibration": 20, "test": 46, "dirty": {"fit": 1, "selection": 0}}
     for counts in (few, many | {"dropped": {"fit": 5}}):
         config = {"evaluation": {"conformal_rate": 0.05}}
-        _tell(make(config=config, splits={"categories": {"brick": counts}}), Path("run"), found=False)
+        _tell(record_of(make(config=config, splits={"categories": {"brick": counts}})), Path("run"), found=False)
     first, second = (line for line in capsys.readouterr().out.splitlines() if "images:" in line)
     assert first == (
         "  images: fit 4 and 28 copies, test 46; none held out, so that the last step counts and no threshold is set"

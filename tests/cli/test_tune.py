@@ -11,7 +11,7 @@ import pytest
 
 from diffect.cli.main import main
 from diffect.data.datamodule import DataModule
-from diffect.runs import record as records
+from diffect.runs import record_file
 from diffect.tuning import evidence, selection
 from diffect.tuning.record import FIGURES
 
@@ -90,13 +90,13 @@ def test_the_choice_was_run_on_each_category_and_its_records_say_how_it_was_made
     overrides = told["candidates"][told["choice"]["candidate"]]
     for category in ("brick", "grass"):
         name = told["runs"][category]["signature"]
-        record = records.read(tuned / "outputs" / "single" / name / records.RECORD)
-        assert record["status"] == "finished" and record["categories"] == [category]
-        assert overrides.items() <= record["choices"].items()
-        assert "tune" not in record["config"]
-        assert record["protocol"]["tuning"]["choice"] == told["choice"]
-        assert f"chosen among {SETTINGS} candidates" in record["protocol"]["settings"]
-        assert record["test_reads"] == 1
+        record = record_file.read(tuned / "outputs" / "single" / name / record_file.RECORD)
+        assert record.status == "finished" and record.categories == [category]
+        assert overrides.items() <= record.choices.items()
+        assert "tune" not in record.config
+        assert record.tuning is not None and record.tuning.choice.model_dump() == told["choice"]
+        assert f"chosen among {SETTINGS} candidates" in record.protocol.settings
+        assert record.test_reads == 1
         assert told["test_reads"][category] == 1 + SETTINGS  # in hindsight every candidate has read it
 
 
@@ -251,12 +251,3 @@ def test_bad_input_is_told_in_one_sentence_before_any_training(
     error = capsys.readouterr().err
     assert said in error and error.count("\n") == 1
     assert not list(tmp_path.glob("outputs/*/*"))
-
-
-def test_runs_count_the_reads_of_their_test_set(tmp_path: Path) -> None:
-    for name, text in (("a", "finished"), ("b", "finished"), ("c", "failed"), ("d", "finished")):
-        other = "f" * 64 if name == "d" else "e" * 64
-        (tmp_path / name).mkdir()
-        (tmp_path / name / records.RECORD).write_text(f'{{\n "status": "{text}",\n "fingerprint": "{other}"\n}}\n')
-    assert records.test_reads(tmp_path / "new", "e" * 64) == 2
-    assert records.test_reads(tmp_path / "a", "e" * 64) == 1  # a run does not count itself

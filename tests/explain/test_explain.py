@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 from diffect.cli.main import main
-from diffect.runs import record as records
+from diffect.runs import record_file
+from diffect.runs.record import OutlierRemoval
 from diffect.storage import checkpoints
 
 pytestmark = pytest.mark.slow
@@ -77,9 +78,9 @@ def deciding(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(trained, run)
     kept = checkpoints.read(run / "checkpoint.pt", "")
     checkpoints.write(run / "checkpoint.pt", kept | {"thresholds": [2.0, 1e6], "outlines": [1e6, 2.0]})
-    record = records.read(run / records.RECORD)
-    record["intervals"]["dark"]["conformal_fpr"] = [0.2, 0.6]
-    records.write(run, record)
+    record = record_file.read(run / record_file.RECORD)
+    record.results["dark"].intervals["conformal_fpr"] = (0.2, 0.6)
+    record_file.write(run, record)
     return run
 
 
@@ -164,9 +165,10 @@ def test_what_cleaning_left_out_is_no_normal_patch(trained: Path, folder: Path, 
     asked = f"images={images}", "category=dark"
     (before,) = explain(trained, folder, tmp_path / "before", *asked).values()
     shutil.copytree(trained, run)
-    record, nearest = records.read(run / records.RECORD), before["nearest_normal"][0]["image"]
+    record, nearest = record_file.read(run / record_file.RECORD), before["nearest_normal"][0]["image"]
     dropped = {"dark": [{"name": nearest.removeprefix("dark/"), "defect": "good", "split": "fit", "z": 4.0}]}
-    records.write(run, record | {"outlier_removal": {"rule": "odd ones", "judged": 40, "dropped": dropped}})
+    record.outlier_removal = OutlierRemoval(rule="odd ones", judged=40, dropped=dropped)
+    record_file.write(run, record)
     (after,) = explain(run, folder, tmp_path / "after", *asked).values()
     assert after["normal_images_searched"] == before["normal_images_searched"] - 1
     assert nearest not in [one["image"] for one in after["nearest_normal"]]
@@ -174,8 +176,8 @@ def test_what_cleaning_left_out_is_no_normal_patch(trained: Path, folder: Path, 
 
 def test_copies_made_for_training_are_no_normal_images(copies: Path, folder: Path, tmp_path: Path) -> None:
     told = explain(copies, folder, tmp_path, "category=none")  # which it knows, for it holds one
-    record = records.read(copies / records.RECORD)
-    fitted = record["splits"]["categories"]["dark"]["fit"]
+    record = record_file.read(copies / record_file.RECORD)
+    fitted = record.splits.categories["dark"].fit
     assert len(told) == 4 and all(one["category"] == "dark" for one in told.values())
     for one in told.values():
         assert one["normal_images_searched"] == fitted <= 6

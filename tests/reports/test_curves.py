@@ -7,13 +7,12 @@ from typing import Any
 import pytest
 from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
-from records import make, study_records, sweep_records
+from records import make, run_of, study_records, sweep_records
 
 from diffect.reports import figures, study
 from diffect.reports.drawn.curves import Curves, Tick, curves, estimates, reason
 from diffect.reports.figures.curves import curves_figure
 from diffect.reports.paper import document
-from diffect.runs.table import Run
 
 pytestmark = pytest.mark.slow
 
@@ -21,7 +20,7 @@ SHOTS = ("null", "16", "1", "8", "2", "4")
 
 
 def built(records: list[dict[str, Any]], **options: Any) -> study.Study:
-    return study.build_study("demo", [Run(Path(record["signature"]), record) for record in records], **options)
+    return study.build_study("demo", [run_of(Path(record["signature"]), record) for record in records], **options)
 
 
 def swept(**sweep: tuple[str, ...]) -> study.Study:

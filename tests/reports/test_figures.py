@@ -6,21 +6,20 @@ from typing import Any
 import pytest
 from matplotlib.figure import Figure
 from PIL import Image
-from records import make, schedule, study_records, sweep_records
+from records import make, run_of, schedule, study_records, sweep_records
 
 from diffect.reports import figures, maps, study
 from diffect.reports.drawn import tradeoff
 from diffect.reports.drawn.left_out import left_out
 from diffect.reports.drawn.levels import curve
 from diffect.reports.figures import comparison, levels, pareto, schedules
-from diffect.runs.record import PANEL
-from diffect.runs.table import Run
+from diffect.runs.record_file import PANEL
 
 pytestmark = pytest.mark.slow
 
 
 def built(records: list, folder: Path = Path()) -> study.Study:
-    return study.build_study("demo", [Run(folder / record["signature"], record) for record in records])
+    return study.build_study("demo", [run_of(folder / record["signature"], record) for record in records])
 
 
 def test_schedules_are_drawn_alone_with_gaps_and_any_name(tmp_path: Path) -> None:

@@ -10,15 +10,14 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from PIL import Image
-from records import make, study_records
+from records import make, run_of, study_records
 
 from diffect.reports import paper, study
 from diffect.reports.paper import document, references
 from diffect.reports.paper.choices import by_choice
 from diffect.reports.paper.methods import description_tex, methods_tex
 from diffect.reports.paper.numbers import command_names, numbers_tex
-from diffect.runs.record import PANEL
-from diffect.runs.table import Run
+from diffect.runs.record_file import PANEL
 
 CONF = Path(__file__).parents[2] / "conf"
 PARTS = ["methods.tex", "numbers.tex", "paper.tex", "references.bib", "table.tex"]
@@ -67,7 +66,7 @@ def whole(records: list[dict[str, Any]], config: dict[str, Any]) -> list[dict[st
 
 
 def built(records: list[dict[str, Any]], name: str = "demo", folder: Path = Path(), **options: Any) -> study.Study:
-    return study.build_study(name, [Run(folder / record["signature"], record) for record in records], **options)
+    return study.build_study(name, [run_of(folder / record["signature"], record) for record in records], **options)
 
 
 def compiled(folder: Path, passes: int = 1) -> str:
@@ -136,8 +135,9 @@ def test_any_study_compiles(
 def test_a_study_without_schedules_metrics_or_configs_compiles(tmp_path: Path) -> None:
     records = study_records(names=("cosine", "linear"))
     for record in records:
-        for key in ("config", "schedule", "versions", "device", "scores", "replicates", "intervals", "audit"):
-            record[key] = None
+        for key in ("schedule", "versions", "device", "scores", "replicates", "intervals", "audit"):
+            del record[key]
+        record["config"] = {}
         for category in record["metrics"]:
             record["metrics"][category] = dict.fromkeys(record["metrics"][category])
     reasons = paper.write_paper(built(records), tmp_path)
@@ -321,7 +321,7 @@ def test_what_differs_beside_the_axes_is_said_and_the_rest_is_the_same(config: d
 
 def test_nothing_is_called_the_same_where_a_run_has_no_config() -> None:
     records = study_records(names=("cosine", "edm"))
-    records[0]["config"] = None
+    records[0]["config"] = {}
     assert "other settings" not in methods_tex(built(records))
 
 

@@ -10,12 +10,12 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from PIL import Image
-from records import lay, make, study_records
+from records import lay, make, run_of, study_records
 
 from diffect.cli import report
 from diffect.reports import cells, latex, markdown, study
-from diffect.runs.record import METRICS, PANEL
-from diffect.runs.table import Run
+from diffect.runs.record import METRICS
+from diffect.runs.record_file import PANEL
 
 ALL = [
     "comparison.pdf",
@@ -46,7 +46,7 @@ def go(folder: Path, name: str | None = "demo", out: str = "out") -> Path:
 
 
 def built(records: list[dict[str, Any]], name: str = "demo") -> study.Study:
-    return study.build_study(name, [Run(Path(record["signature"]), record) for record in records])
+    return study.build_study(name, [run_of(Path(record["signature"]), record) for record in records])
 
 
 def cell(found: study.Study, row: str, column: str, sheet: int = 0) -> cells.Cell:
@@ -147,7 +147,7 @@ def test_data_sets_that_only_share_a_name_are_told_apart() -> None:
     records = study_records(categories=("brick",))
     assert not any("different data sets" in note for note in built(records).notes)
     for number, record in enumerate(records):
-        record["splits"] = {"fingerprint": f"data {number % 2}"}
+        record["fingerprint"] = f"data {number % 2}"
     assert any(note.startswith("brick: 2 different data sets of this name") for note in built(records).notes)
 
 

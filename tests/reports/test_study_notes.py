@@ -45,7 +45,7 @@ def test_latency_says_how_it_was_measured_and_at_which_sizes() -> None:
     for record in records:
         record["splits"] = {"canvas": [128, 128], "size": 128}
         if record["categories"] == ["brick"]:
-            record["splits"] = {"size": 256}
+            record["splits"] = {"canvas": [256, 256]}
     (note,) = said(records, "latency:")
     assert note.endswith("; images of 128 x 128 (grass, gravel) and 256 x 256 (brick) pixels.")
     records[0]["device"] = "another"

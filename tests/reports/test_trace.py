@@ -6,15 +6,14 @@ from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
-from records import lay, make, study_records
+from records import lay, make, run_of, study_records
 
 from diffect.cli import launch, report
 from diffect.reports import study, trace
-from diffect.runs.table import Run
 
 
 def built(records: list[dict[str, Any]], **options: str) -> study.Study:
-    return study.build_study("demo", [Run(Path("outputs") / r["signature"], r) for r in records], **options)
+    return study.build_study("demo", [run_of(Path("outputs") / r["signature"], r) for r in records], **options)
 
 
 def values(text: str) -> list[float]:

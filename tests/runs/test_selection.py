@@ -4,14 +4,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from records import make, study_records
+from records import make, record_of, run_of, study_records
 
 from diffect.runs.selection import Selection, select
-from diffect.runs.table import LeftOut, Run
+from diffect.runs.table import LeftOut
 
 
 def chosen(records: list[dict[str, Any]], study: str | None = None, unread: tuple[LeftOut, ...] = ()) -> Selection:
-    runs = [Run(Path(f"place{number}"), record) for number, record in enumerate(records)]
+    runs = [run_of(Path(f"place{number}"), record) for number, record in enumerate(records)]
     return select(runs, unread, "here", study)
 
 
@@ -48,7 +48,7 @@ def test_attempts_and_copies_of_a_run_are_no_runs_of_their_own() -> None:
     other = make(metrics={"brick": {"image_auroc": 0.5}}, created="2026-01-01T00:00:00Z")
     late = make(status="failed", created="2026-01-03T00:00:00Z")
     found = chosen([attempt, run, run, other, late])
-    assert [kept.record for kept in found.runs] == [run] and found.left_out == ()
+    assert [kept.record for kept in found.runs] == [record_of(run)] and found.left_out == ()
     assert reasons(found.ignored) == {
         "place0": f"an earlier attempt at {run['signature']}",
         "place1": f"duplicate: place2 is the same run, {run['signature']}, with the same figures",
@@ -68,9 +68,9 @@ def test_a_second_run_of_the_same_cell_is_never_a_second_seed() -> None:
 
 def test_one_table_holds_one_version_of_diffect_the_newest() -> None:
     versions = {"cosine": "0.10.0", "edm": "0.9.1", "laplace": "0.10.0rc1", "linear": None}
-    records = [make(name, versions={"diffect": version}) for name, version in versions.items()]
+    records = [make(name, versions={"diffect": version} if version else {}) for name, version in versions.items()]
     found = chosen(records)
-    assert [run.record for run in found.runs] == records[:1]
+    assert [run.record for run in found.runs] == [record_of(records[0])]
     assert set(reasons(found.left_out)) == {record["signature"] for record in records[1:]}
     assert (
         "made by diffect 0.9.1; the newest runs here are of 0.10.0" in reasons(found.left_out)[records[1]["signature"]]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import wandb_logs
 from omegaconf import OmegaConf
-from records import lay, make, study_records
+from records import lay, make, record_of, study_records
 from wandb_server import KEY, Logged, serve
 
 from diffect.cli import report
@@ -39,7 +39,9 @@ def test_three_sources_give_the_same_bytes(tmp_path: Path, monkeypatch: pytest.M
     outputs = lay(tmp_path / "outputs" / "demo", records).parent
     first = reported(tmp_path / "a", experiment="demo", outputs=str(outputs))
     second = reported(tmp_path / "b", source=str(logs(tmp_path / "logs", records)))
-    with serve([Logged(r["signature"], {"study": "demo"}, wandb_files.to_summary(r)) for r in records]) as server:
+    with serve(
+        [Logged(r["signature"], {"study": "demo"}, wandb_files.to_summary(record_of(r))) for r in records]
+    ) as server:
         monkeypatch.setenv("WANDB_BASE_URL", server.url)
         monkeypatch.setenv("WANDB_API_KEY", KEY)
         third = reported(tmp_path / "c", source="wandb:team/lab", experiment="demo")
@@ -92,16 +94,17 @@ def test_hundreds_of_logs_are_read_and_the_bad_ones_named(tmp_path: Path) -> Non
 
 
 def test_a_log_that_was_cut_off_gives_what_it_still_holds(tmp_path: Path) -> None:
-    path = wandb_logs.write(tmp_path / "a" / "x.wandb", make(extra="x" * 100_000), make("linear", extra="x" * 100_000))
+    long = {"x": "x" * 100_000}
+    path = wandb_logs.write(tmp_path / "a" / "x.wandb", make(description=long), make("linear", description=long))
     path.write_bytes(path.read_bytes()[:-100])
     (run,) = sources.read(str(tmp_path)).runs
-    assert run.record == make(extra="x" * 100_000) and run.folder == path
+    assert run.record == record_of(make(description=long)) and run.folder == path
 
 
 def test_records_come_before_logs(tmp_path: Path) -> None:
     logs(lay(tmp_path / "demo", [make()]), [make("linear")])
     (run,) = sources.read(str(tmp_path / "demo")).runs
-    assert run.record == make()
+    assert run.record == record_of(make())
 
 
 def test_what_is_no_source_is_a_sentence(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from records import lay, make, study_records
+from records import lay, make, run_of, study_records
 
 from diffect.runs import grid, sources, table
 from diffect.runs.record import METRICS
@@ -72,7 +72,7 @@ def detectors(parts: dict[str, dict[str, str]], **changes: object) -> list[table
     for place, (name, choices) in enumerate(parts.items()):
         record = make(signature=f"{place:012x}", **changes)
         record["choices"] = {"data.category": "brick", "detector": name.split("#")[0], **choices}
-        runs.append(table.Run(Path(record["signature"]), record))
+        runs.append(run_of(Path(record["signature"]), record))
     return runs
 
 
@@ -115,13 +115,16 @@ def test_a_crossed_grid_has_no_followers() -> None:
 
 
 def test_runs_pair_only_on_the_same_images() -> None:
-    one, other = (table.Run(Path(), make(name)) for name in ("cosine", "linear"))
+    one, other = (run_of(Path(), make(name)) for name in ("cosine", "linear"))
     assert grid.same_images(one, other, "brick")
-    other.record["scores"]["brick"][0]["name"] = "test/good/100.png"
+    other.record.results["brick"].scores[0].name = "test/good/100.png"
     assert not grid.same_images(one, other, "brick")
-    third = table.Run(Path(), make("edm", splits={"fingerprint": "another"}))
+    third = run_of(Path(), make("edm", fingerprint="another"))
     assert not grid.same_images(one, third, "brick")
-    joint = table.Run(Path(), make("edm", categories=["brick", "grass"], splits={"fingerprint": "of both"}))
+    both = make("edm", categories=["brick", "grass"], fingerprint="of both")
+    for key in ("metrics", "scores"):
+        both[key]["grass"] = both[key]["brick"]
+    joint = run_of(Path(), both)
     assert grid.same_images(one, joint, "brick")
 
 

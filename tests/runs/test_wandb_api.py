@@ -7,19 +7,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from records import make, study_records
+from records import make, record_of, run_of, study_records
 from wandb_server import DROP, KEY, Logged, Server, serve
 
 from diffect.runs import sources, wandb_api, wandb_files
 from diffect.runs.selection import select
-from diffect.runs.table import Run
 
 SUMMARY = {"image_auroc": 0.5, "_step": 3}
 
 
 def logged(record: dict, **changes: object) -> Logged:
     config = {"study": record["study"], "seed": record["seed"]}
-    return Logged(f"w-{record['signature']}", config, {**SUMMARY, **wandb_files.to_summary(record)}, **changes)
+    return Logged(
+        f"w-{record['signature']}", config, {**SUMMARY, **wandb_files.to_summary(record_of(record))}, **changes
+    )
 
 
 @pytest.fixture
@@ -43,13 +44,13 @@ def _service() -> Iterator[None]:
 
 def test_a_study_is_read_whole_in_pages(server: Server) -> None:
     found = sources.read("wandb:team/lab", "demo")
-    runs = [Run(Path(record["signature"]), record) for record in study_records()]
+    runs = [run_of(Path(record["signature"]), record) for record in study_records()]
     assert [run.record for run in found.runs] == [run.record for run in select(runs, (), "here").runs]
     assert found.left_out == found.ignored == ()
     assert [asked["perPage"] for asked in server.asked] == [wandb_api.PAGE] * 3
     assert [asked["cursor"] for asked in server.asked] == [None, "10", "20"]
     assert {asked["filters"] for asked in server.asked} == {'{"config.study": "demo"}'}
-    assert str(found.runs[0].folder) == f"wandb:team/lab/w-{found.runs[0].record['signature']}"
+    assert str(found.runs[0].folder) == f"wandb:team/lab/w-{found.runs[0].record.signature}"
 
 
 @pytest.mark.parametrize("own", [True, False])
@@ -84,12 +85,12 @@ def test_a_busy_server_and_a_lost_connection_are_asked_again(server: Server) -> 
 
 
 def test_what_the_summary_lacks_is_in_its_file(server: Server) -> None:
-    record = make("linear", study="large", extra="x" * 200_000)
-    run = logged(record, file={**SUMMARY, **wandb_files.to_summary(record)})
+    record = make("linear", study="large", description={"x": "x" * 200_000})
+    run = logged(record, file={**SUMMARY, **wandb_files.to_summary(record_of(record))})
     del run.summary["record/001"]
     server.runs.append(run)
     (found,) = sources.read("wandb:team/lab", "large").runs
-    assert found.record == record
+    assert found.record == record_of(record)
 
 
 def test_runs_without_a_whole_record_are_left_out_with_the_reason(server: Server) -> None:

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 import wandb_logs
-from records import make
+from records import make, record_of
 
-from diffect.runs import record as records
-from diffect.runs import wandb_files
+from diffect.runs import record_file, wandb_files
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -32,9 +31,9 @@ def logged(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict, str]:
     """A log with the record of a running and then of the finished run; that record; what wandb printed."""
     folder = tmp_path_factory.mktemp("wandb")
     replicates = {f"metric {i}": [j / 7 + i for j in range(1000)] for i in range(14)}
-    record = make(replicates={"brick": replicates}, note='quotes " and é and \u2028')
+    record = make(replicates={"brick": replicates}, study='quotes " and é and \u2028')
     started = make(status="running")
-    summaries = [wandb_files.to_summary(started), wandb_files.to_summary(record)]
+    summaries = [wandb_files.to_summary(record_of(started)), wandb_files.to_summary(record_of(record))]
     (folder / "in.json").write_text(json.dumps(summaries))
     (folder / "log.py").write_text(LOG)
     command = [sys.executable, str(folder / "log.py"), str(folder / "in.json"), str(folder)]
@@ -45,9 +44,9 @@ def logged(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict, str]:
 
 def test_the_log_gives_the_identical_record(logged: tuple[Path, dict, str]) -> None:
     log, record, _ = logged
-    text = records.dumps(record)
+    text = record_file.dumps(record_of(record))
     assert len(text) > 250_000
-    assert records.dumps(wandb_files.read(log)) == text
+    assert record_file.dumps(wandb_files.read(log)) == text
 
 
 def test_wandb_finds_no_value_too_large(logged: tuple[Path, dict, str]) -> None:
@@ -60,7 +59,7 @@ def test_a_cut_log_gives_the_last_whole_record(logged: tuple[Path, dict, str], t
     for share in (1.0, 0.9, 0.6, 0.4, 0.2):
         (tmp_path / "cut.wandb").write_bytes(data[: int(len(data) * share)])
         try:
-            seen.append(wandb_files.read(tmp_path / "cut.wandb")["status"])
+            seen.append(wandb_files.read(tmp_path / "cut.wandb").status)
         except ValueError as error:
             assert str(tmp_path / "cut.wandb") in str(error)
             seen.append("none")
@@ -76,13 +75,13 @@ def test_a_header_alone_and_zeros_at_the_end(logged: tuple[Path, dict, str], tmp
     with pytest.raises(ValueError, match="stopped before it logged one"):
         wandb_files.read(path)
     path.write_bytes(data + b"\0" * 100_000)
-    assert wandb_files.read(path) == logged[1]
+    assert wandb_files.read(path) == record_of(logged[1])
 
 
 def test_a_log_without_a_record_says_if_it_is_cut_off_or_damaged(tmp_path: Path) -> None:
     path = tmp_path / "x.wandb"
     whole = wandb_logs.write(path).read_bytes()  # some metrics, which take one frame of 7 bytes and their message
-    one = wandb_logs.write(path, make(extra="x" * 70_000)).read_bytes()
+    one = wandb_logs.write(path, make(description={"x": "x" * 70_000})).read_bytes()
     cut = r"x\.wandb holds no record: the log is cut off within a message, and what is left of it has none"
     for data in (
         *(one[: len(whole) + kept] for kept in (1, 6, 7, 100, 40_000)),
@@ -106,14 +105,14 @@ def test_damage_early_in_the_log_does_not_reach_the_record(logged: tuple[Path, d
     data = bytearray(logged[0].read_bytes())
     data[300] ^= 0xFF
     (tmp_path / "x.wandb").write_bytes(data)
-    assert wandb_files.read(tmp_path / "x.wandb") == logged[1]
+    assert wandb_files.read(tmp_path / "x.wandb") == record_of(logged[1])
 
 
 def test_damage_inside_the_record_is_seen(logged: tuple[Path, dict, str], tmp_path: Path) -> None:
     data = bytearray(logged[0].read_bytes())
     data[len(data) - 100_000] ^= 0xFF
     (tmp_path / "x.wandb").write_bytes(data)
-    assert wandb_files.read(tmp_path / "x.wandb")["status"] == "running"
+    assert wandb_files.read(tmp_path / "x.wandb").status == "running"
 
 
 @pytest.mark.parametrize("data", [b"", b"{}", b"\x89PNG\r\n\x1a\n and more"])
@@ -127,9 +126,9 @@ def test_a_foreign_file_is_refused_by_path(tmp_path: Path, data: bytes) -> None:
 
 
 def test_the_summary_form_has_an_inverse_and_ignores_leftovers() -> None:
-    long, short = make(extra="x" * 200_000), make()
-    summary = {"loss": 0.5, **wandb_files.to_summary(long), **wandb_files.to_summary(short)}
-    assert wandb_files.from_summary(summary) == short
+    long, short = make(description={"x": "x" * 200_000}), make()
+    summary = {"loss": 0.5, **wandb_files.to_summary(record_of(long)), **wandb_files.to_summary(record_of(short))}
+    assert wandb_files.from_summary(summary) == record_of(short)
     del summary["record/000"]
     with pytest.raises(ValueError, match="a part of a record only"):
         wandb_files.from_summary(summary)

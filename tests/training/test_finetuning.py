@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 
 from diffect.cli.main import main
 from diffect.config.files import config_folder
-from diffect.runs import record as records
+from diffect.runs import record_file
 from diffect.storage import checkpoints
 from diffect.training import build
 
@@ -35,7 +35,7 @@ def train(*overrides: str) -> dict[str, Any]:
     before = set(Path("outputs/single").glob("*/record.json"))
     assert main(["train", *SMALL, "data.category=grass", *overrides]) == 0
     (found,) = set(Path("outputs/single").glob("*/record.json")) - before
-    return records.read(found)
+    return record_file.read(found)
 
 
 def test_the_first_loss_is_that_of_the_other_runs_network(
@@ -43,10 +43,10 @@ def test_the_first_loss_is_that_of_the_other_runs_network(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     fresh, adapted = train(), train(f"finetune_from={source}")
-    assert fresh["signature"] != adapted["signature"]
-    assert "finetuned_from" not in fresh and adapted["finetuned_from"]["categories"] == ["brick"]
-    assert adapted["finetuned_from"]["signature"] == source.name
-    assert adapted["training"]["loss_initial"] != fresh["training"]["loss_initial"]
+    assert fresh.signature != adapted.signature
+    assert fresh.finetuned_from is None and adapted.finetuned_from.categories == ["brick"]
+    assert adapted.finetuned_from.signature == source.name
+    assert adapted.training.loss_initial != fresh.training.loss_initial
     moved = tmp_path / "elsewhere" / "run"
     moved.parent.mkdir()
     moved.symlink_to(source)
@@ -123,9 +123,9 @@ def test_where_the_scorer_is_what_learns_its_settings_count(source: Path, tmp_pa
 
     judged = ["denoiser=none", "scorer=diffusion_time"]
     with initialize_config_dir(str(config_folder("train")), version_base="1.3"):
-        record = records.read(source / records.RECORD)
-        record["config"] = OmegaConf.to_container(compose("train", judged), resolve=True)
-        records.write(tmp_path, record)
+        record = record_file.read(source / record_file.RECORD)
+        record.config = OmegaConf.to_container(compose("train", judged), resolve=True)
+        record_file.write(tmp_path, record)
         check(compose("train", [*judged, f"finetune_from={tmp_path}"]))
         with pytest.raises(
             ValueError, match=r"scorer\.levels is \[0\.0, 1\.5, 3\.0, 4\.5\] there and \[0, 1, 3, 4\] here"
@@ -153,12 +153,12 @@ def test_a_folder_that_is_no_finished_run_is_named(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    text = (source / records.RECORD).read_text()
+    text = (source / record_file.RECORD).read_text()
     held = {"foreign": '{"a": 1}', "broken": text[:99], "failed": text.replace('"finished"', '"failed"', 1)}
     for name in ("empty", *held):
         Path(name).mkdir()
         if name in held:
-            Path(name, records.RECORD).write_text(held[name])
+            Path(name, record_file.RECORD).write_text(held[name])
     assert main(["train", *SMALL, "data.category=grass", f"finetune_from={start}"]) == 1
     (line,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith("diffect train:"))
     assert line.startswith(f"diffect train: {said}")
@@ -170,6 +170,6 @@ def test_a_run_without_its_weights_is_named_by_the_key(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("bare").mkdir()
-    Path("bare", records.RECORD).write_bytes((source / records.RECORD).read_bytes())
+    Path("bare", record_file.RECORD).write_bytes((source / record_file.RECORD).read_bytes())
     assert main(["train", *SMALL, "data.category=grass", "finetune_from=bare"]) == 1
     assert "diffect train: finetune_from is bare: there is no bare/checkpoint.pt;" in capsys.readouterr().err

@@ -83,9 +83,9 @@ def test_a_run_lists_its_pictures_in_its_record(folder: Path) -> None:
     files = sorted(path.relative_to(folder).as_posix() for path in (folder / "gallery").iterdir())
     assert files == sorted(entry[key] for entry in entries for key in ("image", "map", "mask") if entry[key])
     assert [entry["anomalous"] for entry in entries] == [True, True, False, False, True]
-    scores = {row["name"]: row["score"] for row in record["scores"]["brick"]}
+    scores = {row["name"]: row["score"] for row in record["results"]["brick"]["scores"]}
     assert all(scores[entry["name"]] == entry["score"] for entry in entries)
-    defective = sorted(row["score"] for row in record["scores"]["brick"] if row["anomalous"])
+    defective = sorted(row["score"] for row in record["results"]["brick"]["scores"] if row["anomalous"])
     assert [entry["score"] for entry in entries if entry["anomalous"]] == [*defective[:2], defective[-1]]
 
 

@@ -19,7 +19,8 @@ from diffect.data.store import content_key
 from diffect.explain.colours import ColourScale
 from diffect.explain.file_names import check_distinct, stem
 from diffect.explain.regions import check_scale
-from diffect.runs import record as records
+from diffect.runs import record_file
+from diffect.runs.record import Record
 from diffect.storage.atomic import write_atomic
 
 if TYPE_CHECKING:
@@ -49,11 +50,11 @@ def run(cfg: DictConfig) -> None:
     for made in ("maps", "explained"):  # those of an earlier call would stand beside other scores
         shutil.rmtree(out / made, ignore_errors=True)
     # As training found them: found again on a batch, a score would depend on its neighbours.
-    record = records.read(folder / records.RECORD)
-    told = record["splits"]
-    canvas = int(told["canvas"][0]), int(told["canvas"][1])
-    bits = [int(told["categories"][category]["grey_bits"]) for category in detector.categories]
-    broken = [records.broken_promise(record, category) for category in detector.categories]
+    record = record_file.read(folder / record_file.RECORD)
+    height, width = record.splits.canvas
+    canvas = height, width
+    bits = [record.splits.categories[category].grey_bits for category in detector.categories]
+    broken = [record.broken_promise(category) for category in detector.categories]
     explainer = _explainer(detector, thresholds, trained, record, broken, scale, out) if cfg.explain else None
     rows: list[Row] = []
     for batch in _batches(images, cfg.batch_size):
@@ -113,7 +114,7 @@ def _explainer(
     detector: Any,
     thresholds: list[float | None],
     trained: DictConfig,
-    record: records.Record,
+    record: Record,
     broken: Sequence[str],
     scale: float | None,
     out: Path,

@@ -13,7 +13,8 @@ from omegaconf import DictConfig, ListConfig
 
 from diffect.config import inert, settings, validate
 from diffect.errors import listed
-from diffect.runs import record as records
+from diffect.runs import record_file
+from diffect.runs.record import METRICS, CategorySplit, Record
 from diffect.training import finetuning, fingerprint
 
 GROUPS = (
@@ -40,12 +41,12 @@ def run(cfg: DictConfig) -> dict[str, Any]:
         if hydra.mode == RunMode.RUN:  # a sweep was looked at as a whole, before its first run
             inert.refuse([inert.Job.of(hydra.overrides.task, cfg, hydra.runtime.choices["denoiser"])])
         name = fingerprint.of(cfg)
-        found = records.finished(folder, name)
+        found = record_file.finished(folder, name)
         if found is None:
             # torch and Lightning cost seconds to import: a finished run must not pay for them.
             from diffect.training.run import Run
 
-            record = Run(cfg, folder, name, choices(hydra)).carry_out()
+            record = Run(cfg, folder, name, choices(hydra)).execute()
         else:
             record = found
     finally:
@@ -94,46 +95,44 @@ def choices(hydra: Any) -> dict[str, str]:
     return chosen
 
 
-def line(record: records.Record) -> str:
+def line(record: Record) -> str:
     """One line about a finished run: the means over its categories of three figures, and its time."""
-    parts = [record["signature"]]
+    parts = [record.signature]
     for name in ("image_auroc", "image_tpr_at_5fpr", "pixel_aupro_30"):
-        known = [values[name] for values in record["metrics"].values() if values.get(name) is not None]
-        if known:
+        values = [result.metrics.get(name) for result in record.results.values()]
+        if known := [value for value in values if value is not None]:
             parts.append(f"{name} {sum(known) / len(known):.3f}")
-    return "  ".join([*parts, f"{record['seconds']['total']:.0f} s"])
+    return "  ".join([*parts, f"{record.seconds['total']:.0f} s"])
 
 
-def _tell(record: records.Record, folder: Path, found: bool) -> None:
-    print(f"run {record['signature']} {'was finished already' if found else 'finished'}: {folder}")
-    for category, values in record["metrics"].items():
+def _tell(record: Record, folder: Path, found: bool) -> None:
+    print(f"run {record.signature} {'was finished already' if found else 'finished'}: {folder}")
+    for category, result in record.results.items():
         print(f"\n{category}")
-        counts = ((record.get("splits") or {}).get("categories") or {}).get(category)
-        if counts:
-            print(f"  {_images(counts)}")
-        for metric in records.METRICS:
-            value = values.get(metric.name)
-            interval = record["intervals"][category].get(metric.name)
-            reason = record.get("undefined", {}).get(category, {}).get(metric.name, "")
+        if category in record.splits.categories:
+            print(f"  {_images(record.splits.categories[category])}")
+        for metric in METRICS:
+            value, interval = result.metrics.get(metric.name), result.intervals.get(metric.name)
+            reason = result.undefined.get(metric.name, "")
             shown = "undefined" if value is None else f"{value:.4f}" if metric.name != "latency_ms" else f"{value:.1f}"
             spread = f"  [{interval[0]:.4f}, {interval[1]:.4f}]" if interval else ""
             print(f"  {metric.title:16} {shown:>10}{spread}" + (f"  {reason}" if value is None else ""))
-        warning = record["audit"].get(category, {}).get("warning")
-        if warning:
-            print(f"  warning: {warning}")
-        if broken := records.broken_promise(record, category):
+        audit = record.audit.get(category)
+        if audit and audit.warning:
+            print(f"  warning: {audit.warning}")
+        if broken := record.broken_promise(category):
             print(f"  warning: {broken}")
     sys.stdout.flush()
 
 
-def _images(counts: dict[str, Any]) -> str:
+def _images(split: CategorySplit) -> str:
     """How many images of a category were used for what, where any are, and what was done to them."""
-    copies = {"fit": f" and {counts['copies']} copies"} if "copies" in counts else {}
-    splits = ("fit", "selection", "calibration", "test")
-    said = [", ".join(f"{name} {counts[name]}{copies.get(name, '')}" for name in splits if counts[name])]
-    for key, what in (("dirty", "defective among the normal ones"), ("dropped", "left out")):
-        if found := [f"{name} {number}" for name, number in counts.get(key, {}).items() if number]:
+    fit = f"{split.fit} and {split.copies} copies" if split.copies else split.fit
+    counts = {"fit": fit, "selection": split.selection, "calibration": split.calibration, "test": split.test}
+    said = [", ".join(f"{name} {count}" for name, count in counts.items() if count)]
+    for numbers, what in ((split.dirty, "defective among the normal ones"), (split.dropped, "left out")):
+        if found := [f"{name} {number}" for name, number in numbers.items() if number]:
             said.append(f"{what}: {', '.join(found)}")
-    if not counts["selection"]:
+    if not split.selection:
         said.append("none held out, so that the last step counts and no threshold is set")
     return f"images: {'; '.join(said)}"

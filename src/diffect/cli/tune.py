@@ -47,7 +47,7 @@ def run(cfg: DictConfig) -> dict[str, Any]:
             from diffect.tuning.search import Tuning
 
             chosen = {key: value for key, value in train.choices(hydra).items() if not key.startswith("tune.")}
-            done = Tuning(cfg, folder, name, chosen, listed).carry_out()
+            done = Tuning(cfg, folder, name, chosen, listed).execute()
     finally:
         with contextlib.suppress(OSError):
             folder.rmdir()  # only if it failed before it wrote anything

@@ -116,11 +116,12 @@ class NormalImages:
         ValueError where they are gone, or are others than it was trained on.
         """
         data: DataModule = build.open_data(trained)
-        if any(record["splits"].get(name) != value for name, value in data.fingerprints().items()):
+        recorded = {"fingerprint": record.fingerprint, "dirt_fingerprint": record.splits.dirt_fingerprint}
+        if any(recorded[name] != value for name, value in data.fingerprints().items()):
             raise ValueError("the images there are no longer those that the run was trained on")
         build.attach_features(trained, data)
-        dropped = (record.get("outlier_removal") or {}).get("dropped", {})
-        gone = {(category, one["name"]) for category, some in dropped.items() for one in some if one["split"] == "fit"}
+        dropped = record.outlier_removal.dropped if record.outlier_removal else {}
+        gone = {(category, one.name) for category, some in dropped.items() for one in some if one.split == "fit"}
         held = [data.sample(*row) for row in data.splits["fit"]]
         data.drop("fit", [at for at, sample in enumerate(held) if (sample.category, sample.name) in gone])
         return cls(data, representation)

@@ -8,7 +8,7 @@ from diffect.runs.table import Run
 
 def note(runs: Sequence[Run]) -> str:
     """One sentence on how the latency was measured, and on what, as the records say."""
-    devices = sorted({str(run.record.get("device") or "an unknown device") for run in runs})
+    devices = sorted({run.record.provenance.device for run in runs})
     if len(devices) > 1:
         where = f"on {len(devices)} different devices, so not comparable ({listed(devices)})"
     else:
@@ -20,10 +20,8 @@ def _sizes(runs: Sequence[Run]) -> str:
     """The sizes of the images in pixels with their categories, where they differ."""
     found: dict[str, set[str]] = {}
     for run in runs:
-        splits = run.record.get("splits") or {}
-        canvas = splits.get("canvas") or ([splits["size"]] * 2 if splits.get("size") else None)
-        if canvas:
-            found.setdefault(" x ".join(map(str, canvas)), set()).update(map(str, run.record["categories"]))
+        if canvas := run.record.splits.canvas:
+            found.setdefault(" x ".join(map(str, canvas)), set()).update(run.record.categories)
     if len(found) < 2:
         return ""
     sizes = [f"{size} ({listed(sorted(names))})" for size, names in sorted(found.items())]

@@ -24,7 +24,7 @@ def note(groups: Sequence[Group]) -> str:
 
 def _differing(runs: Sequence[Run]) -> dict[str, list[str]]:
     """The config keys that the runs have several values of, each with the runs that have not the commonest."""
-    configs = {run.record["signature"]: _settings(run) for run in runs if run.record.get("config")}
+    configs = {run.record.signature: _settings(run) for run in runs}
     found = {}
     for key in sorted({key for config in configs.values() for key in config}):
         values = {name: repr(config.get(key)) for name, config in configs.items()}
@@ -38,7 +38,7 @@ def _settings(run: Run) -> dict[str, Any]:
     """The run's config by dotted key, without seeds, data and what cannot change a number."""
     return {
         key: value
-        for key, value in flat(run.record["config"]).items()
+        for key, value in flat(run.record.config).items()
         if key.rsplit(".", 1)[-1] != "seed"
         and not any(f"{key}.".startswith(f"{name}.") for name in ("data", *IRRELEVANT))
     }

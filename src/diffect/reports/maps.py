@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from diffect.reports.study import Study
-from diffect.runs.record import PANEL
+from diffect.runs.record_file import PANEL
 from diffect.runs.table import Run
 from diffect.storage.atomic import write_atomic
 

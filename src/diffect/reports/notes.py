@@ -26,7 +26,7 @@ def lines(
     ranking = next(iter(estimates.values()))
     found = [evidence(runs), *_study_notes(runs), *_different_data(runs), _order(groups, ranking)]
     found += [*interval_notes.interval_notes(runs, estimates), training(runs), *_followers(runs)]
-    if any(run.record["study"] != "single" for run in runs):  # runs launched one by one were never a grid
+    if any(run.record.study != "single" for run in runs):  # runs launched one by one were never a grid
         found += [_missing_runs(groups), _absent(groups, axes, holes)]
     found.append(_partial(groups, estimates))
     found += [*_undefined(runs), *_patchy(groups, estimates)]
@@ -39,10 +39,9 @@ def warnings(runs: Sequence[Run]) -> dict[str, tuple[str, ...]]:
     """The audit's warnings by category, as the records carry them."""
     found: dict[str, set[str]] = {}
     for run in runs:
-        for category, audit in (run.record.get("audit") or {}).items():
-            text = audit.get("warning") if isinstance(audit, dict) else None
-            if text:
-                found.setdefault(str(category), set()).add(" ".join(str(text).split()))
+        for category, audit in run.record.audit.items():
+            if audit.warning:
+                found.setdefault(category, set()).add(" ".join(audit.warning.split()))
     return {category: tuple(sorted(texts)) for category, texts in found.items()}
 
 
@@ -51,13 +50,12 @@ def training(runs: Sequence[Run]) -> str:
     learned: list[Run] = []
     stuck: list[str] = []
     for run in runs:
-        log: dict[str, Any] = run.record.get("training") or {}
-        first, best = log.get("loss_initial"), log.get("loss_best")
+        first, best = run.record.training.loss_initial, run.record.training.loss_best
         if first is None or best is None:
             continue
         learned.append(run)
         if not best < first:
-            stuck.append(run.record["signature"])
+            stuck.append(run.record.signature)
     if not learned:
         return ""
     text = f"training: {len(learned) - len(stuck)} of {count(learned, 'learned run')} ended below the loss"
@@ -103,9 +101,8 @@ def _different_data(runs: Sequence[Run]) -> list[str]:
     """Runs that call their data alike and mean different images: their figures do not compare."""
     found: dict[str, set[str]] = {}
     for run in runs:
-        data = (run.record.get("splits") or {}).get("fingerprint")
-        if data:
-            found.setdefault(", ".join(map(str, run.record["categories"])), set()).add(str(data))
+        if run.record.fingerprint:
+            found.setdefault(", ".join(run.record.categories), set()).add(run.record.fingerprint)
     return [
         f"{name}: {len(data)} different data sets of this name; runs on one do not compare with runs on another."
         for name, data in sorted(found.items())
@@ -115,13 +112,13 @@ def _different_data(runs: Sequence[Run]) -> list[str]:
 
 def evidence(runs: Sequence[Run]) -> str:
     """That the ranking is no evidence, where the study says so itself; else nothing."""
-    if any((run.record.get("config") or {}).get("evidence") is False for run in runs):
+    if any(run.record.config.get("evidence") is False for run in runs):
         return "this ranking is no evidence: the study is too small for it, by design (evidence: false)."
     return ""
 
 
 def _study_notes(runs: Sequence[Run]) -> list[str]:
-    texts = {str((run.record.get("config") or {}).get("study_note") or "") for run in runs}
+    texts = {str(run.record.config.get("study_note") or "") for run in runs}
     return sorted(" ".join(text.split()) for text in texts)
 
 
@@ -174,9 +171,9 @@ def _undefined(runs: Sequence[Run]) -> list[str]:
     """Why a figure of the tables is a dash, or is made without some category, as the records say."""
     reasons: dict[str, set[str]] = {}
     for run in runs:
-        for category, found in (run.record.get("undefined") or {}).items():
-            for metric, reason in (found if isinstance(found, dict) else {}).items():
-                reasons.setdefault(" ".join(str(reason).split()), set()).add(f"{category} {metric}")
+        for category, result in run.record.results.items():
+            for metric, reason in result.undefined.items():
+                reasons.setdefault(" ".join(reason.split()), set()).add(f"{category} {metric}")
     return [f"undefined: {listed(sorted(names))}: {reason}." for reason, names in sorted(reasons.items())]
 
 
@@ -187,8 +184,8 @@ def _patchy(groups: Sequence[Group], estimates: Mapping[str, Sequence[Estimate]]
         lacking: list[str] = []
         cells = [(group, cell, run) for group in groups for cell, run in sorted(group.by_cell.items())]
         for group, (category, seed), run in cells:
-            said = ((run.record.get("undefined") or {}).get(category) or {}).get(metric)
-            if grid.figure(run, category, metric) is None and not said:
+            result = run.record.results[category]
+            if result.metrics.get(metric) is None and metric not in result.undefined:
                 lacking.append(" ".join([*group.values, category, f"seed {seed}"]))
         if len(lacking) == len(cells):
             found.append(f"{METRIC[metric].title}: no run has a finite figure.")

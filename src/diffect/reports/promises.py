@@ -35,5 +35,4 @@ def note(groups: Sequence[Group], rates: Mapping[str, Sequence[Estimate]]) -> st
 
 
 def _promised(run: Run) -> float:
-    evaluation = (run.record.get("config") or {}).get("evaluation") or {}
-    return float(evaluation.get("conformal_rate", _RATE))
+    return float(run.record.config.get("evaluation", {}).get("conformal_rate", _RATE))

@@ -12,7 +12,7 @@ def runs(group: Group, metric: str, estimate: Estimate) -> str:
     """How many runs the group has, "18/19" where some are missing; and before it those in its mean, where not all."""
     have = f"{len(group.runs)}/{group.planned}" if group.missing else str(len(group.runs))
     used = {
-        run.record["signature"]
+        run.record.signature
         for (category, seed), run in group.by_cell.items()
         if category in estimate.categories and seed in estimate.seeds and grid.figure(run, category, metric) is not None
     }

@@ -60,7 +60,7 @@ def build_study(
     estimands.check(estimand, grid.categories(runs))
     axes = grid.axes(runs)
     groups = _ranked(runs, grid.groups(runs, axes), estimand)
-    recorded = {RANKED} | {name for run in runs for values in run.record["metrics"].values() for name in values}
+    recorded = {RANKED} | {name for run in runs for result in run.record.results.values() for name in result.metrics}
     columns = [metric for metric in COLUMNS if metric in recorded]  # earlier runs know fewer metrics
     estimates = {metric: _estimates(runs, groups, metric, estimand) for metric in columns}
     by_category = {

@@ -3,7 +3,7 @@
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
@@ -121,7 +121,7 @@ def _one_to_each(pairs: Iterable[tuple[Any, str]]) -> bool:
 
 
 def _configured(group: str, runs: Sequence[Run]) -> bool:
-    return any(isinstance((run.record.get("config") or {}).get(group), dict) for run in runs)
+    return any(isinstance(run.record.config.get(group), dict) for run in runs)
 
 
 def groups(runs: Sequence[Run], keys: Sequence[str]) -> list[Group]:
@@ -169,38 +169,36 @@ def cells(runs: Iterable[Run], metric: str) -> tuple[dict[Unit, float | None], d
     values: dict[Unit, float | None] = {}
     replicates: dict[Unit, Any] = {}
     for run in runs:
-        drawn: Mapping[str, Any] = run.record.get("replicates") or {}
-        for category in run.record["categories"]:
-            unit = (str(category), int(run.record["seed"]))
-            values[unit] = figure(run, category, metric)
-            if (drawn.get(category) or {}).get(metric):
-                replicates[unit] = drawn[category][metric]
+        for category, result in run.record.results.items():
+            unit = (category, run.record.seed)
+            values[unit] = result.metrics.get(metric)
+            if drawn := result.replicates.get(metric):
+                replicates[unit] = drawn
     return values, replicates
 
 
 def figure(run: Run, category: str, metric: str) -> float | None:
-    """The run's figure on one category; None where it has none, or one that is not finite."""
-    value = run.record["metrics"].get(category, {}).get(metric)
-    return None if value is None or not math.isfinite(value) else value
+    """The run's figure on one category; None where it has none."""
+    result = run.record.results.get(category)
+    return None if result is None else result.metrics.get(metric)
 
 
 def same_images(a: Run, b: Run, category: str) -> bool:
     """Whether two runs were tested on the same images of `category`, in one order: only then do they pair."""
-    fingerprints = [(run.record.get("splits") or {}).get("fingerprint") for run in (a, b)]
-    if a.unit[0] == b.unit[0] and fingerprints[0] != fingerprints[1]:  # it is one of all the run's categories
+    if a.unit[0] == b.unit[0] and a.record.fingerprint != b.record.fingerprint:  # it is one of all the run's categories
         return False
     return _images(a, category) == _images(b, category)
 
 
 def _images(run: Run, category: str) -> list[tuple[str, bool]]:
-    rows = (run.record.get("scores") or {}).get(category) or ()
-    return [(row["name"], row["anomalous"]) for row in rows]
+    result = run.record.results.get(category)
+    return [] if result is None else [(row.name, row.anomalous) for row in result.scores]
 
 
 def categories(runs: Iterable[Run], metric: str | None = None) -> tuple[str, ...]:
     """All categories of the runs, sorted; with `metric`, those where any run has a value of it."""
     found: Counter[str] = Counter()
     for run in runs:
-        for category in run.record["categories"]:
-            found[str(category)] += metric is None or figure(run, category, metric) is not None
+        for category in run.record.categories:
+            found[category] += metric is None or figure(run, category, metric) is not None
     return tuple(sorted(category for category, count in found.items() if count))

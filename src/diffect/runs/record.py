@@ -1,59 +1,13 @@
-"""The record of one run: what it holds, how it is written and read back, and its per-image scores as CSV."""
+"""The record of one run, as typed parts; `record_file` writes and reads it."""
 
-import csv
-import io
-import json
 import math
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, Self
 
-import numpy as np
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Strict, model_validator
 
-from diffect.storage.atomic import write_atomic
-
-FORMAT = 1
-RECORD = "record.json"
-SCORES = "scores.csv"
-PANEL = "panel.png"
-GALLERY = "gallery"  # a folder
-STATUSES = ("running", "finished", "failed", "interrupted")
-
-# Order of the keys in the file: what a reader looks for first, and the bulk last.
-_KEYS = (
-    "format",
-    "status",
-    "error",
-    "signature",
-    "study",
-    "seed",
-    "choices",
-    "categories",
-    "metrics",
-    "intervals",
-    "undefined",
-    "levels",
-    "training",
-    "audit",
-    "splits",
-    "protocol",
-    "test_reads",
-    "seconds",
-    "versions",
-    "device",
-    "commit",
-    "wandb",
-    "created",
-    "config",
-    "gallery",
-    "schedule",
-    "scores",
-    "replicates",
-)
-
+FORMAT = 2
 _ROUNDING = 1e-9  # by how much sums of floats may leave a metric's range
-
-Record = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -65,8 +19,8 @@ class Metric:
     higher_is_better: bool | None
 
 
-# In table order. The conformal pair has no good end by itself: the FPR should equal the promised rate, not
-# lie far below it, and a TPR is worth something only at a kept promise.
+# In table order. Neither end of the conformal pair is good by itself: the false-positive rate should equal the promised
+# one, not lie far below it, and a true-positive rate counts only where the promise is kept.
 METRICS = (
     Metric("image_auroc", "image AUROC", True),
     Metric("image_ap", "image AP", True),
@@ -84,178 +38,284 @@ METRICS = (
 )
 
 
-def write(folder: Path, record: Record) -> Path:
-    """Write `folder`/record.json, whole or not at all, and return its path.
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
-    The text is strict JSON: NaN and infinities become null, floats are written by `repr`, keys in a fixed
-    order, so equal records are equal bytes. Raises ValueError where the record breaks the schema or the
-    folder cannot be written.
+
+def _in_range(metrics: dict[str, float | None]) -> dict[str, float | None]:
+    """Raise ValueError for a known metric outside its range: the file was damaged or edited."""
+    for metric in METRICS:
+        value = metrics.get(metric.name)
+        most = math.inf if metric.name == "latency_ms" else 1.0
+        if value is not None and not -_ROUNDING <= value <= most + _ROUNDING:
+            allowed = "at least 0" if metric.name == "latency_ms" else "from 0 to 1"
+            raise ValueError(f"{metric.name} is {value:g}; allowed: {allowed}")
+    return metrics
+
+
+Number = Annotated[float, Strict()]
+Figure = Annotated[Number | None, BeforeValidator(_finite)]  # None where it is undefined
+
+
+class Part(BaseModel):
+    """A part of the record: known keys only."""
+
+    model_config = ConfigDict(extra="forbid", validate_assignment=True)
+
+
+class ImageScore(Part):
+    """The anomaly score of one test image."""
+
+    name: str
+    defect: str
+    anomalous: bool
+    score: Number
+
+
+class LevelResult(Part):
+    """What the components of one log-SNR alone give on the test set."""
+
+    log_snr: Number
+    metrics: dict[str, Figure]
+
+
+class Audit(Part):
+    """Images shared between train and test, and the AUROC of trivial statistics; see `data.audit`."""
+
+    shared: int = 0
+    near: int = 0
+    trivial: dict[str, Figure] = {}
+    direction: dict[str, str] = {}
+    examples: list[tuple[str, str]] = []
+    warning: str | None = None
+
+
+class Result(Part):
+    """The test of one category: figures, their 95% intervals over test images, and their bootstrap replicates.
+
+    A metric without a value is None, and `undefined` says why. One without an interval has no entry in `intervals`.
     """
-    path = Path(folder) / RECORD
-    text = dumps(record, str(path))
-    write_atomic(path, text)
-    return path
+
+    metrics: Annotated[dict[str, Figure], AfterValidator(_in_range)] = {}
+    intervals: dict[str, tuple[Number, Number]] = {}
+    undefined: dict[str, str] = {}
+    levels: list[LevelResult] = []
+    scores: list[ImageScore] = []
+    replicates: dict[str, list[Figure]] = {}
 
 
-def read(path: Path) -> Record:
-    """Read the record in the file `path`; ValueError naming the path where there is none or it is corrupt."""
-    try:
-        text = Path(path).read_bytes().decode("utf-8")
-    except OSError as error:
-        raise ValueError(f"cannot read the record {path}: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise ValueError(f"the record {path} is corrupt: it is not UTF-8 text") from error
-    return loads(text, str(path))
+class CategorySplit(Part):
+    """Numbers of images of one category; defects, masks and notes are those of the test images."""
+
+    train: int = 0
+    fit: int = 0
+    selection: int = 0
+    calibration: int = 0
+    test: int = 0
+    copies: int = 0
+    dropped: dict[str, int] = {}
+    dirty: dict[str, int] = {}
+    dropped_dirty: dict[str, int] = {}
+    defects: dict[str, int] = {}
+    masks: int = 0
+    groups: int = 0
+    grey_bits: int = 8
+    notes: list[str] = []
 
 
-def finished(folder: Path, signature: str) -> Record | None:
-    """The record of the finished run `signature` in `folder`, or None where that run is still to be done.
+class SampleKind(Part):
+    """What the samples are; see `data.sample.Kind`."""
 
-    Raises ValueError where the record is corrupt, or is another run's finished work: never overwritten.
+    name: Literal["image", "frame", "series", "volume"] = "image"
+    channels: int = 3
+    rank: int = 2
+    dtype: str = "uint8"
+
+
+class Splits(Part):
+    """What the data is and how it was split; canvas is the size of all samples, for images (height, width)."""
+
+    rule: str = ""
+    root: str | None = None
+    seed: int = 0
+    shots: int | None = None
+    size: int | None = None
+    aspect: str | None = None
+    canvas: tuple[int, ...] = ()
+    kind: SampleKind = SampleKind()
+    contamination: Number = 0.0
+    dirty_from: str | None = None
+    augment: list[str] = []
+    dirt_fingerprint: str | None = None
+    categories: dict[str, CategorySplit] = {}
+
+
+class HeadTraining(Part):
+    """How the head was trained; loss is the mean over the last tenth of the steps."""
+
+    inputs: int
+    kinds: list[str]
+    normal: int
+    synthetic: int
+    steps: int
+    loss: Figure
+
+
+class Training(Part):
+    """Losses on the selection images as (step, loss); 0 steps and no first loss where nothing learns by steps."""
+
+    steps: int = 0
+    loss_initial: Figure = None
+    loss_best: Figure = None
+    step_best: int = 0
+    losses: list[tuple[int, Figure]] = []
+    head: HeadTraining | None = None
+
+
+class Protocol(Part):
+    """How each setting was chosen, in words."""
+
+    checkpoint: str = ""
+    component_scale: str = ""
+    threshold: str = ""
+    outline: str = ""
+    settings: str = ""
+    test_set: str = ""
+    head: str | None = None
+
+
+class Provenance(Part):
+    """What made the numbers, and when."""
+
+    versions: dict[str, str] = {}
+    commit: str | None = None
+    device: str = "an unknown device"
+    created: str = ""
+
+
+class Curves(Part):
+    """The noise schedule: its name, and log-SNR, training density and effective weight at the times t."""
+
+    name: str
+    t: list[Figure]
+    log_snr: list[Figure]
+    density: list[Figure]
+    weight: list[Figure]
+
+
+class Dropped(Part):
+    """A training image that was left out as an outlier."""
+
+    name: str
+    defect: str
+    split: str
+    z: Figure
+
+
+class OutlierRemoval(Part):
+    """What was left out of the training images before anything was fitted, by category."""
+
+    rule: str
+    splits: list[str] = ["fit", "selection"]
+    judged: int = 0
+    dropped: dict[str, list[Dropped]] = {}
+
+
+class FineTuning(Part):
+    """The run whose weights training started from."""
+
+    signature: str
+    study: str
+    categories: list[str]
+
+
+class Picture(Part):
+    """A test image in the gallery: what it is, its score, and the paths of its pictures in the run's folder."""
+
+    name: str
+    defect: str
+    anomalous: bool
+    score: Number
+    threshold: Number | None
+    kind: str
+    image: str
+    map: str
+    mask: str | None
+
+
+class Choice(Part):
+    """The candidate that was chosen, the best and those tied with it, with objectives and standard errors of all."""
+
+    candidate: int
+    best: int
+    tied: list[int]
+    objective: list[Number]
+    errors: list[Number]
+
+
+class Tuning(Part):
+    """How `diffect tune` chose the settings: evidence holds the figures of each candidate, by category."""
+
+    notes: list[str]
+    candidates: list[dict[str, str]]
+    choice: Choice
+    evidence: dict[str, list[dict[str, Figure]]]
+    path: str
+
+
+class Tracked(Part):
+    """The run in W&B."""
+
+    id: str
+    mode: str = "offline"
+
+
+class Record(Part):
+    """All that a run leaves for reports, in the order of its file: what a reader looks for first, the bulk last.
+
+    A run that is not finished holds what it knew when it ended.
     """
-    path = Path(folder) / RECORD
-    if not path.is_file():
-        return None
-    record = read(path)
-    if record["status"] != "finished":
-        return None
-    if record["signature"] != signature:
-        raise ValueError(
-            f"{path} is the finished run {record['signature']}, not {signature}: set hydra.run.dir to another"
-            " folder (the default names it by the run), or delete that one"
+
+    format: Literal[2] = 2
+    status: Literal["running", "finished", "failed", "interrupted"]
+    signature: str
+    fingerprint: str = ""  # of the data; runs that agree in it were tested on the same images
+    study: str
+    seed: int
+    error: str | None = None
+    choices: dict[str, str]
+    categories: list[str] = []
+    training: Training = Training()
+    audit: dict[str, Audit] = {}
+    splits: Splits = Splits()
+    protocol: Protocol = Protocol()
+    description: dict[str, str] = {}
+    outlier_removal: OutlierRemoval | None = None
+    finetuned_from: FineTuning | None = None
+    tuning: Tuning | None = None
+    test_reads: int | None = None
+    seconds: dict[str, Number] = {}
+    provenance: Provenance = Provenance()
+    wandb: Tracked | None = None
+    config: dict[str, Any]
+    gallery: dict[str, list[Picture]] = {}
+    schedule: Curves | None = None
+    results: dict[str, Result] = {}
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.status == "finished" and (missing := [one for one in self.categories if one not in self.results]):
+            raise ValueError(f"results: there is none of category {missing[0]}")
+        return self
+
+    def broken_promise(self, category: str) -> str:
+        """A sentence where the run's test contradicts the promised false-positive rate; else ""."""
+        rate = self.config["evaluation"]["conformal_rate"]
+        interval = self.results[category].intervals.get("conformal_fpr")
+        if interval is None or interval[0] <= rate:
+            return ""
+        return (
+            f"the promised false-positive rate of {rate:g} was not kept in the run's own test, where it was between "
+            f"{interval[0]:.2g} and {interval[1]:.2g}: good test images are unlike the held-out ones that set the "
+            "threshold"
         )
-    return record
-
-
-def broken_promise(record: Record, category: str) -> str:
-    """A sentence where the run's own test denies the rate of false positives that its threshold promises; else ""."""
-    rate = record["config"]["evaluation"]["conformal_rate"]
-    interval = record["intervals"][category].get("conformal_fpr")
-    if not interval or interval[0] <= rate:
-        return ""
-    return (
-        f"the promised false-positive rate of {rate:g} was not kept in the run's own test, where it was between "
-        f"{interval[0]:.2g} and {interval[1]:.2g}: good test images are unlike the held-out ones that set the "
-        "threshold"
-    )
-
-
-def test_reads(folder: Path, fingerprint: str) -> int:
-    """How many finished runs beside the run in `folder`, of its study, have read the test set of this fingerprint."""
-    told = (path.read_bytes() for path in folder.parent.glob(f"*/{RECORD}") if path.parent != folder)
-    # Searched, not parsed: a study's records hold many replicates, and a fingerprint stands in one place only.
-    return sum(b'"status": "finished"' in text and fingerprint.encode() in text for text in told)
-
-
-def write_scores(folder: Path, record: Record) -> Path:
-    """Write `folder`/scores.csv: one row per test image, ordered by category and name, scores by `repr`."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(("name", "category", "defect", "anomalous", "score"))
-    for category, rows in sorted(record.get("scores", {}).items()):
-        for row in sorted(rows, key=lambda row: str(row["name"])):
-            score = _plain(row["score"], f"scores.{category}")
-            text = "" if score is None else repr(score)
-            anomalous = "true" if row["anomalous"] else "false"
-            writer.writerow((row["name"], category, row["defect"], anomalous, text))
-    path = Path(folder) / SCORES
-    write_atomic(path, buffer.getvalue())
-    return path
-
-
-def dumps(record: Record, where: str = "the record") -> str:
-    """The record as canonical JSON text; dictionaries are indented, lists of numbers stay on one line."""
-    plain = _plain(record, "")
-    _check(plain, where)
-    known = {key: plain[key] for key in _KEYS if key in plain}
-    rest = {key: plain[key] for key in sorted(plain) if key not in known}
-    lines = ",\n".join(f" {json.dumps(key)}: {_pretty(value, 1)}" for key, value in {**known, **rest}.items())
-    return "{\n" + lines + "\n}\n"
-
-
-def loads(text: str, where: str = "the record") -> Record:
-    """The record in the JSON `text`; ValueError naming `where` for text that is no record of this format."""
-    try:
-        record = json.loads(text, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"the record {where} is corrupt: {error}") from error
-    _check(record, where)
-    return record  # type: ignore[no-any-return]
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"it holds {name}, which is no JSON number")
-
-
-def _pretty(value: Any, depth: int) -> str:
-    items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    nested = any(isinstance(item, (dict, list)) for item in items)
-    if not value or (isinstance(value, list) and not nested):
-        return json.dumps(value, allow_nan=False, sort_keys=True)
-    pad = "\n" + " " * (depth + 1)
-    if isinstance(value, dict):
-        parts = [f"{json.dumps(key)}: {_pretty(value[key], depth + 1)}" for key in sorted(value)]
-        return "{" + pad + ("," + pad).join(parts) + pad[:-1] + "}"
-    if isinstance(value, list):  # one row of a table per line: scores, losses
-        rows = [json.dumps(row, allow_nan=False, sort_keys=True) for row in value]
-        return "[" + pad + ("," + pad).join(rows) + pad[:-1] + "]"
-    return json.dumps(value, allow_nan=False)
-
-
-def _plain(value: Any, where: str) -> Any:
-    """`value` in JSON's own types: numpy numbers and arrays made plain, what is not finite made None."""
-    if value is None or isinstance(value, (bool, str)):
-        return value
-    if isinstance(value, dict):
-        for key in value:
-            if not isinstance(key, str):
-                raise ValueError(f"the record's key {key!r} in '{where}' is no string")
-        return {str(key): _plain(item, f"{where}.{key}" if where else key) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item, where) for item in value]
-    if isinstance(value, (np.ndarray, np.generic)):
-        return _plain(value.tolist(), where)
-    if isinstance(value, int):
-        return int(value)
-    if isinstance(value, float):
-        return float(value) if math.isfinite(value) else None
-    if isinstance(value, Path):
-        return str(value)
-    raise ValueError(f"the record's '{where}' is a {type(value).__name__}: only JSON's types can be written")
-
-
-def _check(record: Any, where: str) -> None:
-    """Raise ValueError, naming `where` and the key, unless `record` has the shape that readers count on."""
-    if not isinstance(record, dict):
-        raise ValueError(f"{where} holds no record: expected a JSON object, found a {type(record).__name__}")
-    if record.get("format") != FORMAT:
-        raise ValueError(f"{where} has format {record.get('format')!r}: this version reads format {FORMAT}")
-    if record.get("status") not in STATUSES:
-        raise ValueError(f"{where} has status {record.get('status')!r}: allowed are {', '.join(STATUSES)}")
-    kinds: dict[str, type] = {"signature": str, "study": str}
-    if record["status"] == "finished":  # a failed run may have ended before the rest was known
-        kinds |= {"seed": int, "choices": dict, "categories": list, "metrics": dict}
-    for key in ("config", "intervals", "replicates", "scores", "training", "schedule", "audit", "gallery"):
-        if record.get(key) is not None:
-            kinds[key] = dict
-    for key, kind in kinds.items():
-        if not isinstance(record.get(key), kind):
-            found = type(record[key]).__name__ if key in record else "nothing"
-            raise ValueError(f"{where} is no whole record: '{key}' should be a {kind.__name__}, found {found}")
-    for category, values in (record.get("metrics") or {}).items():
-        good = isinstance(values, dict) and all(
-            value is None or (isinstance(value, (int, float)) and not isinstance(value, bool))
-            for value in values.values()
-        )
-        if not good:
-            raise ValueError(f"{where}: metrics.{category} should map names to numbers or null")
-        for metric in METRICS:
-            _check_range(values.get(metric.name), metric.name, f"{where} is corrupt: metrics.{category}.{metric.name}")
-
-
-def _check_range(value: float | None, metric: str, what: str) -> None:
-    """Raise ValueError, beginning with `what`, for a figure that no run can have; what is not finite is none."""
-    most = math.inf if metric == "latency_ms" else 1.0
-    if value is not None and math.isfinite(value) and not -_ROUNDING <= value <= most + _ROUNDING:
-        allowed = "is at least 0" if metric == "latency_ms" else "lies from 0 to 1"
-        raise ValueError(f"{what} is {value:g}, but such a figure {allowed}")

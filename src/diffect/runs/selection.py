@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from diffect.runs import record as records
+from diffect.runs.record import Record
 from diffect.runs.table import LeftOut, Run
 
 
@@ -33,12 +33,12 @@ def select(found: Iterable[Run], unread: Sequence[LeftOut], where: str, study: s
     """
     everything = list(found)
     name = _study(everything, unread, where, study)
-    mine, ignored = _attempts([run for run in everything if run.record["study"] == name])
+    mine, ignored = _attempts([run for run in everything if run.record.study == name])
     ignored += [*unread, *_others(everything, name)]
-    finished = [run for run in mine if run.record["status"] == "finished"]
+    finished = [run for run in mine if run.record.status == "finished"]
     # Of a run that was killed a folder has a record and a log has none, so it belongs to what the source holds.
-    ignored += [_unfinished(run) for run in mine if run.record["status"] == "running"]
-    left_out = [_unfinished(run) for run in mine if run.record["status"] in ("failed", "interrupted")]
+    ignored += [_unfinished(run) for run in mine if run.record.status == "running"]
+    left_out = [_unfinished(run) for run in mine if run.record.status in ("failed", "interrupted")]
     if not finished:
         first = (left_out or ignored)[0]
         raise ValueError(
@@ -53,7 +53,7 @@ def select(found: Iterable[Run], unread: Sequence[LeftOut], where: str, study: s
 
 def _study(found: Sequence[Run], unread: Sequence[LeftOut], where: str, study: str | None) -> str:
     """The study to report: `study` if it is there, or else the only one."""
-    counts = Counter(str(run.record["study"]) for run in found)
+    counts = Counter(run.record.study for run in found)
     listed = ", ".join(f"{name} ({count})" for name, count in sorted(counts.items()))
     if study is None and len(counts) == 1:
         return next(iter(counts))
@@ -74,7 +74,7 @@ def _study(found: Sequence[Run], unread: Sequence[LeftOut], where: str, study: s
 
 
 def _others(found: Sequence[Run], name: str) -> list[LeftOut]:
-    counts = Counter(str(run.record["study"]) for run in found if run.record["study"] != name)
+    counts = Counter(run.record.study for run in found if run.record.study != name)
     return [LeftOut(_line(other), f"another study, of {count} logged") for other, count in sorted(counts.items())]
 
 
@@ -82,26 +82,30 @@ def _attempts(runs: Sequence[Run]) -> tuple[list[Run], list[LeftOut]]:
     """Of each signature the finished run, or else the last attempt; the others, which are no runs of their own."""
 
     def weight(run: Run) -> tuple[bool, str, str]:
-        return run.record["status"] == "finished", str(run.record.get("created") or ""), str(run.folder)
+        return run.record.status == "finished", run.record.provenance.created, str(run.folder)
 
     kept: dict[str, Run] = {}
     ignored = []
     for run in sorted(runs, key=weight, reverse=True):
-        twin = kept.setdefault(run.record["signature"], run)
+        twin = kept.setdefault(run.record.signature, run)
         if twin is run:
             continue
-        reason = f"an earlier attempt at {twin.record['signature']}"
-        if run.record["status"] == "finished":
-            same = "the same" if run.record["metrics"] == twin.record["metrics"] else "other"
-            reason = f"duplicate: {twin.folder} is the same run, {twin.record['signature']}, with {same} figures"
+        reason = f"an earlier attempt at {twin.record.signature}"
+        if run.record.status == "finished":
+            same = "the same" if _metrics(run) == _metrics(twin) else "other"
+            reason = f"duplicate: {twin.folder} is the same run, {twin.record.signature}, with {same} figures"
         ignored.append(LeftOut(str(run.folder), reason))
     return list(kept.values()), ignored
 
 
+def _metrics(run: Run) -> dict[str, dict[str, float | None]]:
+    return {category: result.metrics for category, result in run.record.results.items()}
+
+
 def _unfinished(run: Run) -> LeftOut:
-    status, signature = run.record["status"], run.record["signature"]
+    status, signature = run.record.status, run.record.signature
     if status == "failed":
-        return LeftOut(signature, f"failed: {_line(run.record.get('error')) or 'it says not why'}")
+        return LeftOut(signature, f"failed: {_line(run.record.error) or 'it says not why'}")
     return LeftOut(signature, f"unfinished: its status is {status}")
 
 
@@ -110,12 +114,12 @@ def _newest_version(runs: Sequence[Run]) -> tuple[list[Run], list[LeftOut]]:
     newest = max(map(_version, runs), key=_release)
     others = [run for run in runs if _version(run) != newest]
     reason = f"made by diffect {{}}; the newest runs here are of {newest}, and one table holds one version"
-    left_out = [LeftOut(run.record["signature"], reason.format(_version(run))) for run in others]
+    left_out = [LeftOut(run.record.signature, reason.format(_version(run))) for run in others]
     return [run for run in runs if _version(run) == newest], left_out
 
 
 def _version(run: Run) -> str:
-    return str((run.record.get("versions") or {}).get("diffect") or "of no known version")
+    return run.record.provenance.versions.get("diffect", "of no known version")
 
 
 def _release(version: str) -> tuple[list[int], bool, str]:
@@ -127,35 +131,38 @@ def _release(version: str) -> tuple[list[int], bool, str]:
 
 def _one_per_cell(runs: Sequence[Run]) -> tuple[list[Run], list[LeftOut]]:
     """One run for the same choices, categories and seed, the newest: a second would count as another seed."""
-    newest = sorted(runs, key=lambda run: (str(run.record.get("created") or ""), run.record["signature"]), reverse=True)
+    newest = sorted(runs, key=lambda run: (run.record.provenance.created, run.record.signature), reverse=True)
     kept: dict[Any, Run] = {}
     left_out = []
     for run in newest:
         twin = kept.setdefault((tuple(sorted(run.choices.items())), run.unit), run)
         if twin is not run:
-            newer, what = twin.record["signature"], _difference(run.record, twin.record)
+            newer, what = twin.record.signature, _difference(run.record, twin.record)
             reason = f"superseded: {newer} has the same choices and seed and is newer ({what})"
-            left_out.append(LeftOut(run.record["signature"], reason))
+            left_out.append(LeftOut(run.record.signature, reason))
     return list(kept.values()), left_out
 
 
 def _order(run: Run) -> tuple[Any, ...]:
-    return sorted(run.choices.items()), run.record["categories"], run.record["seed"], run.record["signature"]
+    return sorted(run.choices.items()), run.record.categories, run.record.seed, run.record.signature
 
 
 def _by_name(items: Iterable[LeftOut]) -> tuple[LeftOut, ...]:
     return tuple(sorted(items, key=lambda item: (item.name, item.reason)))
 
 
-def _difference(old: records.Record, new: records.Record) -> str:
+def _difference(old: Record, new: Record) -> str:
     """What two records of one cell differ in: up to three keys of config and versions."""
-    a = flat({"config": old.get("config"), "versions": old.get("versions"), "device": old.get("device")})
-    b = flat({"config": new.get("config"), "versions": new.get("versions"), "device": new.get("device")})
+    a, b = ({**flat(one.config, "config"), **flat(_made_by(one))} for one in (old, new))
     keys = [key for key in sorted(a.keys() | b.keys()) if a.get(key) != b.get(key)]
     if not keys:
         return "their data or code differ"
     names = [key.removeprefix("config.") for key in keys[:3]]
     return "they differ in " + ", ".join(names) + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")
+
+
+def _made_by(record: Record) -> dict[str, Any]:
+    return {"versions": record.provenance.versions, "device": record.provenance.device}
 
 
 def flat(value: Any, where: str = "") -> dict[str, Any]:

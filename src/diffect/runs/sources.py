@@ -5,8 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from diffect.runs import record as records
-from diffect.runs import selection, wandb_api, wandb_files
+from diffect.runs import record_file, selection, wandb_api, wandb_files
 from diffect.runs.selection import Selection
 from diffect.runs.table import LeftOut, Run
 
@@ -39,7 +38,7 @@ def _folder(folder: Path, study: str | None) -> Read:
     own = [folder / study] if study is not None and (folder / study).is_dir() else []
     every = [folder, *(path for path in folder.iterdir() if path.is_dir())]
     for places in (own, every):
-        if any(next(place.glob(f"*/{records.RECORD}"), None) for place in places):
+        if any(next(place.glob(f"*/{record_file.RECORD}"), None) for place in places):
             return _records(folder, places)
     return _logs(folder)
 
@@ -49,16 +48,16 @@ def _records(folder: Path, places: Sequence[Path]) -> Read:
     runs: list[Run] = []
     unread: list[LeftOut] = []
     for entry in sorted(path for place in places for path in place.iterdir() if path.is_dir()):
-        path = entry / records.RECORD
+        path = entry / record_file.RECORD
         if not path.exists():
             # Reports and caches may lie beside the runs; only a folder named like a run is one without a record.
             if _SIGNATURE.fullmatch(entry.name):
                 unread.append(LeftOut(str(entry.relative_to(folder)), "unfinished: it has no record yet"))
             continue
         try:
-            runs.append(Run(entry, records.read(path)))
+            runs.append(Run(entry, record_file.read(path)))
         except ValueError as error:
-            unread.append(LeftOut(str(entry.relative_to(folder)), f"corrupt: {error}"))
+            unread.append(LeftOut(str(entry.relative_to(folder)), str(error)))
     return runs, unread
 
 

@@ -8,8 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from diffect.runs import record as records
 from diffect.runs.fingerprint import IRRELEVANT
+from diffect.runs.record import METRICS, Record
 
 DEFAULT = "default"  # what stands for a choice in a run that did not make it
 
@@ -19,18 +19,18 @@ class Run:
     """A record and where it was found: the run's folder, or a W&B log or run, which hold no pictures."""
 
     folder: Path
-    record: records.Record = field(repr=False)
+    record: Record = field(repr=False)
 
     @property
     def name(self) -> str:
         """What W&B calls the run, wherever its record was read from; its signature if it was never logged."""
-        return str((self.record.get("wandb") or {}).get("id") or self.record["signature"])
+        return self.record.wandb.id if self.record.wandb else self.record.signature
 
     @cached_property
     def choices(self) -> dict[str, str]:
         """The choices that can change a number, and where the data came from."""
-        kept = [key for key in self.record["choices"] if key not in IRRELEVANT or key.startswith("data.")]
-        return {key: str(self.record["choices"][key]) for key in kept}
+        choices = self.record.choices
+        return {key: choices[key] for key in choices if key not in IRRELEVANT or key.startswith("data.")}
 
     def choice(self, key: str) -> str:
         """The run's place on the axis `key`; for the category: if it was trained alone or with others."""
@@ -42,7 +42,7 @@ class Run:
     @property
     def unit(self) -> tuple[tuple[str, ...], int]:
         """What the run is a run of: its categories and its seed."""
-        return tuple(str(category) for category in self.record["categories"]), int(self.record["seed"])
+        return tuple(self.record.categories), self.record.seed
 
 
 @dataclass(frozen=True)
@@ -71,17 +71,16 @@ class Row:
 
 def rows(runs: Iterable[Run]) -> list[Row]:
     """The long table: one row per run, category and metric, in table order of the metrics, then by name."""
-    order = {metric.name: place for place, metric in enumerate(records.METRICS)}
+    order = {metric.name: place for place, metric in enumerate(METRICS)}
     long: list[Row] = []
     for run in runs:
         record = run.record
-        for category in record["categories"]:
-            values = record["metrics"].get(category, {})
-            intervals = (record.get("intervals") or {}).get(category, {})
-            for metric in sorted(values, key=lambda name: (order.get(name, len(order)), name)):
-                lo, hi = intervals.get(metric) or (None, None)
-                cell = (str(category), int(record["seed"]), metric, values[metric], lo, hi)
-                long.append(Row(run.name, record["signature"], record["study"], run.choices, *cell))
+        for category in record.categories:
+            result = record.results[category]
+            for metric in sorted(result.metrics, key=lambda name: (order.get(name, len(order)), name)):
+                lo, hi = result.intervals.get(metric) or (None, None)
+                cell = (category, record.seed, metric, result.metrics[metric], lo, hi)
+                long.append(Row(run.name, record.signature, record.study, run.choices, *cell))
     return long
 
 
@@ -105,21 +104,20 @@ def to_csv(runs: Iterable[Run], keys: Sequence[str]) -> str:
 
     Each metric has three columns: the figure, and the ends of its 95% interval over the test images.
     """
-    names = [metric.name for metric in records.METRICS]
+    names = [metric.name for metric in METRICS]
     columns = [column for name in names for column in (name, f"{name}_lo", f"{name}_hi")]
     lines = []
     for run in runs:
         record = run.record
-        for category in record["categories"]:
-            values = record["metrics"].get(category, {})
-            intervals = (record.get("intervals") or {}).get(category, {})
+        for category in record.categories:
+            result = record.results[category]
             figures = [
                 _number(figure)
                 for name in names
-                for figure in (values.get(name), *(intervals.get(name) or (None, None)))
+                for figure in (result.metrics.get(name), *(result.intervals.get(name) or (None, None)))
             ]
             choices = [run.choice(key) for key in keys]
-            lines.append((record["signature"], record["study"], *choices, category, record["seed"], *figures))
+            lines.append((record.signature, record.study, *choices, category, record.seed, *figures))
     return _csv(("signature", "study", *keys, "category", "seed", *columns), lines)
 
 

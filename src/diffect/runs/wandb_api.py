@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from diffect.runs import record as records
 from diffect.runs import wandb_files
+from diffect.runs.record import Record
 from diffect.runs.table import LeftOut, Run
 
 # Seconds for one request. Within them wandb's client itself repeats one that found no network, no server or a busy
@@ -103,7 +103,7 @@ def _plain(value: str) -> Any:
         return value
 
 
-def _record(run: Any, where: str) -> records.Record:
+def _record(run: Any, where: str) -> Record:
     """The record in the summary of wandb's `run`, or in its summary file, which is whole where the summary is not."""
     summary = run.summary_metrics
     try:

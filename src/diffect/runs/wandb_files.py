@@ -15,7 +15,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from diffect.runs import record as records
+from diffect.runs import record_file
+from diffect.runs.record import Record
 
 _HEADER = b":W&B\xe1\xbe\x00"  # name, magic 0xBEE1, version 0
 _BLOCK = 32 * 1024
@@ -28,19 +29,19 @@ _CUT, _DAMAGED = "the log is cut off within a message", "the log is damaged"
 _ABOUT = re.compile(r"(\d+) parts, sha256 ([0-9a-f]{64})")
 
 
-def to_summary(record: records.Record) -> dict[str, str]:
+def to_summary(record: Record) -> dict[str, str]:
     """The record as entries for `run.summary.update`: its JSON text in numbered parts, with count and hash.
 
     Inverse: `from_summary`. A later call may have fewer parts; the count says which belong together.
     """
-    text = records.dumps(record)
+    text = record_file.dumps(record)
     parts = [text[start : start + _PART] for start in range(0, len(text), _PART)]
     summary = {f"record/{number:03d}": part for number, part in enumerate(parts)}
     summary["record"] = f"{len(parts)} parts, sha256 {hashlib.sha256(text.encode()).hexdigest()}"
     return summary
 
 
-def from_summary(summary: Mapping[str, Any], where: str = "the summary") -> records.Record:
+def from_summary(summary: Mapping[str, Any], where: str = "the summary") -> Record:
     """The record in a run's summary; ValueError naming `where` if there is none or parts are missing."""
     about = _ABOUT.fullmatch(str(summary.get("record", "")))
     if about is None:
@@ -48,10 +49,10 @@ def from_summary(summary: Mapping[str, Any], where: str = "the summary") -> reco
     text = "".join(str(summary.get(f"record/{number:03d}", "")) for number in range(int(about[1])))
     if hashlib.sha256(text.encode()).hexdigest() != about[2]:
         raise ValueError(f"{where} holds a part of a record only: the log was cut off while it was written")
-    return records.loads(text, where)
+    return record_file.loads(text, where)
 
 
-def read(path: Path) -> records.Record:
+def read(path: Path) -> Record:
     """The last whole record in the offline log `path`, also of a log that a crash cut off.
 
     Raises ValueError naming the path for a file that cannot be read, is no W&B log, or holds no whole
@@ -67,7 +68,7 @@ def read(path: Path) -> records.Record:
     if not data.startswith(_HEADER):
         raise ValueError(f"{path} is no W&B log: its first bytes are {data[:7]!r}, expected {_HEADER!r}")
     summary: dict[str, str] = {}
-    found: records.Record | None = None
+    found: Record | None = None
     problem: ValueError | None = None
     messages, lost = _messages(data)
     for message in messages:

@@ -19,7 +19,7 @@ from diffect.detector.anomaly_map import AnomalyMap
 from diffect.detector.head import SyntheticHead
 from diffect.diffusion.objective import Objective
 from diffect.representations.base import Representation
-from diffect.runs import record as records
+from diffect.runs import record_file
 from diffect.scorers.base import Scorer
 from diffect.storage import checkpoints
 
@@ -105,28 +105,28 @@ def restore(folder: Path) -> tuple[DictConfig, Detector, list[float | None]]:
     The checkpoint is read with `weights_only`: nothing in it is executed. ValueError where the run is not finished,
     or where the checkpoint cannot be read or is not this run's.
     """
-    record = records.read(folder / records.RECORD)
-    if record["status"] != "finished":
-        raise ValueError(f"the run in {folder} is {record['status']}: only a finished run can score")
-    cfg = DictConfig(record["config"])
+    record = record_file.read(folder / record_file.RECORD)
+    if record.status != "finished":
+        raise ValueError(f"the run in {folder} is {record.status}: only a finished run can score")
+    cfg = DictConfig(record.config)
     path = folder / CHECKPOINT
-    kept = checkpoints.read(path, f"to train the run again, delete {records.RECORD} beside it")
+    kept = checkpoints.read(path, f"to train the run again, delete {record_file.RECORD} beside it")
     mine, state, thresholds = kept.get("signature"), kept.get("state", {}), kept.get("thresholds", [])
-    if mine != record["signature"]:
-        raise ValueError(f"{path} belongs to run {mine}, the record beside it to run {record['signature']}")
-    kind = Kind(**record["splits"]["kind"])
-    blank = zeros(kind, record["splits"]["canvas"])
-    representation = represent(cfg, record["categories"], kind)
-    detector = build(cfg, record["categories"], blank, representation, record["signature"])
+    if mine != record.signature:
+        raise ValueError(f"{path} belongs to run {mine}, the record beside it to run {record.signature}")
+    kind = Kind(**record.splits.kind.model_dump())
+    blank = zeros(kind, record.splits.canvas)
+    representation = represent(cfg, record.categories, kind)
+    detector = build(cfg, record.categories, blank, representation, record.signature)
     try:
         missing, unknown = detector.load_scoring_state(state)
     except RuntimeError as error:
         raise ValueError(
-            f"{path} does not fit the config in {records.RECORD}: {str(error).splitlines()[-1].strip()}"
+            f"{path} does not fit the config in {record_file.RECORD}: {str(error).splitlines()[-1].strip()}"
         ) from error
     wanted = set(detector.scoring_state())
     if unknown or wanted & set(missing):
-        raise ValueError(f"{path} does not fit the config in {records.RECORD}: it lacks or adds some tensors")
+        raise ValueError(f"{path} does not fit the config in {record_file.RECORD}: it lacks or adds some tensors")
     detector.outlines = kept["outlines"]
     detector.to(device(cfg)).eval()
     return cfg, detector, thresholds

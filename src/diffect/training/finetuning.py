@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from diffect.runs import record as records
+from diffect.runs import record_file
+from diffect.runs.record import FineTuning, Record
 
 if TYPE_CHECKING:
     from diffect.detector import Detector
@@ -32,7 +33,7 @@ def check(cfg: DictConfig) -> None:
         return
     record = _finished(cfg.finetune_from)
     parts = {part: OmegaConf.to_container(cfg[part], resolve=True) for part in ("denoiser", "scorer", "representation")}
-    theirs, ours = _meaning(record.get("config") or {}), _meaning(parts)
+    theirs, ours = _meaning(record.config), _meaning(parts)
     if theirs.get("denoiser._target_") != ours.get("denoiser._target_"):
         return  # one of them may be solved at once: `start_from` sees what learns, and refuses
     for key in dict.fromkeys([*ours, *theirs]):
@@ -46,7 +47,7 @@ def check(cfg: DictConfig) -> None:
             )
 
 
-def start_from(folder: Path, detector: Detector) -> dict[str, Any]:
+def start_from(folder: Path, detector: Detector) -> FineTuning:
     """Give the learner the averaged weights of the run in `folder`; tells which run that was and what it has seen.
 
     The representation stays that of the images at hand: x0 has unit variance in both, which is what makes a network
@@ -63,7 +64,8 @@ def start_from(folder: Path, detector: Detector) -> dict[str, Any]:
             f"does, such as denoiser=conv"
         )
     try:
-        kept = checkpoints.read(folder / build.CHECKPOINT, f"to train the run again, delete {records.RECORD} beside it")
+        advice = f"to train the run again, delete {record_file.RECORD} beside it"
+        kept = checkpoints.read(folder / build.CHECKPOINT, advice)
     except ValueError as error:
         raise ValueError(f"finetune_from is {folder}: {error}") from error
     state = {name.removeprefix(_AVERAGED): value for name, value in kept["state"].items() if name.startswith(_AVERAGED)}
@@ -78,24 +80,24 @@ def start_from(folder: Path, detector: Detector) -> dict[str, Any]:
             f"backbone and size, and, as "
             "one that was told its categories (conditional=true) knows their number, as many categories"
         ) from error
-    return {"signature": record["signature"], "study": record["study"], "categories": record["categories"]}
+    return FineTuning(signature=record.signature, study=record.study, categories=record.categories)
 
 
-def _finished(start: Any) -> records.Record:
+def _finished(start: Any) -> Record:
     """The record of the finished run in the folder that `start` names."""
     folder = Path(str(start)).expanduser()
     allowed = "it must be the folder of a finished run, outputs/STUDY/SIGNATURE"
     if not folder.is_dir():
         raise ValueError(f"finetune_from is {start}, which is no folder; {allowed}")
-    if not (folder / records.RECORD).is_file():
-        raise ValueError(f"finetune_from is {start}, which holds no {records.RECORD}; {allowed}")
+    if not (folder / record_file.RECORD).is_file():
+        raise ValueError(f"finetune_from is {start}, which holds no {record_file.RECORD}; {allowed}")
     try:
-        record = records.read(folder / records.RECORD)
+        record = record_file.read(folder / record_file.RECORD)
     except ValueError as error:
         raise ValueError(f"finetune_from is {start}, which holds no run of diffect's ({error}); {allowed}") from error
-    if record["status"] != "finished":
+    if record.status != "finished":
         raise ValueError(
-            f"finetune_from is {start}, a run that is {record['status']}: only a finished one can be gone on from"
+            f"finetune_from is {start}, a run that is {record.status}: only a finished one can be gone on from"
         )
     return record
 

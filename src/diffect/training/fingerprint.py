@@ -8,7 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from diffect.data.sample import data_fingerprint
 from diffect.data.sources.defect_folder import DefectFolder
-from diffect.runs import record as records
+from diffect.runs import record_file
 from diffect.runs.fingerprint import signature
 
 
@@ -31,7 +31,7 @@ def of(cfg: DictConfig) -> str:
 def _name(folder: Path) -> str:
     """The signature of the run in a folder: wherever it lies, it is the same run. A run that is none fails later."""
     try:
-        return str(records.read(folder / records.RECORD)["signature"])
+        return record_file.read(folder / record_file.RECORD).signature
     except ValueError:
         return str(folder)
 

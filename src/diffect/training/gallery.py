@@ -16,7 +16,7 @@ from PIL import Image
 from diffect.data.datamodule import DataModule
 from diffect.data.sample import Sample
 from diffect.detector import Detector
-from diffect.runs.record import GALLERY
+from diffect.runs.record_file import GALLERY
 
 LONG_SIDE = 256  # pixels; no picture is larger
 _QUALITY = 85  # of JPEG

@@ -1,4 +1,4 @@
-"""One run, from the config to its record: data, features, fit, calibration, test, panel, log."""
+"""One run, from the config to its record: data, features, outlier removal, build, fit, calibrate, test, record."""
 
 from __future__ import annotations
 
@@ -23,16 +23,41 @@ from diffect.data.datamodule import DataModule
 from diffect.detector import Detector, calibration
 from diffect.diffusion.weights import schedule_curves
 from diffect.errors import sentence
-from diffect.runs import record as records
-from diffect.runs import wandb_files
+from diffect.metrics.evaluation import Evaluation
+from diffect.runs import record_file, wandb_files
+from diffect.runs.record import (
+    Audit,
+    Curves,
+    HeadTraining,
+    ImageScore,
+    LevelResult,
+    OutlierRemoval,
+    Picture,
+    Provenance,
+    Record,
+    Result,
+    Splits,
+    Tracked,
+    Training,
+    Tuning,
+)
 from diffect.storage import checkpoints
-from diffect.training import build, finetuning, fit, gallery, panel, provenance, tracking
+from diffect.training import build, finetuning, fit, gallery, panel, protocol, provenance, tracking
 
-RESUME = "resume"  # what an interrupted run goes on from
+RESUME = "resume"  # the folder that an interrupted run goes on from
 
 
 class Run:
-    """A run in its folder, where it leaves record, scores.csv, panel.png, gallery/, checkpoint.pt and the W&B log."""
+    """A run in its folder, where it leaves record, scores.csv, panel.png, gallery/, checkpoint.pt and the W&B log.
+
+    Args:
+        cfg: the config of `train`.
+        folder: of the run.
+        signature: names the run.
+        choices: what was chosen, for the record.
+        settings: how the settings were chosen, where not by the config alone.
+        tuning: the evidence for that choice.
+    """
 
     def __init__(
         self,
@@ -40,146 +65,196 @@ class Run:
         folder: Path,
         signature: str,
         choices: dict[str, str],
-        chosen: dict[str, Any] | None = None,
+        settings: str | None = None,
+        tuning: Tuning | None = None,
     ) -> None:
-        self.cfg, self.folder, self.signature, self.choices = cfg, folder, signature, choices
-        self.chosen = chosen or {}  # what the protocol says besides, where the settings were chosen by evidence
-        self.seconds: dict[str, float] = {}
+        self.cfg, self.folder, self.settings = cfg, folder, settings
         config = OmegaConf.to_container(cfg, resolve=True)
         assert isinstance(config, dict)
-        self.config = {str(key): value for key, value in config.items()}
-        self.record: records.Record = {
-            "format": records.FORMAT,
-            "status": "running",
-            "error": None,
-            "signature": signature,
-            "study": cfg.study,
-            "seed": cfg.seed,
-            "choices": choices,
-            "config": self.config,
-            "versions": provenance.versions(),
-            "commit": provenance.commit(),
-            "created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        }
+        self.record = Record(
+            status="running",
+            signature=signature,
+            study=cfg.study,
+            seed=cfg.seed,
+            choices=choices,
+            tuning=tuning,
+            provenance=Provenance(
+                versions=provenance.versions(),
+                commit=provenance.commit(),
+                created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            ),
+            config={str(key): value for key, value in config.items()},
+        )
 
-    def carry_out(self) -> records.Record:
-        """Do it all; a run that fails after its data were found good leaves a record that says why."""
-        began = time.monotonic()
+    def execute(self) -> Record:
+        """Do it all; a run that fails after its data were read leaves a record that says why."""
+        start = time.monotonic()
         prepare(self.cfg, self.folder)
-        with self._phase("data"):
-            data = build.open_data(self.cfg)
-            self.record |= {
-                "categories": data.categories,
-                "splits": {**data.describe(), **data.fingerprints()},
-                "audit": data.audit(),
-            }
-        with self._phase("features"):
-            representation = build.attach_features(self.cfg, data)
-            representation.fit((batch["raw"], batch["label"]) for batch in data.fit_dataloader())
-        cleaning = instantiate(self.cfg.outlier_removal)
-        if cleaning is not None:
-            with self._phase("outlier_removal"):
-                self.record["outlier_removal"] = cleaning.clean(self.cfg, data, representation)
-                self.record["splits"] |= data.describe()
-        detector = build.build(self.cfg, data.categories, data.blank(), representation, self.signature)
-        if self.cfg.finetune_from is not None:
-            self.record["finetuned_from"] = finetuning.start_from(
-                Path(str(self.cfg.finetune_from)).expanduser(), detector
-            )
-        records.write(self.folder, self.record)
+        data, detector = self._build()
+        record_file.write(self.folder, self.record)
         tracker = instantiate(self.cfg.tracking).start(
             self.folder,
-            self.signature,
-            self.cfg.study,
-            [f"{k}={v}" for k, v in self.choices.items()],
-            self.config,
+            self.record.signature,
+            self.record.study,
+            [f"{key}={value}" for key, value in self.record.choices.items()],
+            self.record.config,
         )
         try:
             self._fit_and_test(detector, data, tracker)
         except BaseException as error:
             interrupted = isinstance(error, KeyboardInterrupt | SystemExit)
-            status, reason = ("interrupted", None) if interrupted else ("failed", sentence(error))
-            self.record |= {"status": status, "error": reason}
-            with contextlib.suppress(Exception):  # the first failure is the one to tell
+            self.record.status = "interrupted" if interrupted else "failed"
+            self.record.error = None if interrupted else sentence(error)
+            with contextlib.suppress(Exception):  # the first error is the one to report
                 self._close(tracker)
             if isinstance(error, OSError | RuntimeError) and shutil.disk_usage(self.folder).free < 2**20:
                 raise ValueError(f"cannot write to {self.folder}: the disk is full; free some space") from error
             raise
-        self.seconds["total"] = time.monotonic() - began
-        self.record |= {"status": "finished", "seconds": self.seconds}
+        self.record.status = "finished"
+        self.record.seconds["total"] = time.monotonic() - start
         self._close(tracker)
         shutil.rmtree(self.folder / RESUME, ignore_errors=True)
         return self.record
 
-    def _close(self, tracker: Any) -> None:
-        """Write the record, here and into the W&B log, and end the log."""
-        try:
-            records.write(self.folder, self.record)
-            tracker.summary.update(wandb_files.to_summary(self.record))
-        finally:
-            tracker.finish(exit_code=0 if self.record["status"] == "finished" else 1)
+    def _build(self) -> tuple[DataModule, Detector]:
+        """The data with features and without outliers, and the untrained detector."""
+        with self._phase("data"):
+            data = build.open_data(self.cfg)
+            self.record.categories = data.categories
+            self.record.fingerprint = data.fingerprints()["fingerprint"]
+            self.record.splits = _splits(data)
+            self.record.audit = {category: Audit(**found) for category, found in data.audit().items()}
+        with self._phase("features"):
+            representation = build.attach_features(self.cfg, data)
+            representation.fit((batch["raw"], batch["label"]) for batch in data.fit_dataloader())
+        removal = instantiate(self.cfg.outlier_removal)
+        if removal is not None:
+            with self._phase("outlier_removal"):
+                self.record.outlier_removal = OutlierRemoval(**removal.clean(self.cfg, data, representation))
+                self.record.splits = _splits(data)
+        detector = build.build(self.cfg, data.categories, data.blank(), representation, self.record.signature)
+        if self.cfg.finetune_from is not None:
+            source = Path(str(self.cfg.finetune_from)).expanduser()
+            self.record.finetuned_from = finetuning.start_from(source, detector)
+        return data, detector
 
     def _fit_and_test(self, detector: Detector, data: DataModule, tracker: Any) -> None:
-        logger = WandbLogger(experiment=tracker)
-        resumable = self.folder / RESUME
         with self._phase("fit"):
-            fit.fit(self.cfg, detector, data, logger, resumable)
+            fit.fit(self.cfg, detector, data, WandbLogger(experiment=tracker), self.folder / RESUME)
         with self._phase("test"):
             reference = calibration.calibrate(detector, data)
             thresholds = detector.set_thresholds(data.calibration_dataloader(), self.cfg.evaluation.conformal_rate)
             fit.test(self.cfg, detector, data, self.folder)
-            found = dict(zip(data.categories, detector.tally.evaluations(), strict=True))
+            evaluations = detector.tally.evaluations()
         with self._phase("latency"):
             milliseconds = fit.latency(detector, data, self.cfg.evaluation.latency_repeats)
         self._save(detector, thresholds)
+        record = self.record
+        record.results = _results(detector, data, evaluations, milliseconds)
+        record.training = _training(detector)
         schedule, weight = detector.objective.schedule, detector.objective.weight
-        self.record |= {
-            "metrics": {category: {**one.metrics, "latency_ms": milliseconds} for category, one in found.items()},
-            "intervals": {category: one.intervals for category, one in found.items()},
-            "replicates": {category: one.replicates for category, one in found.items()},
-            "undefined": {category: one.undefined for category, one in found.items()},
-            "levels": detector.tally.by_level.compute(),
-            "scores": provenance.scores(detector, data),
-            "training": provenance.training(detector),
-            "schedule": schedule_curves(type(schedule).__name__, schedule, weight),
-            "protocol": provenance.protocol(self.cfg, detector, data, thresholds, reference) | self.chosen,
-            "test_reads": 1 + records.test_reads(self.folder, self.record["splits"]["fingerprint"]),
-            "device": provenance.device_name(detector.device),
-            "wandb": {"id": tracker.id, "mode": "offline" if tracker.offline else "online"},
-        }
-        records.write_scores(self.folder, self.record)
+        record.schedule = Curves(**schedule_curves(type(schedule).__name__, schedule, weight))
+        record.protocol = protocol.describe(self.cfg, detector, data, thresholds, reference)
+        if self.settings is not None:
+            record.protocol.settings = self.settings
+        record.test_reads = 1 + record_file.test_reads(self.folder, record.fingerprint)
+        record.provenance.device = provenance.device_name(detector.device)
+        record.wandb = Tracked(id=tracker.id, mode="offline" if tracker.offline else "online")
+        record_file.write_scores(self.folder, record)
         with self._phase("panel"):
             picture = panel.draw(detector, data, self.cfg.panel)
             if picture is not None:
-                panel.save(picture, self.folder / records.PANEL)
-            self.record["gallery"] = gallery.write(detector, data, thresholds, self.cfg.gallery, self.folder)
-        tracking.log_pictures(tracker, picture, self.record)
+                panel.save(picture, self.folder / record_file.PANEL)
+            shown = gallery.write(detector, data, thresholds, self.cfg.gallery, self.folder)
+            record.gallery = {category: [Picture(**entry) for entry in entries] for category, entries in shown.items()}
+        tracking.log_pictures(tracker, picture, record)
 
     def _save(self, detector: Detector, thresholds: list[float | None]) -> None:
         """All that scoring needs, in one file."""
-        kept = {
-            "signature": self.signature,
+        checkpoint = {
+            "signature": self.record.signature,
             "state": detector.scoring_state(),
             "thresholds": thresholds,
             "outlines": detector.outlines,
         }
-        checkpoints.write(self.folder / build.CHECKPOINT, kept)
+        checkpoints.write(self.folder / build.CHECKPOINT, checkpoint)
+
+    def _close(self, tracker: Any) -> None:
+        """Write the record, here and into the W&B log, and end the log."""
+        try:
+            record_file.write(self.folder, self.record)
+            tracker.summary.update(wandb_files.to_summary(self.record))
+        finally:
+            tracker.finish(exit_code=0 if self.record.status == "finished" else 1)
 
     @contextmanager
     def _phase(self, name: str) -> Iterator[None]:
         start = time.monotonic()
         yield
-        self.seconds[name] = time.monotonic() - start
+        self.record.seconds[name] = time.monotonic() - start
 
 
 def prepare(cfg: DictConfig, folder: Path) -> None:
-    """What comes before any work: refuse what cannot be had, quieten, seed."""
-    instantiate(cfg.tracking).online()  # what it refuses, it refuses before any work
-    logging.raiseExceptions = False  # a log that cannot be written must not bury the reason under its own
+    """Refuse what cannot run here before any work, quieten the libraries, set threads and seeds."""
+    instantiate(cfg.tracking).online()
+    logging.raiseExceptions = False  # a log that cannot be written must not hide the error that caused it
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
-    for said in fit.QUIET:
-        warnings.filterwarnings("ignore", message=said)
+    for message in fit.QUIET:
+        warnings.filterwarnings("ignore", message=message)
     fit.trainer(cfg, folder)  # refuses a precision or a device that is not there
     if cfg.threads:
         torch.set_num_threads(cfg.threads)
     pl.seed_everything(cfg.seed, verbose=False)
+
+
+def _splits(data: DataModule) -> Splits:
+    return Splits(**data.describe(), dirt_fingerprint=data.fingerprints().get("dirt_fingerprint"))
+
+
+def _results(
+    detector: Detector, data: DataModule, evaluations: list[Evaluation], milliseconds: float
+) -> dict[str, Result]:
+    """The results by category; `milliseconds` is the latency of one image."""
+    levels = detector.tally.by_level.compute()
+    return {
+        category: Result(
+            metrics={**found.metrics, "latency_ms": milliseconds},
+            intervals={name: interval for name, interval in found.intervals.items() if interval is not None},
+            undefined=found.undefined,
+            levels=[LevelResult(log_snr=row.pop("log_snr"), metrics=row) for row in levels.get(category, [])],
+            scores=_scores(detector, data, label),
+            replicates={name: list(drawn) for name, drawn in found.replicates.items() if drawn is not None},
+        )
+        for label, (category, found) in enumerate(zip(data.categories, evaluations, strict=True))
+    }
+
+
+def _scores(detector: Detector, data: DataModule, label: int) -> list[ImageScore]:
+    """The scores of one category's test images, in the order of the data."""
+    rows = ((data.sample(label, row), score) for row, score in sorted(detector.tally.scores[label].items()))
+    return [
+        ImageScore(name=sample.name, defect=sample.defect, anomalous=sample.anomalous, score=score)
+        for sample, score in rows
+    ]
+
+
+def _training(detector: Detector) -> Training:
+    """How training went. Without selection images there are no losses, and the last step is kept.
+
+    What is solved at once takes no step and has no initial loss.
+    """
+    head = None if detector.head is None else HeadTraining.model_validate(detector.head.told)
+    learns = detector.learner is not None
+    steps = detector.optimisation.steps if learns else 0
+    losses = detector.losses
+    if not losses:
+        return Training(steps=steps, step_best=steps, head=head)
+    step, best = min(losses[1:] if learns else losses, key=lambda pair: pair[1])
+    return Training(
+        steps=steps,
+        loss_initial=losses[0][1] if learns else None,
+        loss_best=best,
+        step_best=step,
+        losses=[(step, loss) for step, loss in losses],
+        head=head,
+    )

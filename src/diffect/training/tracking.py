@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from diffect.metrics.curves import image_curve
-from diffect.runs import record as records
+from diffect.runs.record import ImageScore, Record
 
 Mode = Literal["auto", "online", "offline"]
 
@@ -98,28 +98,28 @@ def _unreachable(mode: Mode, error: Exception) -> None:
     print(f"W&B does not answer ({reason}): logged offline; `wandb sync` sends it later", file=sys.stderr)
 
 
-def log_pictures(tracker: Any, picture: Any, record: records.Record) -> None:
+def log_pictures(tracker: Any, picture: Any, record: Record) -> None:
     """The panel and each category's ROC curve into the W&B log, its figures into the summary."""
     import wandb
 
     logged: dict[str, Any] = {}
     if picture is not None:
         logged["panel"] = wandb.Image(picture)
-    for category, rows in record["scores"].items():
-        labels = [int(row["anomalous"]) for row in rows]
-        if 0 < sum(labels) < len(labels):
-            logged[f"roc/{category}"] = _roc(labels, [row["score"] for row in rows])
-        for name, value in record["metrics"][category].items():
+    for category, result in record.results.items():
+        if len({row.anomalous for row in result.scores}) == 2:
+            logged[f"roc/{category}"] = _roc(result.scores)
+        for name, value in result.metrics.items():
             if value is not None:
                 tracker.summary[f"{category}/{name}"] = value
     tracker.log(logged)
 
 
-def _roc(labels: list[int], scores: list[float]) -> Any:
+def _roc(rows: Sequence[ImageScore]) -> Any:
     import wandb
     from matplotlib.figure import Figure
 
-    fp, tp = (curve[0] for curve in image_curve(scores, labels))
+    scores, anomalous = [row.score for row in rows], [row.anomalous for row in rows]
+    fp, tp = (curve[0] for curve in image_curve(scores, anomalous))
     axes = (figure := Figure(figsize=(4, 4))).subplots()
     axes.plot([0, *(fp / fp[-1])], [0, *(tp / tp[-1])])
     axes.set(xlabel="false-positive rate", ylabel="true-positive rate", xlim=(0, 1), ylim=(0, 1.01))

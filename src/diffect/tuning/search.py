@@ -18,7 +18,9 @@ from diffect.data.sources.folders import choose_categories
 from diffect.data.synthetic import check_kinds
 from diffect.detector import Detector
 from diffect.errors import sentence
-from diffect.runs import record as records
+from diffect.runs import record_file
+from diffect.runs.record import Choice
+from diffect.runs.record import Tuning as Evidence
 from diffect.training import build, fingerprint, provenance
 from diffect.training.run import Run, prepare
 from diffect.tuning import evidence, selection
@@ -66,7 +68,7 @@ class Tuning:
         }
         self.before: float = self.told["seconds"]  # of earlier calls
 
-    def carry_out(self) -> dict[str, Any]:
+    def execute(self) -> dict[str, Any]:
         """Do what is not done yet; ValueError, before any training, for a candidate that cannot be built."""
         prepare(self.cfg, self.folder)
         self._open()
@@ -146,29 +148,25 @@ class Tuning:
     def _run_chosen(self) -> None:
         """The chosen setting as a run of each category, each found if it is finished."""
         candidate = self.candidates[self.told["choice"]["candidate"]]
-        protocol = {
-            "settings": (
-                f"chosen among {len(self.candidates)} candidates before the test set was read: {selection.RULE}"
-            ),
-            "tuning": {
-                "notes": self.told["notes"],
-                "candidates": self.told["candidates"],
-                "choice": self.told["choice"],
-                "evidence": {c: tune_record.short(held) for c, held in self._listed("evidence").items()},
-                "path": str(self.folder / tune_record.NAME),
-            },
-        }
+        settings = f"chosen among {len(self.candidates)} candidates before the test set was read: {selection.RULE}"
+        tuning = Evidence(
+            notes=self.told["notes"],
+            candidates=self.told["candidates"],
+            choice=Choice(**self.told["choice"]),
+            evidence={c: tune_record.short(held) for c, held in self._listed("evidence").items()},
+            path=str(self.folder / tune_record.NAME),
+        )
         for category in self.categories:
             config = candidate.of(category)
             name = fingerprint.of(config)
             folder = self.folder.parent / name
-            record = records.finished(folder, name)
+            record = record_file.finished(folder, name)
             if record is None:
                 _say(f"run of the chosen setting on {category}: {folder}")
                 choices = self.choices | candidate.overrides | {"data.category": category}
-                record = Run(config, folder, name, choices, protocol).carry_out()
-            self.told["runs"][category] = {"signature": name, "metrics": record["metrics"][category]}
-            self.told["test_reads"][category] = record["test_reads"]
+                record = Run(config, folder, name, choices, settings, tuning).execute()
+            self.told["runs"][category] = {"signature": name, "metrics": record.results[category].metrics}
+            self.told["test_reads"][category] = record.test_reads
             self._write()
 
     def _write(self) -> None:

@@ -14,9 +14,10 @@ def curve(group: Group, metric: str) -> Curve:
     """The group's mean at each level that all of its cells with levels have."""
     cells: dict[Unit, dict[float, float]] = {}
     for run in group.runs:
-        for category, rows in (run.record.get("levels") or {}).items():
-            unit = (str(category), run.unit[1])
-            cells[unit] = {float(row["log_snr"]): row[metric] for row in rows if row.get(metric) is not None}
+        for category, result in run.record.results.items():
+            if result.levels:
+                figures = ((level.log_snr, level.metrics.get(metric)) for level in result.levels)
+                cells[category, run.unit[1]] = {log_snr: value for log_snr, value in figures if value is not None}
     known = [values for values in cells.values() if values]
     if not known:
         return []

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from diffect.reports.study import Study
 from diffect.runs import grid
+from diffect.runs.record import Curves
 from diffect.runs.table import Run
 
 
@@ -14,25 +14,25 @@ class Trained:
     """A schedule as the records hold it, and the places in `study.runs` of those that train by it."""
 
     name: str
-    curves: dict[str, Any]
+    curves: Curves
     runs: tuple[int, ...]
 
 
 def trained(run: Run) -> bool:
     """Whether a run trains by its schedule: neither solved at once, nor left to a scorer with levels of its own."""
-    denoiser = (run.record.get("config") or {}).get("denoiser") or {}
+    denoiser = run.record.config.get("denoiser") or {}
     own = str(denoiser.get("_target_", "")).endswith(".NoDenoiser")
-    return (run.record.get("training") or {}).get("steps") != 0 and not own
+    return run.record.training.steps != 0 and not own
 
 
 def schedules(study: Study) -> list[Trained]:
     """The distinct schedules of the runs that train, in natural order; no two share a name."""
-    found: dict[str, tuple[dict[str, Any], list[int]]] = {}
+    found: dict[str, tuple[Curves, list[int]]] = {}
     for place, run in enumerate(study.runs):
-        schedule = run.record.get("schedule") if trained(run) else None
-        if schedule:
-            found.setdefault(repr(sorted(schedule.items())), (schedule, []))[1].append(place)
-    plain = [str(schedule.get("name", "unnamed")) for schedule, _ in found.values()]
+        schedule = run.record.schedule if trained(run) else None
+        if schedule is not None:
+            found.setdefault(repr(schedule), (schedule, []))[1].append(place)
+    plain = [schedule.name for schedule, _ in found.values()]
     named = [
         Trained(name if plain.count(name) == 1 else _with_choices(study, name, places), schedule, tuple(places))
         for name, (schedule, places) in zip(plain, found.values(), strict=True)

@@ -53,7 +53,7 @@ def left_out(study: Study) -> list[str]:
 
 def unlike(study: Study) -> str | None:
     """Why no two latencies of the study compare; None where they do."""
-    devices = {str(run.record.get("device")) for run in study.runs}
+    devices = {run.record.provenance.device for run in study.runs}
     return f"latency was measured on {len(devices)} different devices" if len(devices) > 1 else None
 
 

@@ -70,4 +70,4 @@ def _curves(schedule: dict[str, Any]) -> list[np.ndarray[Any, np.dtype[np.float6
 
 def schedules_of(study: Study) -> list[dict[str, Any]]:
     """The distinct schedules that the study's runs train by, as `schedule_figure` takes them; no two share a name."""
-    return [{**one.curves, "name": one.name} for one in drawn.schedules(study)]
+    return [{**one.curves.model_dump(), "name": one.name} for one in drawn.schedules(study)]

@@ -19,8 +19,6 @@ from diffect.runs.statistics import Estimate
 from diffect.runs.table import Run
 
 _CURVE = 120  # points of a training curve; a screen shows no more
-_ABOUT = ("device", "created", "commit", "test_reads")
-_CURVES = ("t", "log_snr", "density", "weight")
 
 
 def page_data(study: Study) -> dict[str, Any]:
@@ -81,32 +79,32 @@ def _pair(estimate: Estimate) -> list[float | None]:
 
 def _run(run: Run, group: int, categories: Sequence[str]) -> dict[str, Any]:
     record = run.record
-    intervals = record.get("intervals") or {}
     values = [
         [
-            [_rounded(found.get(metric.name)), *map(_rounded, (intervals.get(name) or {}).get(metric.name) or ())]
+            [_rounded(result.metrics.get(metric.name)), *map(_rounded, result.intervals.get(metric.name, ()))]
             for metric in METRICS
         ]
-        for name, found in ((str(name), record["metrics"].get(name, {})) for name in record["categories"])
+        for result in (record.results[category] for category in record.categories)
     ]
-    seconds = (record.get("seconds") or {}).get("total")
-    about = {name: str(record[name]) for name in _ABOUT if record.get(name) is not None}
-    if seconds is not None:
-        about["seconds"] = f"{seconds:.0f}"
+    made = record.provenance
+    known = {"device": made.device, "created": made.created, "commit": made.commit, "test_reads": record.test_reads}
+    about = {name: str(value) for name, value in known.items() if value}
+    if "total" in record.seconds:
+        about["seconds"] = f"{record.seconds['total']:.0f}"
     return {
-        "signature": str(record["signature"]),
+        "signature": record.signature,
         "folder": run.folder.name,
         "group": group,
         "seed": run.unit[1],
         "categories": [categories.index(name) for name in run.unit[0]],
         "values": values,
-        "losses": _thinned((record.get("training") or {}).get("losses") or ()),
+        "losses": _thinned(record.training.losses),
         "choices": {key: value for key, value in sorted(run.choices.items()) if key not in IRRELEVANT},
         "about": about,
     }
 
 
-def _thinned(losses: Iterable[Sequence[float]]) -> list[list[float | None]]:
+def _thinned(losses: Iterable[tuple[int, float | None]]) -> list[list[float | None]]:
     """[step, loss], at most about _CURVE of them, the first and the last among them."""
     points = [[float(step), _rounded(loss)] for step, loss in losses]
     step = max(1, math.ceil(len(points) / _CURVE))
@@ -117,7 +115,7 @@ def _schedules(study: Study) -> list[dict[str, Any]]:
     """The schedules that runs train by, with the places of those runs; one that lacks a curve is left out."""
     found = []
     for one in schedules.schedules(study):
-        curves = {key: one.curves.get(key) or () for key in _CURVES}
+        curves = one.curves.model_dump(exclude={"name"})
         if len({len(curve) for curve in curves.values()}) == 1 and len(curves["t"]) > 1:
             points = {key: [_rounded(value) for value in curve] for key, curve in curves.items()}
             found.append({"name": one.name, "runs": list(one.runs), **points})

@@ -6,7 +6,8 @@ from typing import Any
 
 from diffect.reports.notes import count
 from diffect.reports.study import Study
-from diffect.runs.record import GALLERY
+from diffect.runs.record import Picture
+from diffect.runs.record_file import GALLERY
 from diffect.runs.table import Run
 
 ROOM = 15_000_000  # bytes of all pictures together, as they stand in the page
@@ -28,7 +29,7 @@ def embed_galleries(study: Study, room: int = ROOM) -> tuple[list[str], Gallerie
     crowded, broken, logged, used = 0, [], 0, 0
     for place in sorted(range(len(study.runs)), key=lambda place: (study.runs[place].unit[1], place)):
         run = study.runs[place]
-        if not any((run.record.get("gallery") or {}).values()):
+        if not any(run.record.gallery.values()):
             continue
         if not run.folder.is_dir():
             logged += 1
@@ -56,25 +57,15 @@ def embed_galleries(study: Study, room: int = ROOM) -> tuple[list[str], Gallerie
 
 
 def _read(run: Run) -> dict[str, list[Entry]]:
-    """The run's gallery with data URIs for paths; ValueError where it is none, or a picture is not there."""
-    try:
-        return {
-            str(category): [_entry(entry, run.folder) for entry in entries]
-            for category, entries in run.record["gallery"].items()
-        }
-    except (AttributeError, KeyError, TypeError) as error:
-        raise ValueError(f"{run.folder.name}: its record's gallery is no list of pictures") from error
-
-
-def _entry(entry: Entry, folder: Path) -> Entry:
-    threshold = entry.get("threshold")
+    """The run's gallery with data URIs for paths; ValueError where a picture is not there."""
     return {
-        **{name: str(entry[name]) for name in ("name", "defect", "kind")},
-        "anomalous": bool(entry["anomalous"]),
-        "score": None if entry["score"] is None else float(entry["score"]),
-        "threshold": None if threshold is None else float(threshold),
-        **{name: None if entry[name] is None else _uri(folder, str(entry[name])) for name in _PICTURES},
+        category: [_entry(picture, run.folder) for picture in shown] for category, shown in run.record.gallery.items()
     }
+
+
+def _entry(picture: Picture, folder: Path) -> Entry:
+    entry: Entry = picture.model_dump()
+    return entry | {name: _uri(folder, entry[name]) for name in _PICTURES if entry[name] is not None}
 
 
 def _uri(folder: Path, name: str) -> str:

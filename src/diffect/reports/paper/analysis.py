@@ -31,9 +31,7 @@ def _means(study: Study) -> str:
         what = "Seeds are averaged first, then the categories, which are taken as a sample of their kind"
         return f"{what}; the 95\\% intervals are Student's $t$ over the categories."
     replicates = {
-        int(count)
-        for run in study.runs
-        if (count := ((run.record.get("config") or {}).get("evaluation") or {}).get("replicates"))
+        int(count) for run in study.runs if (count := run.record.config.get("evaluation", {}).get("replicates"))
     }
     drawn = f", {listed([str(count) for count in sorted(replicates)])} resamples" if replicates else ""
     ways = {

@@ -27,7 +27,7 @@ def other_differences(study: Study) -> list[str]:
 
     Seeds, tracking and drawing are left out. A study with a run that has no config gets no sentence.
     """
-    configs = [run.record.get("config") or {} for run in study.runs]
+    configs = [run.record.config for run in study.runs]
     if not all(configs):
         return []
     said = {"seed", "data.category", *_NO_METHOD, *study.axes}
@@ -66,7 +66,7 @@ def _depends_on(study: Study, texts: Sequence[str]) -> tuple[str, dict[str, str]
             return reason, values
     if (values := _by_both(labels["group"], labels["category"], texts)) is not None:
         return "group and category", values
-    return "run", dict(zip((run.record["signature"] for run in study.runs), texts, strict=True))
+    return "run", dict(zip((run.record.signature for run in study.runs), texts, strict=True))
 
 
 def _by_both(groups: Sequence[str], categories: Sequence[str], texts: Sequence[str]) -> dict[str, str] | None:

@@ -1,7 +1,6 @@
 """How many images each category gave to fitting, selection, calibration and test, as the records say."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from diffect.reports.cells import Table
 from diffect.reports.study import Study
@@ -52,12 +51,11 @@ def image_counts(study: Study) -> ImageCounts:
 
 def _of(run: Run, category: str) -> dict[str, int]:
     """What one run says of one category: its splits, or at least how many test images it scored."""
-    split: dict[str, Any] = ((run.record.get("splits") or {}).get("categories") or {}).get(category) or {}
-    counts = {kind: int(split[kind]) for kind in KINDS[:3] if kind in split}
-    if "masks" in split:
-        counts["test masks"] = int(split["masks"])
-    scored = [bool(row["anomalous"]) for row in (run.record.get("scores") or {}).get(category) or ()]
-    if scored:
+    counts = {}
+    if split := run.record.splits.categories.get(category):
+        counts = {"fit": split.fit, "selection": split.selection, "calibration": split.calibration}
+        counts["test masks"] = split.masks
+    if scored := [row.anomalous for row in run.record.results[category].scores]:
         counts |= {"test normal": scored.count(False), "test defective": scored.count(True)}
     return counts
 

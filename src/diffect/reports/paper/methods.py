@@ -13,6 +13,7 @@ from diffect.reports.paper.phrases import counted, listed
 from diffect.reports.study import Study
 from diffect.runs import grid
 from diffect.runs.grid import short
+from diffect.runs.record import Protocol
 from diffect.runs.table import Run
 
 _CITED = re.compile(r"\s*\[(@[\w:.-]+(?:\s*;\s*@[\w:.-]+)*)\]")  # as pandoc has it: [@ho2020ddpm; @song2021ddim]
@@ -46,10 +47,10 @@ def methods_tex(study: Study) -> str:
         texts = {key: [_description(run, key) for run in study.runs] for key in leads}
         return [by_choice(study, escape(lead), texts[key]) for key, lead in leads.items()]
 
-    def protocol(lead: str, key: str) -> str:
-        return _sentence(study, lead, lambda run: escape(str((run.record.get("protocol") or {}).get(key) or "")))
+    def protocol(lead: str, text: Callable[[Protocol], str]) -> str:
+        return _sentence(study, lead, lambda run: escape(text(run.record.protocol)))
 
-    others = sorted({key for run in study.runs for key in run.record.get("description") or {}} - _KNOWN)
+    others = sorted({key for run in study.runs for key in run.record.description} - _KNOWN)
     paragraphs = {
         "Design": _design(study),
         "Data": [
@@ -62,14 +63,14 @@ def methods_tex(study: Study) -> str:
         "Training": [
             *described(_TRAINING),
             _sentence(study, "The network starts from", _finetuned),
-            protocol("Checkpoint:", "checkpoint"),
+            protocol("Checkpoint:", lambda it: it.checkpoint),
         ],
         "Scoring": [
             *described(_SCORING),
-            protocol("Components are scaled by", "component_scale"),
-            protocol("Decision threshold:", "threshold"),
-            protocol("Settings:", "settings"),
-            protocol("Test set:", "test_set"),
+            protocol("Components are scaled by", lambda it: it.component_scale),
+            protocol("Decision threshold:", lambda it: it.threshold),
+            protocol("Settings:", lambda it: it.settings),
+            protocol("Test set:", lambda it: it.test_set),
         ],
         "Analysis": analysis(study),
         "Machine and software": _machine(study),
@@ -100,7 +101,7 @@ def description_tex(text: str) -> str:
 
 
 def _description(run: Run, key: str) -> str:
-    return description_tex((run.record.get("description") or {}).get(key) or "")
+    return description_tex(run.record.description.get(key, ""))
 
 
 def _sentence(study: Study, lead: str, phrase: Callable[[Run], str]) -> str:
@@ -136,7 +137,7 @@ def _images(study: Study) -> list[str]:
     """Where the images come from, their size, how they are split, and how many are used."""
 
     def rule(run: Run) -> str:
-        return escape(str((run.record.get("splits") or {}).get("rule") or ""))
+        return escape(run.record.splits.rule)
 
     shots = [_data_config(run).get("shots") for run in study.runs]
     return [
@@ -148,31 +149,31 @@ def _images(study: Study) -> list[str]:
 
 
 def _data_config(run: Run) -> dict[str, Any]:
-    return (run.record.get("config") or {}).get("data") or {}
+    return run.record.config.get("data") or {}
 
 
 def _size(run: Run) -> str:
     data = _data_config(run)
     if "size" not in data:
         return ""
-    canvas = (run.record.get("splits") or {}).get("canvas")
-    shown = f", on a canvas of {canvas[0]} by {canvas[1]}" if isinstance(canvas, list) and len(canvas) == 2 else ""
+    canvas = run.record.splits.canvas
+    shown = f", on a canvas of {' by '.join(map(str, canvas))}" if canvas else ""
     shape = "stretched to a square" if data.get("aspect") == "stretch" else "padded by reflection where needed"
     return f"{data['size']} pixels on their short side{shown}, {shape}"
 
 
 def _removed(run: Run) -> str:
     """Which images were removed as outliers, and by which rule."""
-    found = run.record.get("outlier_removal")
-    if not found:
+    found = run.record.outlier_removal
+    if found is None:
         return ""
-    return f"images of {listed([escape(str(split)) for split in found['splits']])} with a {escape(str(found['rule']))}"
+    return f"images of {listed([escape(split) for split in found.splits])} with a {escape(found.rule)}"
 
 
 def _finetuned(run: Run) -> str:
     """The run whose weights the network starts from; empty where they are random."""
-    found = run.record.get("finetuned_from")
-    return "" if not found else f"that of a run on {listed([breakable(str(one)) for one in found['categories']])}"
+    found = run.record.finetuned_from
+    return "" if found is None else f"that of a run on {listed([breakable(name) for name in found.categories])}"
 
 
 def _images_label(study: Study) -> str:
@@ -187,13 +188,13 @@ def _counts(study: Study) -> str:
 
 def _machine(study: Study) -> list[str]:
     """Devices, time, and the versions of what computed the numbers."""
-    devices = sorted({escape(str(run.record.get("device") or "an unknown device")) for run in study.runs})
-    seconds = [float((run.record.get("seconds") or {}).get("total") or 0) for run in study.runs]
+    devices = sorted({escape(run.record.provenance.device) for run in study.runs})
+    seconds = [run.record.seconds.get("total", 0.0) for run in study.runs]
     took = f"; together they took {_duration(sum(seconds))}" if all(seconds) else ""
     found: dict[str, set[str]] = {}
     for run in study.runs:
-        for name, version in (run.record.get("versions") or {}).items():
-            found.setdefault(name, set()).add(str(version))
+        for name, version in run.record.provenance.versions.items():
+            found.setdefault(name, set()).add(version)
     texts = [breakable(f"{name} {' and '.join(sorted(found[name]))}") for name in _VERSIONS if name in found]
     return [f"The runs were made on {listed(devices)}{took}.", f"Versions: {listed(texts)}." if texts else ""]
 

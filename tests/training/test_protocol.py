@@ -7,7 +7,8 @@ import pytest
 from omegaconf import OmegaConf
 
 from diffect.detector.anomaly_map import AnomalyMap
-from diffect.training import provenance
+from diffect.runs.record import Protocol
+from diffect.training import protocol as protocols
 
 
 def protocol(
@@ -15,17 +16,17 @@ def protocol(
     reference: str = "the selection normals",
     thresholds: tuple[float | None, ...] = (1.0,),
     **settings: Any,
-) -> dict[str, str]:
+) -> Protocol:
     detector: Any = SimpleNamespace(learner=None, head=None, anomaly_map=AnomalyMap(1, **settings))
     data: Any = SimpleNamespace(splits={"selection": list(range(images))})
-    return provenance.protocol(
+    return protocols.describe(
         OmegaConf.create({"evaluation": {"conformal_rate": 0.05}}), detector, data, list(thresholds), reference
     )
 
 
 @pytest.mark.parametrize("width", [0, 6])
 def test_a_frame_is_said_where_there_is_one(width: int) -> None:
-    said = protocol(border=width)["component_scale"]
+    said = protocol(border=width).component_scale
     frame = "within 6 cells of the border"
     assert said.startswith("the mean on the selection normals")
     assert (f", once what lies {frame} is damped by as much as they err more there" in said) == bool(width)
@@ -33,16 +34,15 @@ def test_a_frame_is_said_where_there_is_one(width: int) -> None:
 
 def test_the_scale_is_that_of_the_calibration_on_the_images_it_was_found_on() -> None:
     assert (
-        protocol(calibration="standard")["component_scale"]
-        == "the mean and standard deviation on the selection normals"
+        protocol(calibration="standard").component_scale == "the mean and standard deviation on the selection normals"
     )
-    assert protocol(reference="the fit normals")["component_scale"] == "the mean on the fit normals"
+    assert protocol(reference="the fit normals").component_scale == "the mean on the fit normals"
 
 
 def test_a_threshold_that_no_category_has_is_not_said_to_come_from_anywhere() -> None:
     held = "held-out calibration normals for a promised false-positive rate of 0.05"
-    assert protocol()["threshold"] == held
-    assert protocol(thresholds=(None, None))["threshold"] == (
+    assert protocol().threshold == held
+    assert protocol(thresholds=(None, None)).threshold == (
         "none: too few calibration normals for a promised false-positive rate of 0.05 (19 for 5%)"
     )
-    assert protocol(thresholds=(1.0, None))["threshold"].startswith(f"{held}; null where")
+    assert protocol(thresholds=(1.0, None)).threshold.startswith(f"{held}; null where")

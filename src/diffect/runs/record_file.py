@@ -1,0 +1,153 @@
+"""How a record is written, read and checked: strict JSON, canonical bytes, one format."""
+
+import csv
+import io
+import json
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from diffect.runs.record import FORMAT, Record
+from diffect.storage.atomic import write_atomic
+
+RECORD = "record.json"
+SCORES = "scores.csv"
+PANEL = "panel.png"
+GALLERY = "gallery"  # a folder
+_HEADER = 2048  # bytes that hold all keys up to `fingerprint`
+
+
+def write(folder: Path, record: Record) -> Path:
+    """Write `folder`/record.json, whole or not at all, and return its path; ValueError where that fails."""
+    path = Path(folder) / RECORD
+    write_atomic(path, dumps(record, str(path)))
+    return path
+
+
+def read(path: Path) -> Record:
+    """Read the record in the file `path`; ValueError naming the path where there is none or it is corrupt."""
+    try:
+        text = Path(path).read_bytes().decode("utf-8")
+    except OSError as error:
+        raise ValueError(f"cannot read the record {path}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise ValueError(f"the record {path} is corrupt: it is not UTF-8 text") from error
+    return loads(text, str(path))
+
+
+def finished(folder: Path, signature: str) -> Record | None:
+    """The record of the finished run `signature` in `folder`, or None where that run is still to be done.
+
+    Raises ValueError where the record cannot be read or belongs to another finished run: neither is overwritten.
+    """
+    path = Path(folder) / RECORD
+    if not path.is_file():
+        return None
+    record = read(path)
+    if record.status != "finished":
+        return None
+    if record.signature != signature:
+        raise ValueError(
+            f"{path} is the finished run {record.signature}, not {signature}: set hydra.run.dir to another folder "
+            "(the default names it by the run), or delete that one"
+        )
+    return record
+
+
+def test_reads(folder: Path, fingerprint: str) -> int:
+    """How many finished runs in the folders beside `folder` have read the test set of the data `fingerprint`."""
+    count = 0
+    for path in folder.parent.glob(f"*/{RECORD}"):
+        if path.parent != folder:
+            with path.open("rb") as file:
+                header = file.read(_HEADER).decode(errors="replace")
+            count += '"status": "finished"' in header and f'"fingerprint": "{fingerprint}"' in header
+    return count
+
+
+def write_scores(folder: Path, record: Record) -> Path:
+    """Write `folder`/scores.csv: one row per test image, ordered by category and name, scores by `repr`."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(("name", "category", "defect", "anomalous", "score"))
+    for category, result in sorted(record.results.items()):
+        for row in sorted(result.scores, key=lambda row: row.name):
+            writer.writerow((row.name, category, row.defect, str(row.anomalous).lower(), repr(row.score)))
+    path = Path(folder) / SCORES
+    write_atomic(path, buffer.getvalue())
+    return path
+
+
+def dumps(record: Record, where: str = "the record") -> str:
+    """The record as canonical JSON: equal records are equal bytes; what is not finite is null.
+
+    Objects are indented, lists of numbers stay on one line, and a table has one row a line.
+    """
+    plain = _plain(record, "")
+    parse(plain, where)
+    return _pretty(plain, 0) + "\n"
+
+
+def loads(text: str, where: str = "the record") -> Record:
+    """The record in the JSON `text`; ValueError naming `where` for text that is no record of this format."""
+    try:
+        content = json.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"the record {where} is corrupt: {error}") from error
+    return parse(content, where)
+
+
+def parse(content: Any, where: str = "the record") -> Record:
+    """The record in JSON's own types; ValueError naming `where` and the key of the first value that is wrong."""
+    if not isinstance(content, dict):
+        raise ValueError(f"{where} holds no record: expected a JSON object, found a {type(content).__name__}")
+    if content.get("format") != FORMAT:
+        raise ValueError(
+            f"{where} has format {content.get('format')!r}, of another version of diffect, and this one reads format "
+            f"{FORMAT}: make the run anew with the same `diffect train` command, in another folder or after deleting it"
+        )
+    try:
+        return Record.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        reason = re.sub(r"^Value error, ", "", first["msg"])
+        key = "".join(f"{part}." for part in first["loc"])[:-1]
+        raise ValueError(f"{where} is corrupt: {key}{': ' if key else ''}{reason}") from error
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"it holds {name}, which is no JSON number")
+
+
+def _plain(value: Any, where: str) -> Any:
+    """`value` in JSON's own types; the keys of a part in its order, other keys sorted."""
+    match value:
+        case BaseModel():
+            names = type(value).model_fields
+            return {name: _plain(getattr(value, name), f"{where}.{name}".lstrip(".")) for name in names}
+        case dict():
+            if strange := [key for key in value if not isinstance(key, str)]:
+                raise ValueError(f"the record's key {strange[0]!r} in '{where}' is no string")
+            return {key: _plain(value[key], f"{where}.{key}") for key in sorted(value)}
+        case list() | tuple():
+            return [_plain(item, where) for item in value]
+        case None | bool() | str() | int():
+            return value
+        case float():
+            return value if math.isfinite(value) else None
+    raise ValueError(f"the record's '{where}' is a {type(value).__name__}: only JSON's types can be written")
+
+
+def _pretty(value: Any, depth: int) -> str:
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    nested = any(isinstance(item, (dict, list)) for item in items)
+    pad = "\n" + " " * (depth + 1)
+    if isinstance(value, dict) and value:
+        parts = [f"{json.dumps(key)}: {_pretty(item, depth + 1)}" for key, item in value.items()]
+        return "{" + pad + ("," + pad).join(parts) + pad[:-1] + "}"
+    if nested:
+        return "[" + pad + ("," + pad).join(map(json.dumps, value)) + pad[:-1] + "]"
+    return json.dumps(value)

@@ -1,0 +1,58 @@
+"""How each setting of a run was chosen, in words for its record."""
+
+from omegaconf import DictConfig
+
+from diffect.data.datamodule import DataModule
+from diffect.detector import Detector
+from diffect.detector.anomaly_map import AnomalyMap
+from diffect.runs.record import Protocol
+
+
+def describe(
+    cfg: DictConfig, detector: Detector, data: DataModule, thresholds: list[float | None], reference: str
+) -> Protocol:
+    """The protocol of one run.
+
+    Args:
+        cfg: the config of the run.
+        detector: trained and calibrated.
+        data: with its splits.
+        thresholds: of each category; None where none could be set.
+        reference: the images that the components were scaled on.
+    """
+    has_selection = bool(data.splits["selection"])
+    checkpoint = "the lowest loss on the selection normals at fixed noise"
+    if detector.learner is None:
+        checkpoint = "none to choose from: the denoiser was solved on the fit images"
+    elif not has_selection:
+        checkpoint = "the last step: too few images for a selection set"
+    head = None
+    if detector.head is not None:
+        normals = "selection" if has_selection else "fit"
+        head = f"trained on synthetic defects on the fit images, components standardised on the {normals} normals"
+    return Protocol(
+        checkpoint=checkpoint,
+        component_scale=_component_scale(detector.anomaly_map, reference),
+        threshold=_threshold(cfg.evaluation.conformal_rate, thresholds),
+        outline="of maps: the same of the highest pixels of the same images",
+        settings="as the config gives them, fixed before the test set was read, the same for all categories",
+        test_set="read once, after all of it",
+        head=head,
+    )
+
+
+def _threshold(rate: float, thresholds: list[float | None]) -> str:
+    promise = f"a promised false-positive rate of {rate:g}"
+    if all(threshold is None for threshold in thresholds):
+        return f"none: too few calibration normals for {promise} (19 for 5%)"
+    some = "; null where a category has too few of them (19 for 5%)" if None in thresholds else ""
+    return f"held-out calibration normals for {promise}{some}"
+
+
+def _component_scale(anomaly_map: AnomalyMap, reference: str) -> str:
+    """How components were made comparable, and how the border was corrected before."""
+    what = "the mean" if anomaly_map.calibration == "mean" else "the mean and standard deviation"
+    width = anomaly_map.border.width
+    border = f", once what lies within {width} cells of the border is damped by as much as they err more there"
+    each = ", of each category by itself" if anomaly_map.groups > 1 else ""
+    return f"{what} on {reference}{each}{border if width else ''}"
