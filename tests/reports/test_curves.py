@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from records import make, run_of, study_records, sweep_records
 
 from diffect.reports import figures, study
-from diffect.reports.drawn.curves import Curves, Tick, curves, estimates, reason
+from diffect.reports.charts.curves import Curves, Tick, curves, estimates, reason
 from diffect.reports.figures.curves import curves_figure
 from diffect.reports.paper import document
 

@@ -4,14 +4,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from diffect.reports.charts.left_out import left_out
 from matplotlib.figure import Figure
 from PIL import Image
 from records import make, run_of, schedule, study_records, sweep_records
 
 from diffect.reports import figures, maps, study
-from diffect.reports.drawn import tradeoff
-from diffect.reports.drawn.left_out import left_out
-from diffect.reports.drawn.levels import curve
+from diffect.reports.charts import tradeoff
+from diffect.reports.charts.levels import curve
 from diffect.reports.figures import comparison, levels, pareto, schedules
 from diffect.runs.record_file import PANEL
 

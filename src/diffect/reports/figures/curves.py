@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from diffect.reports.cells import METRIC
-from diffect.reports.drawn.curves import Curves, curves, estimates, reason
+from diffect.reports.charts.curves import Curves, curves, estimates, reason
 from diffect.reports.study import Study
 from diffect.reports.style import GREY, WIDTH, legend_columns, look, marker, new, reach, save, shorten, style, widen
 from diffect.runs.grid import short

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from diffect.reports.cells import METRIC
-from diffect.reports.drawn.levels import LEFT_OUT, METRICS, Curve, curve, left_out, partial
+from diffect.reports.charts.levels import LEFT_OUT, METRICS, Curve, curve, left_out, partial
 from diffect.reports.study import Study
 from diffect.reports.style import GREY, WIDTH, legend_columns, look, marker, new, reach, save, shorten, style, widen
 from diffect.runs.grid import Group, short

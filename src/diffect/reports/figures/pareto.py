@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from diffect.reports.cells import METRIC
-from diffect.reports.drawn.tradeoff import LATENCY, LEFT_OUT, QUALITY, Point, front, left_out, tradeoff, unlike
+from diffect.reports.charts.tradeoff import LATENCY, LEFT_OUT, QUALITY, Point, front, left_out, tradeoff, unlike
 from diffect.reports.study import Study
 from diffect.reports.style import COLOURS, NAMED, WIDTH, legend_columns, marker, new, reach, save, shorten, style
 from diffect.runs.grid import short

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from diffect.reports.drawn import schedules as drawn
+from diffect.reports.charts import schedules as drawn
 from diffect.reports.study import Study
 from diffect.reports.style import WIDTH, legend_columns, look, new, save, shorten, style
 

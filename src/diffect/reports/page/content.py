@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from diffect.reports.cells import METRIC, figure_text
-from diffect.reports.drawn import curves, levels, schedules, tradeoff
+from diffect.reports.charts import curves, levels, schedules, tradeoff
 from diffect.reports.notes import joined
 from diffect.reports.page.tables import page_tables
 from diffect.reports.study import RANKED, Study

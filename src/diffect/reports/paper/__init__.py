@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from diffect.reports import figures, latex, maps
-from diffect.reports.drawn.left_out import left_out
+from diffect.reports.charts import groups_left_out
 from diffect.reports.paper.document import paper_tex
 from diffect.reports.paper.methods import methods_tex
 from diffect.reports.paper.numbers import numbers_tex
@@ -34,7 +34,7 @@ def write_paper(study: Study, out: Path) -> list[str]:
     }
     for name, text in texts.items():
         write_atomic(out / name, text)
-    lacking = {f"{name}.pdf": text for name, text in left_out(study).items()}
+    lacking = {f"{name}.pdf": text for name, text in groups_left_out(study).items()}
     reasons += [f"{name}: {text}" for name, text in lacking.items() if name in pictures]
     if unknown:
         reasons.append(f"references.bib: there is no entry for {', '.join(unknown)}; write one into own.bib")

@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 
 from diffect.reports.cells import METRIC
+from diffect.reports.charts import curves, groups_left_out
 from diffect.reports.comparison import COMPARED
 from diffect.reports.comparison_notes import difference_notes
-from diffect.reports.drawn import curves
-from diffect.reports.drawn.left_out import left_out
 from diffect.reports.escaping import breakable, escape
 from diffect.reports.figures import comparison, levels
 from diffect.reports.latex import slug
@@ -63,7 +62,7 @@ def _captions(study: Study) -> dict[str, str]:
     """What stands under each figure: no more than is drawn."""
     dots = "Small dots are the means of single seeds, the" if comparison.seeds_drawn(study) else "The"
     over_seeds = ", with 95\\% intervals over seeds where there are several" if levels.with_intervals(study) else ""
-    absent = {name: f" {breakable(text[0].upper() + text[1:])}." for name, text in left_out(study).items()}
+    absent = {name: f" {breakable(text[0].upper() + text[1:])}." for name, text in groups_left_out(study).items()}
     return {
         "schedules.pdf": (
             "The noise schedules of training: log-SNR over time, the density of log-SNR, and the effective weight,"

@@ -1,11 +1,11 @@
-"""The groups that a figure lacks though it is drawn, and why."""
+"""What the figures and the page draw of a study, and which groups they leave out; without matplotlib."""
 
-from diffect.reports.drawn import levels, tradeoff
+from diffect.reports.charts import levels, tradeoff
 from diffect.reports.notes import joined
 from diffect.reports.study import Study
 
 
-def left_out(study: Study) -> dict[str, str]:
+def groups_left_out(study: Study) -> dict[str, str]:
     """By the name of the figure a sentence without its full stop; nothing for a figure that lacks no group."""
     found = {
         "levels": (levels.LEFT_OUT, levels.left_out(study)),

@@ -1,1 +1,0 @@
-"""What of a study the figures and the page draw, and what they leave out; without matplotlib."""
