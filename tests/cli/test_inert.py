@@ -65,7 +65,7 @@ def test_what_changes_something_or_is_display_is_not_refused(
         raise ValueError("it would run")
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(train.records, "finished", stop)
+    monkeypatch.setattr(train.record_file, "finished", stop)
     with pytest.raises(ValueError, match="it would run"):
         from diffect.cli.launch import launch
 

@@ -124,14 +124,14 @@ def test_a_changed_folder_is_written_again(tmp_path: Path, caplog: pytest.LogCap
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"size": 200}, "size=200"),
-        ({"seed": -1}, "seed=-1"),
-        ({"train": 1}, "train=1"),
-        ({"defective": 0}, "defective=0"),
+        ({"size": 200}, "size is 200"),
+        ({"seed": -1}, "seed is -1"),
+        ({"train": 1}, "train is 1"),
+        ({"defective": 0}, "defective is 0"),
     ],
 )
 def test_parameters_are_checked(tmp_path: Path, changes: dict[str, int], said: str) -> None:
-    with pytest.raises(ValueError, match=f"data.source.{said} is not allowed"):
+    with pytest.raises(ValueError, match=f"Textures.{said}; it must be a whole number"):
         small(tmp_path, **changes).samples("brick")
 
 

@@ -11,7 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig
 
-from diffect.config import inert, settings, validate
+from diffect.config import inert, validate
 from diffect.errors import listed
 from diffect.runs import record_file
 from diffect.runs.record import METRICS, CategorySplit, Record
@@ -59,7 +59,7 @@ def run(cfg: DictConfig) -> dict[str, Any]:
 
 def check(cfg: DictConfig) -> None:
     """What can be refused before anything is imported, written or trained: missing values, wrong ones, a `start`."""
-    validate.check(cfg, settings.Tune if "tune" in cfg else settings.Train)
+    validate.check(cfg, fingerprint.section_of(cfg))
     steps, every = cfg.training.steps, cfg.training.validate_every
     if steps % every:
         raise ValueError(

@@ -30,6 +30,8 @@ _NAMES = {
 
 def check_value(key: str, value: Any, annotation: Any) -> None:
     """ValueError that names the key, the value and what is allowed, unless the annotation allows the value."""
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        value = list(value)  # OmegaConf's lists are no lists to pydantic
     try:
         _adapter(annotation).validate_python(value)
     except ValidationError:

@@ -61,8 +61,12 @@ def refuse(jobs: Sequence[Job]) -> None:
 
 def learns(config: DictConfig) -> bool:
     """Whether the denoiser or the scorer of a run learns by steps."""
-    parts = (OmegaConf.select(config, f"{part}._target_") for part in ("denoiser", "scorer"))
-    return any(static.defines(str(target), "loss") for target in parts if target is not None)
+    return scorer_learns(config) or static.defines(str(config.denoiser._target_), "loss")
+
+
+def scorer_learns(config: DictConfig) -> bool:
+    """Whether the scorer learns by steps, in a denoiser's place."""
+    return static.defines(str(config.scorer._target_), "loss")
 
 
 def _is_idle(key: str, config: DictConfig) -> bool:

@@ -119,6 +119,16 @@ def defines(target: str, method: str) -> bool:
     )
 
 
+def constant(target: str, name: str) -> Any:
+    """A literal that a class, or one that it derives from, assigns to a name in its body; None where there is none."""
+    found = find(target)
+    for ancestor in _ancestors(found) if found is not None else ():
+        for node in ast.iter_child_nodes(ancestor.node):
+            if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == name for t in node.targets):
+                return ast.literal_eval(node.value)
+    return None
+
+
 def _is_abstract(node: ast.FunctionDef) -> bool:
     return any(ast.unparse(decorator).endswith("abstractmethod") for decorator in node.decorator_list)
 

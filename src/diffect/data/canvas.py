@@ -6,6 +6,7 @@ Long images would be a few pixels narrow in a square, so the canvas has the shap
 import math
 import statistics
 from collections.abc import Iterable, Sequence
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,7 @@ from PIL import Image
 
 from diffect.data.sample import Kind, Sample
 
-ASPECTS = ("pad", "stretch")
+Aspect = Literal["pad", "stretch"]
 STEP = 32  # pixels: the coarsest grids of usual backbones and networks divide the long side
 NEARLY_SQUARE = 1.12  # a long side of so many short sides is not worth its padding on other images
 MIXED = 0.25  # share of images that lie the other way, from which the canvas is a square
@@ -40,12 +41,6 @@ def choose_canvas(sizes: Iterable[tuple[int, ...]], size: int, aspect: str, max_
     max_aspect * size. The canvas is a square for "stretch", where that median is within 12% of a square, and where a
     quarter of the images or more are upright among lying ones, or the other way round.
     """
-    if isinstance(size, bool) or not isinstance(size, int) or not 16 <= size <= 4096:
-        raise ValueError(f"data.size={size} is not allowed; it must be a whole number from 16 to 4096 (pixels)")
-    if aspect not in ASPECTS:
-        raise ValueError(f"data.aspect={aspect} is not allowed; it must be one of {', '.join(ASPECTS)}")
-    if not isinstance(max_aspect, int | float) or not 1 <= max_aspect <= 64:
-        raise ValueError(f"data.max_aspect={max_aspect} is not allowed; it must be from 1 to 64 (long side by short)")
     ratios = [math.log(width / height) for height, width in sizes]
     middle, edge = statistics.median(ratios), math.log(NEARLY_SQUARE)
     across = sum(ratio * middle < 0 and abs(ratio) > edge for ratio in ratios)

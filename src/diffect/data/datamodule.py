@@ -3,17 +3,20 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pytorch_lightning as pl
 import torch
+from annotated_types import Interval
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
+from diffect.config.check import checked
+from diffect.config.types import Display, Names, NonNegativeInt, Place, PositiveInt
 from diffect.data import audit, splits
 from diffect.data.augmentation import Augmentation, as_kinds
 from diffect.data.batches import Batch, Batches, Extract, Items, Part, Row, as_is, zeros
-from diffect.data.canvas import common_size
+from diffect.data.canvas import Aspect, common_size
 from diffect.data.contamination import Contamination
 from diffect.data.copies import Recipe, derive, open_synthetic
 from diffect.data.features import open_features
@@ -24,7 +27,10 @@ from diffect.data.store import open_samples
 from diffect.data.summary import describe_category
 from diffect.storage.atomic import cache_root
 
+SplitShare = Annotated[float, Interval(ge=0, le=0.4)]  # of the normal samples
 
+
+@checked
 class DataModule(pl.LightningDataModule):
     """One or many categories, cut into fit, selection, calibration and test.
 
@@ -49,25 +55,25 @@ class DataModule(pl.LightningDataModule):
     def __init__(
         self,
         source: Source,
-        root: str | None = None,
-        category: str | Iterable[str] = "all",
-        size: int = 256,
-        aspect: str = "pad",
-        max_aspect: float = 4.0,
-        shots: int | None = None,
-        selection: float = 0.1,
-        calibration: float = 0.1,
-        calibration_min: int = 20,
-        contamination: float = 0.0,
+        root: Place[str | None] = None,
+        category: Names = "all",
+        size: Annotated[int, Interval(ge=16, le=4096)] = 256,
+        aspect: Aspect = "pad",
+        max_aspect: Annotated[float, Interval(ge=1, le=64)] = 4.0,
+        shots: PositiveInt | None = None,
+        selection: SplitShare = 0.1,
+        calibration: SplitShare = 0.1,
+        calibration_min: NonNegativeInt = 20,
+        contamination: Annotated[float, Interval(ge=0, le=0.5)] = 0.0,
         contamination_from: str | None = None,
-        augment: str | Iterable[str] = (),
-        augment_copies: int = 0,
-        batch_size: int = 16,
-        eval_batch_size: int = 16,
-        batches_per_epoch: int = 50,
-        seed: int = 0,
-        workers: int = 0,
-        cache: str | None = None,
+        augment: Names = (),
+        augment_copies: NonNegativeInt = 0,
+        batch_size: PositiveInt = 16,
+        eval_batch_size: PositiveInt = 16,
+        batches_per_epoch: PositiveInt = 50,
+        seed: NonNegativeInt = 0,
+        workers: Display[NonNegativeInt] = 0,
+        cache: Place[str | None] = None,
     ) -> None:
         super().__init__()
         self.source, self.root = source, root
@@ -132,14 +138,6 @@ class DataModule(pl.LightningDataModule):
         return cut
 
     def _check(self) -> None:
-        for name, low in (
-            ("batch_size", 1),
-            ("eval_batch_size", 1),
-            ("batches_per_epoch", 1),
-            ("workers", 0),
-        ):
-            if getattr(self, name) < low:
-                raise ValueError(f"data.{name}={getattr(self, name)} is not allowed; it must be {low} or more")
         if self.augmentation.copies:
             self._check_pictures("data.augment_copies")
         if self.contamination.share and self.contamination.folder != TEST:

@@ -28,13 +28,6 @@ def cut(
 
     `shots` = k keeps the first k of the permutation and cuts those by the same rule.
     """
-    if seed < 0:
-        raise ValueError(f"data.seed={seed} is not allowed; it must be 0 or more")
-    for name, share in (("selection", selection), ("calibration", calibration)):
-        if not 0 <= share <= 0.4:
-            raise ValueError(f"data.{name}={share} is not allowed; it is a share of the normal images, from 0 to 0.4")
-    if calibration_min < 0:
-        raise ValueError(f"data.calibration_min={calibration_min} is not allowed; it must be 0 or more")
     if shots is not None and not 1 <= shots <= count:
         raise ValueError(
             f"data.shots={shots} is not allowed: category {category} has {count} normal training images, "

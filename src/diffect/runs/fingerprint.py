@@ -1,13 +1,4 @@
-"""A run's identity: a hash of all that can change one of its numbers, and of nothing else."""
-
-from __future__ import annotations
-
-import copy
-import hashlib
-import json
-from typing import Any
-
-import diffect
+"""The keys of a config that a report leaves out of its tables, since they change no number."""
 
 IRRELEVANT = (
     "study",
@@ -32,17 +23,3 @@ IRRELEVANT = (
     "trainer.log_every_n_steps",
 )
 """Config keys that cannot change a number: names, places, displays. Not where the data lies counts, but what it is."""
-
-
-def signature(config: dict[str, Any], fingerprint: str) -> str:
-    """12 hex digits of SHA-256 over the resolved config less IRRELEVANT, the data's fingerprint and the version."""
-    kept = copy.deepcopy(config)
-    for path in IRRELEVANT:
-        *parents, last = path.split(".")
-        node: Any = kept
-        for key in parents:
-            node = node.get(key) if isinstance(node, dict) else None
-        if isinstance(node, dict):
-            node.pop(last, None)
-    text = json.dumps([kept, fingerprint, diffect.__version__], sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]

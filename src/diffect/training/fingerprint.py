@@ -1,34 +1,69 @@
-"""The signature of a run before it is made: from its config and from what its data are."""
+"""The name of a run: a hash of all that can change one of its numbers, and of nothing else; imports no torch."""
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+import diffect
+from diffect.config import settings as sections
+from diffect.config import static
+from diffect.config.inert import DISPLAYED
+from diffect.config.types import DISPLAY, FILE, PLACE
+from diffect.config.validate import Setting, settings
 from diffect.data.sample import data_fingerprint
 from diffect.data.sources.defect_folder import DefectFolder
 from diffect.runs import record_file
-from diffect.runs.fingerprint import signature
+from diffect.storage.digests import file_digests
+
+_LIBRARIES = ("diffect", "pytorch_lightning", "torch", "torchmetrics", "diffusers")
+"""Packages whose versions name their code; the source text of all others counts."""
 
 
 def of(cfg: DictConfig) -> str:
-    """The signature of a composed `train` config; the data source answers for the data, without decoding any.
+    """12 hex digits of SHA-256 over the config's values, the data, the weights, the code and the version.
 
-    Data that cannot be read have no fingerprint: the run still gets a name, and fails with the reason when it starts.
+    Values that are marked `Place` or `Display` do not count, nor do names of files, whose content does. Data that
+    cannot be read have no fingerprint: the run still gets a name, and fails with the reason when it starts.
     """
-    config = OmegaConf.to_container(
-        OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"]), resolve=True
-    )
-    assert isinstance(config, dict)
-    if config.get("finetune_from") is not None:
-        config["finetune_from"] = _name(Path(str(config["finetune_from"])).expanduser())
-    if _defects(cfg) is not None:
-        config["data"]["contamination_from"] = "a folder"  # the fingerprint says what is in it
-    return signature({str(key): value for key, value in config.items()}, _fingerprint(cfg))
+    shown = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
+    found = list(settings(OmegaConf.to_container(shown, resolve=True), section_of(cfg)))
+    values = changing(found)
+    if cfg.finetune_from is not None:
+        values["finetune_from"] = _name_of_run(Path(str(cfg.finetune_from)).expanduser())
+    defects = DefectFolder.of(cfg.data.contamination, cfg.data.contamination_from)
+    if defects is not None:
+        values["data.contamination_from"] = "a folder"  # whose content counts, with the data
+    targets = sorted({str(setting.value) for setting in found if setting.key.endswith("._target_")})
+    return digest([values, _data(cfg, defects), _weights(found, targets), _code(targets), diffect.__version__])
 
 
-def _name(folder: Path) -> str:
+def section_of(cfg: DictConfig) -> type[sections.Train]:
+    """The keys of a command's config: those of tune where the config has them, else those of train."""
+    return sections.Tune if "tune" in cfg else sections.Train
+
+
+def changing(found: list[Setting]) -> dict[str, Any]:
+    """The values, by key, that can change a number."""
+    unmarked = (one for one in found if not any(map(one.marked, (PLACE, DISPLAY, FILE))))
+    shown = {f"trainer.{name}" for name in DISPLAYED}
+    return {one.key: one.value for one in unmarked if not any(f"{one.key}.".startswith(f"{key}.") for key in shown)}
+
+
+def digest(content: Any) -> str:
+    """12 hex digits of SHA-256 over what JSON can hold."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _name_of_run(folder: Path) -> str:
     """The signature of the run in a folder: wherever it lies, it is the same run. A run that is none fails later."""
     try:
         return record_file.read(folder / record_file.RECORD).signature
@@ -36,19 +71,56 @@ def _name(folder: Path) -> str:
         return str(folder)
 
 
-def _fingerprint(cfg: DictConfig) -> str:
-    """What names the data that a config trains and tests on, or "unreadable"."""
-    from hydra.utils import instantiate
-
+def _data(cfg: DictConfig, defects: DefectFolder | None) -> list[str]:
+    """What names the data that a run trains and tests on; "unreadable" where it cannot be read."""
     try:
         source = instantiate(cfg.data.source)
         chosen = cfg.data.category
         names = source.categories() if chosen == "all" else [chosen] if isinstance(chosen, str) else list(chosen)
-        sources = [source, *([_defects(cfg)] if _defects(cfg) else [])]
-        return " ".join(data_fingerprint(one, names) for one in sources)
-    except Exception:
-        return "unreadable"
+        return [data_fingerprint(one, names) for one in (source, defects) if one is not None]
+    except (ValueError, OSError, InstantiationException) as error:
+        cause = error.__cause__ if isinstance(error, InstantiationException) else error
+        if not isinstance(cause, ValueError | OSError):
+            raise
+        return ["unreadable"]
 
 
-def _defects(cfg: DictConfig) -> DefectFolder | None:
-    return DefectFolder.of(cfg.data.get("contamination", 0), cfg.data.get("contamination_from"))
+def _weights(found: list[Setting], targets: list[str]) -> list[str]:
+    """Hashes of the files that the config names, and of the packages that a class names as its `weights`."""
+    named = [Path(str(one.value)).expanduser() for one in found if one.marked(FILE) and one.value is not None]
+    packages = [name for target in targets for name in static.constant(target, "weights") or ()]
+    files = [*filter(Path.is_file, named), *(file for package in packages for file in _files(package))]
+    return file_digests(files)  # a file that is not there fails later, with a sentence
+
+
+def _files(package: str) -> list[Path]:
+    spec = find_spec(package)
+    folders = list(spec.submodule_search_locations or ()) if spec is not None else []
+    paths = sorted(path for folder in folders for path in Path(folder).rglob("*") if path.is_file())
+    return [path for path in paths if "__pycache__" not in path.parts]
+
+
+def _code(targets: list[str]) -> Mapping[str, str]:
+    """The hash of each module from outside that a run is made of: those of its classes, and what they import."""
+    modules: dict[str, static.Module] = {}
+    for target in targets:
+        if target.split(".")[0] not in _LIBRARIES and (found := static.find(target)) is not None:
+            _collect(found.module, modules)
+    return {name: hashlib.sha256(module.text.encode()).hexdigest() for name, module in modules.items()}
+
+
+def _collect(module: static.Module, modules: dict[str, static.Module]) -> None:
+    """The module and all of its own package that it imports, directly or not."""
+    if module.name in modules:
+        return
+    modules[module.name] = module
+    for name in _imported(module):
+        if name.split(".")[0] == module.name.split(".")[0] and (other := static.read(name)) is not None:
+            _collect(other, modules)
+
+
+def _imported(module: static.Module) -> Iterator[str]:
+    for source, there in module.imports.values():
+        yield source
+        if there is not None:
+            yield f"{source}.{there}"  # a module, where it is one

@@ -13,7 +13,9 @@ from typing import Any
 from hydra import compose
 from omegaconf import DictConfig, OmegaConf
 
-from diffect.runs import fingerprint
+from diffect.config import inert
+from diffect.config.validate import settings
+from diffect.training import fingerprint
 
 PLAIN = re.compile(r"[\w./-]+")
 
@@ -65,12 +67,10 @@ def training_name(config: DictConfig) -> str:
 
     The scorer comes after too, unless it learns by steps, in a denoiser's place.
     """
-    plain = OmegaConf.to_container(config, resolve=True)
-    assert isinstance(plain, dict)
-    rest = {str(key): value for key, value in plain.items() if key not in ("head", "anomaly_map", "evaluation")}
-    if not str(config.denoiser.get("_target_", "")).endswith(".NoDenoiser"):
-        rest.pop("scorer", None)
-    return fingerprint.signature(rest, "")
+    found = settings(OmegaConf.to_container(config, resolve=True), fingerprint.section_of(config))
+    after = ("head", "anomaly_map", "evaluation", *(() if inert.scorer_learns(config) else ("scorer",)))
+    values = fingerprint.changing(list(found))
+    return fingerprint.digest({key: value for key, value in values.items() if key.split(".")[0] not in after})
 
 
 def _grids(cfg: DictConfig, allowed: Sequence[str]) -> list[dict[str, list[Any]]]:

@@ -10,6 +10,7 @@ from collections import defaultdict
 from functools import cache
 from pathlib import Path
 
+from diffect.config.types import Place
 from diffect.data.sample import GOOD, IMAGE, Kind, Sample, fingerprint_of
 from diffect.data.sources import folders
 from diffect.data.sources.files import ImageFiles
@@ -27,7 +28,7 @@ class Folder:
 
     kind: Kind = IMAGE
 
-    def __init__(self, root: str | Path | None) -> None:
+    def __init__(self, root: Place[str | Path | None]) -> None:
         self._root = root
 
     @property

@@ -6,11 +6,15 @@ import json
 import logging
 import shutil
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+from annotated_types import Interval
 from numpy.typing import NDArray
 from PIL import Image
 
+from diffect.config.check import checked
+from diffect.config.types import NonNegativeInt, Place
 from diffect.data import decode
 from diffect.data.sample import GOOD, IMAGE, Kind, Sample
 from diffect.data.sources import texture_defects
@@ -25,6 +29,7 @@ PICTURES = ("brick", "grass", "gravel")
 TEST_SHARE = 0.36  # of a picture's width: the middle, so that a slanted view is interpolated and not extrapolated
 
 
+@checked
 class Textures:
     """Crops of brick, grass and gravel (512 x 512, grey), with synthetic defects and exact masks.
 
@@ -38,12 +43,12 @@ class Textures:
 
     def __init__(
         self,
-        seed: int = 0,
-        size: int = 128,
-        train: int = 96,
-        good: int = 16,
-        defective: int = 6,
-        cache: str | Path | None = None,
+        seed: NonNegativeInt = 0,
+        size: Annotated[int, Interval(ge=32, le=160)] = 128,
+        train: Annotated[int, Interval(ge=2, le=4096)] = 96,
+        good: Annotated[int, Interval(ge=1, le=1024)] = 16,
+        defective: Annotated[int, Interval(ge=1, le=1024)] = 6,
+        cache: Place[str | Path | None] = None,
     ) -> None:
         self.seed, self.size = seed, size
         self.train, self.good, self.defective = train, good, defective
@@ -66,7 +71,6 @@ class Textures:
         """The folder in MVTec AD layout; written again when a file of it is missing or changed."""
         if self._written is not None:
             return self._written
-        self._check()
         root = self._cache / "textures" / hashlib.sha256(self._recipe().encode()).hexdigest()[:16]
         if root.is_dir():
             if _intact(root):
@@ -86,13 +90,6 @@ class Textures:
                 raise
         self._written = root
         return root
-
-    def _check(self) -> None:
-        for name, low, high in (("seed", 0, 2**63), ("size", 32, 160), ("train", 2, 4096), ("good", 1, 1024)):
-            if not low <= getattr(self, name) <= high:
-                raise ValueError(f"data.source.{name}={getattr(self, name)} is not allowed; it must be {low} to {high}")
-        if not 1 <= self.defective <= 1024:
-            raise ValueError(f"data.source.defective={self.defective} is not allowed; it must be 1 to 1024")
 
     def _recipe(self) -> str:
         sources = [hashlib.sha256(_picture_file(name).read_bytes()).hexdigest() for name in PICTURES]
