@@ -214,6 +214,7 @@ def test_a_missing_timm_is_told_as_a_sentence(monkeypatch: pytest.MonkeyPatch) -
     assert sentence(caught.value) == "backbone=timm needs the package timm: pip install timm"
 
 
+@pytest.mark.slow
 def test_every_data_choice_opens(tmp_path: Path) -> None:
     for path, count in (("bottle/train/good", 12), ("bottle/test/good", 2), ("bottle/test/broken", 2)):
         (tmp_path / path).mkdir(parents=True)
@@ -275,6 +276,7 @@ def test_a_runs_folder_is_its_study_and_signature(monkeypatch: pytest.MonkeyPatc
     assert len(set(folders)) == 3 and folders[0] == folders[2]  # names and displays change no number
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_experiment_composes_at_each_value_of_its_sweep(name: str) -> None:
     cfg = train(f"experiment={name}", return_hydra_config=True)

@@ -110,6 +110,7 @@ def explanation(size: tuple[int, int], **parts: Any) -> Explanation:
     return Explanation(**(given | parts))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(32, 160), (64, 64), (160, 32)])
 @pytest.mark.parametrize("rebuilt", [False, True])
 def test_a_picture_is_as_high_as_its_image_needs(size: tuple[int, int], rebuilt: bool) -> None:

@@ -104,6 +104,7 @@ def test_two_runs_of_one_category_pair() -> None:
     assert scored(seed=1).evaluate(replicates=300) == one
 
 
+@pytest.mark.slow
 def test_intervals_cover_the_truth() -> None:
     rng = np.random.default_rng(4)
     truth = 0.5 * (1 + math.erf(0.5))  # P(N(1, 1) > N(0, 1)) = Phi(1 / sqrt 2)

@@ -13,7 +13,7 @@ from webdriver import Browser, browser, missing
 from diffect.reports import study
 from diffect.reports.page import document
 
-pytestmark = pytest.mark.skipif(missing() is not None, reason=str(missing()))
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(missing() is not None, reason=str(missing()))]
 
 NAMES = ("cosine", "edm", '<script>hacked = 1</script><img src=x onerror="hacked = 1">', "linear")
 FIRST = "#tables .sheet:nth-of-type(1)"  # the table of all groups

@@ -191,6 +191,7 @@ def test_a_description_becomes_latex() -> None:
     assert description_tex("") == ""
 
 
+@pytest.mark.slow
 def test_a_work_that_the_library_lacks_is_left_to_the_author(tmp_path: Path, config: dict[str, Any]) -> None:
     records = whole(study_records(names=("cosine", "edm")), config)
     for record in records:

@@ -173,6 +173,7 @@ def simulated(rng: np.random.Generator, gap: float, seeds: int) -> tuple[Estimat
     return fixed_difference(*values, *drawn), fixed_mean(values[0], drawn[0]), auroc[0] - auroc[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seeds", [2, 5, 8])
 @pytest.mark.parametrize("gap", [0.0, 0.4])
 def test_intervals_of_simulated_differences_cover_and_are_tight(gap: float, seeds: int) -> None:

@@ -42,6 +42,7 @@ def _service() -> Iterator[None]:
     wandb.teardown()
 
 
+@pytest.mark.slow
 def test_a_study_is_read_whole_in_pages(server: Server) -> None:
     found = sources.read("wandb:team/lab", "demo")
     runs = [run_of(Path(record["signature"]), record) for record in study_records()]

@@ -90,6 +90,7 @@ def test_patches_are_ordered_as_by_the_exact_likelihood_ratio(kind: Any) -> None
     assert (estimate - truth).abs().median() < 0.25  # nats: the ratio itself, not only its order
 
 
+@pytest.mark.slow
 def test_a_hinge_at_one_level_sets_far_patches_apart() -> None:
     scorer = learned(rate=3e-3, levels=[0.0], criterion="hinge", noise="isotropic", adaptor=True, depth=1)
     normal, far = judged(scorer, gaussian(8, seed=1)), judged(scorer, gaussian(8, seed=1) + 4)

@@ -48,6 +48,7 @@ def test_callbacks_loggers_and_profiler_stand_beside_ours(tmp_path: Path) -> Non
     assert made.progress_bar_callback is not None and made.num_sanity_val_steps == float("inf")
 
 
+@pytest.mark.slow
 def test_a_run_shows_its_steps_to_a_users_callback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Counting.steps = Counting.tested = 0
