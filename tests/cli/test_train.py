@@ -334,7 +334,7 @@ def test_what_the_images_were_used_for_is_said(capsys: pytest.CaptureFixture[str
         (["data.source.size=abc"], "data.source.size is 'abc'; it must be a whole number"),
         (["data.batches_per_epoch=null"], "data.batches_per_epoch is null; it must be a whole number"),
         (["backbone.blocks=4"], "backbone.blocks is 4; it must be a list, each item a whole number"),
-        (["scorer.levels=[abc]"], "scorer.levels is ['abc']; it must be a list, each item a number"),
+        (["scorer.levels=[abc]"], "scorer.levels is ['abc']; it must be a list of log-SNRs between -20 and 20"),
         (["representation.floor=null"], "representation.floor is null; it must be a number"),
         (["denoiser.network.kernel=abc"], "denoiser.network.kernel is 'abc'; it must be a whole number"),
         (

@@ -371,21 +371,21 @@ def test_a_learned_denoiser_comes_near_the_closed_form_on_gaussian_data() -> Non
 @pytest.mark.parametrize(
     ("make", "settings", "said"),
     [
-        (gaussian, {"mean": "pixel"}, r"denoiser\.mean is 'pixel' and denoiser\.covariance is 'cell'; allowed: cell, "),
-        (gaussian, {"shrinkage": 2}, r"denoiser\.shrinkage is 2; allowed: oas, or a number in \[0, 1\]"),
+        (gaussian, {"mean": "pixel"}, r"Gaussian\.mean is 'pixel'; it must be cell or shared"),
+        (gaussian, {"shrinkage": 2}, r"Gaussian\.shrinkage is 2; it must be a number from 0 to 1"),
         (
             empirical,
             {"memory": 0},
-            r"memory of denoiser=empirical is 0; it must be a whole number of patches, 1 or more",
+            r"Empirical\.memory is 0; it must be a whole number of patches, a share above 0 and at most 1, or null",
         ),
-        (empirical, {"memory": 1.5}, r"memory of denoiser=empirical is 1\.5; it must be"),
+        (empirical, {"memory": 1.5}, r"Empirical\.memory is 1\.5; it must be"),
         (
             empirical,
             {"memory": 31},
             r"memory of denoiser=empirical is 31, but there are only 30 patches to fit on; lower it, or g",
         ),
-        (empirical, {"window": -1}, r"window of denoiser=empirical is -1; it must be 0 or more, or null"),
-        (empirical, {"projection": 0}, r"projection of denoiser=empirical is 0; it must be 1 or more, or null"),
+        (empirical, {"window": -1}, r"Empirical\.window is -1; it must be a whole number, 0 or more"),
+        (empirical, {"projection": 0}, r"Empirical\.projection is 0; it must be a whole number, 1 or more"),
     ],
 )
 def test_bad_settings_are_refused_with_a_sentence(make: Any, settings: dict[str, Any], said: str) -> None:

@@ -277,9 +277,12 @@ def test_training_on_gaussian_data_approaches_the_error_of_theory(network: str) 
 # Bad settings
 
 REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
-    "prediction": (lambda: make("mlp", prediction="score"), r"denoiser\.prediction is 'score'; allowed: eps, v, x0"),
-    "dropout of all": (lambda: make("mlp", label_dropout=1.0), r"denoiser\.label_dropout is 1\.0"),
-    "dropout below 0": (lambda: make("mlp", label_dropout=-0.1), r"denoiser\.label_dropout is -0\.1"),
+    "prediction": (
+        lambda: make("mlp", prediction="score"),
+        r"LearnedDenoiser\.prediction is 'score'; it must be eps",
+    ),
+    "dropout of all": (lambda: make("mlp", label_dropout=1.0), r"LearnedDenoiser\.label_dropout is 1\.0"),
+    "dropout below 0": (lambda: make("mlp", label_dropout=-0.1), r"LearnedDenoiser\.label_dropout is -0\.1"),
     "guidance, one category": (lambda: make("mlp", guidance=1.0), r"denoiser\.guidance is 1\.0.*several categories"),
     "guidance, unconditional": (
         lambda: make("mlp", classes=3, conditional=False, guidance=1.0),

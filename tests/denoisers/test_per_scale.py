@@ -96,5 +96,5 @@ def test_without_a_number_all_patches_are_kept_up_to_a_limit(monkeypatch: pytest
 
 
 def test_an_unknown_way_to_keep_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"keep of denoiser=empirical is 'all'; allowed: random, greedy"):
+    with pytest.raises(ValueError, match=r"Empirical\.keep is 'all'; it must be random or greedy"):
         Empirical((5, 4, 6), keep="all")  # type: ignore[arg-type]

@@ -101,5 +101,5 @@ def test_weights_keep_shape_and_precision(weight: LossWeight) -> None:
 
 @pytest.mark.parametrize("gamma", [0.0, -5.0])
 def test_a_gamma_that_is_not_positive_is_refused(gamma: float) -> None:
-    with pytest.raises(ValueError, match=rf"weight\.gamma is {gamma}; it must be positive"):
+    with pytest.raises(ValueError, match=rf"MinSNR\.gamma is {gamma}; it must be a number"):
         MinSNR(gamma)

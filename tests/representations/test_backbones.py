@@ -67,7 +67,7 @@ def test_the_backbone_is_frozen_and_named_by_its_blocks(lite: EfficientNetLite) 
 
 @pytest.mark.parametrize("blocks", [[], [4, 2], [4, 4], [-1, 3], [3, 16]])
 def test_blocks_that_do_not_exist_are_refused(blocks: list[int]) -> None:
-    with pytest.raises(ValueError, match=r"backbone\.blocks is .*increasing numbers from 0 to 15"):
+    with pytest.raises(ValueError, match=r"blocks is .*(increasing numbers from 0 to 15|a whole number, 0)"):
         EfficientNetLite(blocks)
 
 

@@ -149,13 +149,13 @@ def test_levels_are_no_concern_of_the_schedule() -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ({"criterion": "hinge"}, r"scorer\.criterion=hinge tells clean from noisy at one level; scorer\.levels is \("),
-        ({"criterion": "logistic"}, "scorer.criterion is 'logistic'; allowed: cross_entropy, hinge"),
-        ({"levels": []}, r"scorer.levels is \[\]; it must be a list of log-SNRs"),
-        ({"noise": "white"}, "scorer.noise is 'white'; allowed: isotropic, covariance"),
+        ({"criterion": "hinge"}, r"scorer\.criterion=hinge takes one level; scorer\.levels is \("),
+        ({"criterion": "logistic"}, "DiffusionTime.criterion is 'logistic'; it must be cross_entropy or hinge"),
+        ({"levels": []}, r"DiffusionTime.levels is \[\]; it must be a list of log-SNRs"),
+        ({"noise": "white"}, "DiffusionTime.noise is 'white'; it must be isotropic or covariance"),
         ({"adaptor": True, "noise": "covariance"}, "scorer.adaptor=true needs scorer.noise=isotropic"),
-        ({"neighbourhood": 2}, "scorer.neighbourhood is 2; allowed: 1, 3"),
-        ({"depth": 0}, "scorer.width and scorer.depth are 256 and 0; they must be 1 or more"),
+        ({"neighbourhood": 2}, "DiffusionTime.neighbourhood is 2; it must be 1 or 3"),
+        ({"depth": 0}, "DiffusionTime.depth is 0; it must be a whole number, 1 or more"),
     ],
 )
 def test_what_makes_no_sense_is_refused(arguments: dict[str, Any], sentence: str) -> None:

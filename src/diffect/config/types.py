@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, TypeVar
 
-from annotated_types import Ge, Gt, Interval
+from annotated_types import Ge, Gt, Interval, MinLen
 
 T = TypeVar("T")
 
@@ -38,6 +38,7 @@ NonNegativeFloat = Annotated[float, Ge(0)]
 Share = Annotated[float, Interval(ge=0, le=1)]
 OpenShare = Annotated[float, Interval(gt=0, lt=1)]
 LogSNR = Annotated[float, Interval(ge=-20, le=20)]
+Levels = Annotated[Sequence[LogSNR], MinLen(1), Phrase("a list of log-SNRs between -20 and 20")]
 Range = Annotated[Sequence[float], Phrase("two numbers, [low, high] with low below high")]
 Names = Annotated[str | Sequence[str], Phrase("a name or a list of names")]
 

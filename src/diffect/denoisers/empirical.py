@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
+from annotated_types import Interval
 from torch import Tensor
 
+from diffect.config.check import checked
 from diffect.config.description import counted
+from diffect.config.types import NonNegativeInt, Phrase, PositiveInt, Supplied
 from diffect.denoisers.base import ClosedForm
 from diffect.denoisers.coreset import greedy_centres
 from diffect.diffusion.noise import seed_of
@@ -22,9 +25,15 @@ Read = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 MOST = 10_000  # patches, where the config does not say how many
 _ROWS = 2**16  # patches that are hashed at a time
+Memory = Annotated[
+    PositiveInt | Annotated[float, Interval(gt=0, le=1)] | None,
+    Phrase("a whole number of patches, a share above 0 and at most 1, or null"),
+]
+
 _WEIGHTS = 2**24  # weights of stored patches that may be held at a time
 
 
+@checked
 class Empirical(ClosedForm):
     """x0 at each grid cell is one of M stored training patches x_i, all equally likely.
 
@@ -51,30 +60,17 @@ class Empirical(ClosedForm):
 
     def __init__(
         self,
-        shape: Sequence[int],
-        classes: int = 1,
-        memory: int | float | None = None,
+        shape: Supplied[Sequence[int]],
+        classes: Supplied[PositiveInt] = 1,
+        memory: Memory = None,
         keep: Literal["random", "greedy"] = "random",
-        window: int | None = None,
-        projection: int | None = 64,
+        window: NonNegativeInt | None = None,
+        projection: PositiveInt | None = 64,
         conditional: bool = True,
-        seed: int = 0,
-        channels: Sequence[int] | None = None,
+        seed: NonNegativeInt = 0,
+        channels: Supplied[Sequence[int] | None] = None,
     ) -> None:
         super().__init__(shape, classes, channels)
-        if memory is not None and (
-            isinstance(memory, bool) or memory <= 0 or (isinstance(memory, float) and memory > 1)
-        ):
-            raise ValueError(
-                f"memory of denoiser=empirical is {memory}; it must be a whole number of patches, 1 or more, a share in"
-                " (0, 1], or null"
-            )
-        if keep not in ("random", "greedy"):
-            raise ValueError(f"keep of denoiser=empirical is {keep!r}; allowed: random, greedy")
-        if window is not None and window < 0:
-            raise ValueError(f"window of denoiser=empirical is {window}; it must be 0 or more, or null")
-        if projection is not None and projection < 1:
-            raise ValueError(f"projection of denoiser=empirical is {projection}; it must be 1 or more, or null")
         self.memory, self.keep, self.window, self.projection, self.seed = memory, keep, window, projection, seed
         self.groups = group_count(classes, conditional)
         # Sized by the fit.

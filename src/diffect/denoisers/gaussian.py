@@ -10,6 +10,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from diffect.config.check import checked
+from diffect.config.types import PositiveInt, Share, Supplied
 from diffect.denoisers.base import ClosedForm
 from diffect.diffusion.process import alpha_sigma
 from diffect.representations.covariance import RunningCovariance
@@ -21,6 +23,7 @@ logger = logging.getLogger(__name__)
 _CHUNK = 128  # covariances taken apart at a time, in float64
 
 
+@checked
 class Gaussian(ClosedForm):
     """x0 ~ N(mu, Sigma) at each grid cell, so that the posterior mean is the Wiener filter.
 
@@ -43,21 +46,15 @@ class Gaussian(ClosedForm):
 
     def __init__(
         self,
-        shape: Sequence[int],
-        classes: int = 1,
+        shape: Supplied[Sequence[int]],
+        classes: Supplied[PositiveInt] = 1,
         mean: Where = "cell",
         covariance: Where = "cell",
-        shrinkage: float | Literal["oas"] = "oas",
+        shrinkage: Share | Literal["oas"] = "oas",
         conditional: bool = True,
-        channels: Sequence[int] | None = None,
+        channels: Supplied[Sequence[int] | None] = None,
     ) -> None:
         super().__init__(shape, classes, channels)
-        if mean not in ("cell", "shared") or covariance not in ("cell", "shared"):
-            raise ValueError(
-                f"denoiser.mean is {mean!r} and denoiser.covariance is {covariance!r}; allowed: cell, shared"
-            )
-        if shrinkage != "oas" and not (isinstance(shrinkage, float | int) and 0 <= shrinkage <= 1):
-            raise ValueError(f"denoiser.shrinkage is {shrinkage!r}; allowed: oas, or a number in [0, 1]")
         self.shrinkage, self.mean_of, self.covariance_of = shrinkage, mean, covariance
         self.groups, size, cells = group_count(classes, conditional), self.shape[0], math.prod(self.grid)
         spreads = cells if covariance == "cell" else 1

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Annotated
 
 import torch
+from annotated_types import Interval
 from torch import Tensor
 
+from diffect.config.check import checked
+from diffect.config.types import PositiveInt, Supplied
 from diffect.denoisers.base import Denoiser, Learner, Network
 from diffect.diffusion.objective import TrainingNoise
 from diffect.diffusion.process import PredictionType, add_noise, eps_error_factor, output_to_x0, training_target
@@ -19,6 +23,7 @@ _PREDICTIONS = {
 }
 
 
+@checked
 class LearnedDenoiser(Denoiser, Learner):
     """x0_hat = denoiser(x_t, log_snr, label), from a network that predicts eps, v or x0.
 
@@ -43,19 +48,15 @@ class LearnedDenoiser(Denoiser, Learner):
     def __init__(
         self,
         network: Callable[..., Network],
-        shape: Sequence[int],
-        classes: int = 1,
+        shape: Supplied[Sequence[int]],
+        classes: Supplied[PositiveInt] = 1,
         prediction: PredictionType = "v",
         conditional: bool = True,
-        label_dropout: float = 0.1,
+        label_dropout: Annotated[float, Interval(ge=0, lt=1)] = 0.1,
         guidance: float = 0.0,
-        channels: Sequence[int] | None = None,
+        channels: Supplied[Sequence[int] | None] = None,
     ) -> None:
         super().__init__(shape, classes, channels)
-        if prediction not in ("eps", "v", "x0"):
-            raise ValueError(f"denoiser.prediction is {prediction!r}; allowed: eps, v, x0")
-        if not 0 <= label_dropout < 1:
-            raise ValueError(f"denoiser.label_dropout is {label_dropout}; it must lie in [0, 1)")
         self.prediction = prediction
         self.groups = group_count(classes, conditional)
         self.label_dropout, self.guidance = label_dropout, guidance

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from diffect.config.check import checked
+from diffect.config.types import PositiveInt, Supplied
 from diffect.denoisers.base import ClosedForm
 
 
@@ -23,6 +25,7 @@ class _Part:
         return ((x0.split(self.channels, dim=1)[self.scale], label) for x0, label in self.batches)
 
 
+@checked
 class PerScale(ClosedForm):
     """p(x0) = prod_l p_l(x0_l), l over the scales of the pyramid, each with its own closed form.
 
@@ -38,9 +41,9 @@ class PerScale(ClosedForm):
     def __init__(
         self,
         denoiser: Callable[..., ClosedForm],
-        shape: Sequence[int],
-        classes: int = 1,
-        channels: Sequence[int] | None = None,
+        shape: Supplied[Sequence[int]],
+        classes: Supplied[PositiveInt] = 1,
+        channels: Supplied[Sequence[int] | None] = None,
     ) -> None:
         super().__init__(shape, classes, channels)
         self.parts = nn.ModuleList(denoiser(shape=(size, *self.grid), classes=classes) for size in self.channels)

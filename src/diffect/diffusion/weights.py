@@ -14,7 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from diffect.config.check import checked
 from diffect.config.description import Described
+from diffect.config.types import PositiveFloat
 from diffect.diffusion.schedules import NoiseSchedule, curves
 
 
@@ -59,15 +61,12 @@ class V(LossWeight):
         return "w = 1/α², the plain v loss [@salimans2022progressive]"
 
 
+@checked
 @dataclass(frozen=True)
 class MinSNR(LossWeight):
     """w = min(SNR, gamma) / SNR (Hang et al. 2023, eq. 8)."""
 
-    gamma: float = 5.0
-
-    def __post_init__(self) -> None:
-        if self.gamma <= 0:
-            raise ValueError(f"weight.gamma is {self.gamma}; it must be positive")
+    gamma: PositiveFloat = 5.0
 
     def __call__(self, log_snr: Tensor, schedule: NoiseSchedule) -> Tensor:
         return (self.gamma * torch.exp(-log_snr)).clamp(max=1.0)
@@ -76,6 +75,7 @@ class MinSNR(LossWeight):
         return f"w = min(SNR, γ)/SNR with γ = {self.gamma:g} [@hang2023minsnr]"
 
 
+@checked
 @dataclass(frozen=True)
 class Sigmoid(LossWeight):
     """w = sigmoid(bias - log_snr) (Kingma & Gao 2023; Hoogeboom et al. 2024)."""

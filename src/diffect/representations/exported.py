@@ -14,11 +14,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from diffect.config.check import checked
 from diffect.config.description import enumerated
 from diffect.config.types import File
 from diffect.representations.backbones import Backbone
 
 
+@checked
 class Exported(Backbone):
     """Any backbone as a `torch.export` program file: images (B, 3, H, W) in [0, 1] to one feature map or several.
 

@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from diffect.config.check import checked
+from diffect.config.types import NonNegativeFloat, PositiveFloat, PositiveInt, Supplied
 from diffect.representations.affine import Affine, Scaling, Statistics
 from diffect.representations.backbones import Backbone
 from diffect.representations.base import Representation, as_float
@@ -22,6 +24,7 @@ MIDDLE = 0.459  # mean luma of ImageNet, (0.485, 0.456, 0.406) in RGB: what the 
 MOST = 8.0  # factor on an image
 
 
+@checked
 class Features(Representation):
     """A pyramid of a frozen backbone, its scales brought to one grid and stacked.
 
@@ -38,22 +41,18 @@ class Features(Representation):
     def __init__(
         self,
         backbone: Backbone,
-        grid: int | None = None,
+        grid: PositiveInt | None = None,
         scaling: Scaling = "standard",
         statistics: Statistics = "shared",
-        prior: float = 20.0,
-        correlation_prior: float = 200.0,
-        floor: float = 0.5,
-        shrinkage: float = 1e-3,
+        prior: PositiveFloat = 20.0,
+        correlation_prior: PositiveFloat = 200.0,
+        floor: NonNegativeFloat = 0.5,
+        shrinkage: PositiveFloat = 1e-3,
         exposure: Exposure = "level",
-        channels: int = 3,
-        classes: int = 1,
+        channels: Supplied[PositiveInt] = 3,
+        classes: Supplied[PositiveInt] = 1,
         conditional: bool = True,
     ) -> None:
-        if exposure not in ("level", "none"):
-            raise ValueError(f"representation.exposure is {exposure!r}; allowed: level, none")
-        if grid is not None and grid < 1:
-            raise ValueError(f"representation.grid is {grid}; it must be 1 or more, or null (the finest scale's)")
         if channels != 3:
             raise ValueError(
                 f"representation=features sees colour images of 3 channels, but these data have {channels}: take "

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from diffect.config.check import checked
+from diffect.config.types import PositiveInt, Supplied
 from diffect.representations.affine import Affine
 from diffect.representations.base import Representation, as_float
 from diffect.representations.groups import group_count
 
 
+@checked
 class Pixels(Representation):
     """The sample itself, each channel centred and scaled to unit variance: an image, a series, frames or a volume.
 
@@ -18,7 +21,9 @@ class Pixels(Representation):
         conditional: each category has separate statistics; else all share theirs.
     """
 
-    def __init__(self, channels: int = 3, classes: int = 1, conditional: bool = True) -> None:
+    def __init__(
+        self, channels: Supplied[PositiveInt] = 3, classes: Supplied[PositiveInt] = 1, conditional: bool = True
+    ) -> None:
         super().__init__(Affine([channels], groups=group_count(classes, conditional)))
 
     def describe(self) -> str:

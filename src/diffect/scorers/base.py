@@ -79,12 +79,6 @@ class Scorer(nn.Module, Described, ABC):
         return None
 
 
-def check_levels(key: str, levels: Sequence[float]) -> None:
-    """Refuse what is not a list of log-SNRs in nats."""
-    if not isinstance(levels, Sequence) or not levels or any(not -20 <= level <= 20 for level in levels):
-        raise ValueError(f"{key} is {levels}; it must be a list of log-SNRs between -20 and 20")
-
-
 def check_reach(key: str, levels: Sequence[float], denoiser: Denoiser, low: float, high: float) -> None:
     """Refuse levels outside [low, high] for a denoiser that learns by steps; a closed form knows them all."""
     beyond = [level for level in levels if not low - 1e-6 <= level <= high + 1e-6]

@@ -8,15 +8,18 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from diffect.config.check import checked
 from diffect.config.description import counted, enumerated
+from diffect.config.types import Levels, NonNegativeInt, PositiveFloat, Supplied
 from diffect.denoisers.base import Denoiser
 from diffect.diffusion.noise import ImageNoise
 from diffect.diffusion.process import Denoise, add_noise, alpha_sigma
-from diffect.scorers.base import Origin, Scorer, check_levels, check_reach
+from diffect.scorers.base import Origin, Scorer, check_reach
 
 NEAREST = 10.0  # log-SNR from which the nearest stored patch has next to all of the weight
 
 
+@checked
 class DenoisingError(Scorer):
     """E |r|^2 / C over noise draws, r = x0 - x0_hat(x_t), one component for each log-SNR level.
 
@@ -40,22 +43,13 @@ class DenoisingError(Scorer):
 
     def __init__(
         self,
-        channels: Sequence[int],
-        levels: Sequence[float] = (-1.0, 1.0, 3.0),
-        draws: int = 1,
+        channels: Supplied[Sequence[int]],
+        levels: Levels = (-1.0, 1.0, 3.0),
+        draws: NonNegativeInt = 1,
         metric: Literal["plain", "own"] = "plain",
         scales: Literal["fused", "separate"] = "fused",
-        shrinkage: float = 0.01,
+        shrinkage: PositiveFloat = 0.01,
     ) -> None:
-        check_levels("scorer.levels", levels)
-        if draws < 0:
-            raise ValueError(f"scorer.draws is {draws}; it must be 0 (no noise) or more")
-        if metric not in ("plain", "own"):
-            raise ValueError(f"scorer.metric is {metric!r}; allowed: plain, own")
-        if scales not in ("fused", "separate"):
-            raise ValueError(f"scorer.scales is {scales!r}; allowed: fused, separate")
-        if shrinkage <= 0:
-            raise ValueError(f"scorer.shrinkage is {shrinkage}; it must be above 0")
         # A pyramid of one scale is judged as a whole either way.
         separate = scales == "separate" and len(channels) > 1
         parts = range(len(channels)) if separate else [None]

@@ -7,13 +7,16 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from diffect.config.check import checked
 from diffect.config.description import enumerated
+from diffect.config.types import Levels, Supplied
 from diffect.denoisers.base import ClosedForm, Denoiser
 from diffect.diffusion.noise import ImageNoise
 from diffect.diffusion.process import Denoise, alpha_sigma
-from diffect.scorers.base import Origin, Scorer, check_levels
+from diffect.scorers.base import Origin, Scorer
 
 
+@checked
 class Density(Scorer):
     """-2 (log p_t(alpha x0) - log normaliser) / C at each position, one component for each log-SNR level.
 
@@ -27,8 +30,7 @@ class Density(Scorer):
         levels: log-SNRs of the noise that the density is blurred by, in nats.
     """
 
-    def __init__(self, channels: Sequence[int], levels: Sequence[float] = (4.6,)) -> None:
-        check_levels("scorer.levels", levels)
+    def __init__(self, channels: Supplied[Sequence[int]], levels: Levels = (4.6,)) -> None:
         super().__init__(channels, [Origin(float(level)) for level in levels])
         self.levels = [float(level) for level in levels]
 

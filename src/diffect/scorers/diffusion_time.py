@@ -10,17 +10,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from diffect.config.check import checked
 from diffect.config.description import enumerated
+from diffect.config.types import Levels, PositiveInt, Supplied
 from diffect.denoisers.base import Learner
 from diffect.diffusion.noise import ImageNoise
 from diffect.diffusion.objective import TrainingNoise
 from diffect.diffusion.process import Denoise
-from diffect.scorers.base import Scorer, check_levels, local_mean
+from diffect.scorers.base import Scorer, local_mean
 
 MARGIN = 0.5  # of the hinge
 SHRINKAGE = 1e-3  # share of the mean variance added to the noise's covariance
 
 
+@checked
 class DiffusionTime(Scorer, Learner):
     """log(mean_k p_k(x0) / p_0(x0)) at each position, p_k being the density of x0 + exp(-levels[k] / 2) eps.
 
@@ -53,31 +56,22 @@ class DiffusionTime(Scorer, Learner):
 
     def __init__(
         self,
-        channels: Sequence[int],
-        levels: Sequence[float] = (0.0, 1.5, 3.0, 4.5),
+        channels: Supplied[Sequence[int]],
+        levels: Levels = (0.0, 1.5, 3.0, 4.5),
         criterion: Literal["cross_entropy", "hinge"] = "cross_entropy",
         noise: Literal["isotropic", "covariance"] = "isotropic",
         adaptor: bool = False,
         neighbourhood: Literal[1, 3] = 1,
-        width: int = 256,
-        depth: int = 2,
+        width: PositiveInt = 256,
+        depth: PositiveInt = 2,
     ) -> None:
-        check_levels("scorer.levels", levels)
-        if criterion not in ("cross_entropy", "hinge"):
-            raise ValueError(f"scorer.criterion is {criterion!r}; allowed: cross_entropy, hinge")
         if criterion == "hinge" and len(levels) != 1:
-            raise ValueError(f"scorer.criterion=hinge tells clean from noisy at one level; scorer.levels is {levels}")
-        if noise not in ("isotropic", "covariance"):
-            raise ValueError(f"scorer.noise is {noise!r}; allowed: isotropic, covariance")
+            raise ValueError(f"scorer.criterion=hinge takes one level; scorer.levels is {levels}")
         if adaptor and noise == "covariance":
             raise ValueError(
                 "scorer.adaptor=true needs scorer.noise=isotropic: noise of the data's covariance goes through a "
                 "linear layer as the data do, so that it would change nothing"
             )
-        if neighbourhood not in (1, 3):
-            raise ValueError(f"scorer.neighbourhood is {neighbourhood}; allowed: 1, 3")
-        if width < 1 or depth < 1:
-            raise ValueError(f"scorer.width and scorer.depth are {width} and {depth}; they must be 1 or more")
         super().__init__(channels)
         self.levels, self.criterion, self.noise = [float(level) for level in levels], criterion, noise
         self.neighbourhood, size = neighbourhood, sum(channels)

@@ -9,12 +9,15 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from diffect.config.check import checked
+from diffect.config.types import LogSNR, PositiveInt, Supplied
 from diffect.denoisers.base import Denoiser
 from diffect.diffusion.noise import ImageNoise
 from diffect.diffusion.process import Denoise, add_noise, alpha_sigma
-from diffect.scorers.base import Scorer, check_levels, check_reach
+from diffect.scorers.base import Scorer, check_reach
 
 
+@checked
 class Inversion(Scorer):
     """DDIM from x0 to noise in k steps, then how far the end point x_T is from N(0, I): one component, no noise drawn.
 
@@ -34,20 +37,15 @@ class Inversion(Scorer):
 
     def __init__(
         self,
-        channels: Sequence[int],
-        start: float = 5.0,
-        stop: float = -5.0,
-        steps: int = 3,
+        channels: Supplied[Sequence[int]],
+        start: LogSNR = 5.0,
+        stop: LogSNR = -5.0,
+        steps: PositiveInt = 3,
         judge: Literal["density", "typicality"] = "density",
     ) -> None:
         super().__init__(channels)
-        check_levels("scorer.start and scorer.stop", [start, stop])
         if start <= stop:
             raise ValueError(f"scorer.start is {start:g}: it must lie above scorer.stop, {stop:g}")
-        if steps < 1:
-            raise ValueError(f"scorer.steps is {steps}; it must be 1 or more")
-        if judge not in ("density", "typicality"):
-            raise ValueError(f"scorer.judge is {judge!r}; allowed: density, typicality")
         self.levels = [start + (stop - start) * step / steps for step in range(steps + 1)]
         self.judge = judge
         self.register_buffer("typical", torch.ones(()))  # m

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
+from annotated_types import Ge
 from torch import Tensor
 
+from diffect.config.check import checked
+from diffect.config.types import LogSNR, PositiveInt, Supplied
 from diffect.denoisers.base import Denoiser
 from diffect.diffusion.noise import ImageNoise
 from diffect.diffusion.process import Denoise, add_noise, alpha_sigma
-from diffect.scorers.base import Scorer, check_levels, check_reach
+from diffect.scorers.base import Scorer, check_reach
 
 
+@checked
 class Likelihood(Scorer):
     """-log p(x0) per position in nats per dimension: the I-MMSE integral over log-SNR, one component.
 
@@ -36,14 +41,16 @@ class Likelihood(Scorer):
     """
 
     def __init__(
-        self, channels: Sequence[int], low: float = -5.0, high: float = 7.0, steps: int = 13, draws: int = 1
+        self,
+        channels: Supplied[Sequence[int]],
+        low: LogSNR = -5.0,
+        high: LogSNR = 7.0,
+        steps: Annotated[int, Ge(2)] = 13,
+        draws: PositiveInt = 1,
     ) -> None:
         super().__init__(channels)
-        check_levels("scorer.low and scorer.high", [low, high])
         if low >= high:
             raise ValueError(f"scorer.low is {low:g}: it must lie below scorer.high, {high:g}")
-        if steps < 2 or draws < 1:
-            raise ValueError(f"scorer.steps must be 2 or more, scorer.draws 1 or more, found {steps} and {draws}")
         width = (high - low) / (steps - 1)
         self.levels, self.draws = [low + width * step for step in range(steps)], draws
         # Each end stands for the geometric series of its tail too: 1 + exp(-width) + exp(-2 width) + ...

@@ -9,16 +9,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from diffect.config.check import checked
 from diffect.config.description import counted
+from diffect.config.types import LogSNR, NonNegativeFloat, PositiveInt, Supplied
 from diffect.denoisers.base import Denoiser
 from diffect.diffusion.noise import ImageNoise
 from diffect.diffusion.process import Denoise, add_noise
 from diffect.diffusion.samplers import ddim
-from diffect.scorers.base import Scorer, check_levels, check_reach, local_mean
+from diffect.scorers.base import Scorer, check_reach, local_mean
 
 Distance = Literal["l1", "l2", "cosine", "ssim"]
 
 
+@checked
 class Reconstruction(Scorer):
     """Noise to a level, DDIM back in k steps, compare with the original: one component.
 
@@ -34,24 +37,17 @@ class Reconstruction(Scorer):
 
     def __init__(
         self,
-        channels: Sequence[int],
-        start: float = -1.0,
-        stop: float = 5.0,
-        steps: int = 8,
+        channels: Supplied[Sequence[int]],
+        start: LogSNR = -1.0,
+        stop: LogSNR = 5.0,
+        steps: PositiveInt = 8,
         distance: Distance = "l2",
-        guidance: float = 0.0,
-        draws: int = 1,
+        guidance: NonNegativeFloat = 0.0,
+        draws: PositiveInt = 1,
     ) -> None:
         super().__init__(channels)
-        check_levels("scorer.start and scorer.stop", [start, stop])
-        if steps < 1 or draws < 1:
-            raise ValueError(f"scorer.steps and scorer.draws must be 1 or more, found {steps} and {draws}")
         if start >= stop:
             raise ValueError(f"scorer.start is {start:g}: it must lie below scorer.stop, {stop:g}")
-        if distance not in ("l1", "l2", "cosine", "ssim"):
-            raise ValueError(f"scorer.distance is {distance!r}; allowed: l1, l2, cosine, ssim")
-        if guidance < 0:
-            raise ValueError(f"scorer.guidance is {guidance}; it must be 0 or more")
         # Uniform in log-SNR: k levels from start towards stop, the last step going on to x0.
         self.levels = [start + (stop - start) * step / max(steps - 1, 1) for step in range(steps)]
         self.distance, self.guidance, self.draws = distance, guidance, draws

@@ -7,10 +7,13 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from diffect.config.check import checked
+from diffect.config.types import PositiveInt, Supplied
 from diffect.denoisers.base import Network
 from diffect.denoisers.networks.conditioning import Conditioning, zero_init
 
 
+@checked
 class ConvNet(Network):
     """`depth` residual blocks at the resolution of the grid; receptive field depth * (kernel - 1) + 1 cells.
 
@@ -27,12 +30,12 @@ class ConvNet(Network):
 
     def __init__(
         self,
-        shape: Sequence[int],
-        classes: int,
-        width: int = 128,
-        depth: int = 4,
-        kernel: int = 3,
-        expand: int = 2,
+        shape: Supplied[Sequence[int]],
+        classes: Supplied[int],
+        width: PositiveInt = 128,
+        depth: PositiveInt = 4,
+        kernel: PositiveInt = 3,
+        expand: PositiveInt = 2,
     ) -> None:
         super().__init__()
         if kernel % 2 == 0:

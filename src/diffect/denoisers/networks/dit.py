@@ -9,10 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from diffect.config.check import checked
+from diffect.config.types import PositiveInt, Supplied
 from diffect.denoisers.base import Network
 from diffect.denoisers.networks.conditioning import Conditioning, zero_init
 
 
+@checked
 class DiT(Network):
     """DiT with adaLN-Zero blocks (Peebles & Xie 2023, section 3.2) and fixed 2-D sine-cosine positions.
 
@@ -26,12 +29,12 @@ class DiT(Network):
 
     def __init__(
         self,
-        shape: Sequence[int],
-        classes: int,
-        patch: int = 2,
-        width: int = 192,
-        depth: int = 4,
-        heads: int = 4,
+        shape: Supplied[Sequence[int]],
+        classes: Supplied[int],
+        patch: PositiveInt = 2,
+        width: PositiveInt = 192,
+        depth: PositiveInt = 4,
+        heads: PositiveInt = 4,
     ) -> None:
         super().__init__()
         if len(shape) != 3:

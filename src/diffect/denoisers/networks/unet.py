@@ -7,10 +7,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from diffect.config.check import checked
 from diffect.config.description import enumerated
+from diffect.config.types import PositiveInt, Supplied
 from diffect.denoisers.base import Network
 
 
+@checked
 class UNet(Network):
     """diffusers' UNet2DModel, given the log-SNR in place of a step number (Ho et al. 2020; Dhariwal & Nichol 2021).
 
@@ -25,12 +28,12 @@ class UNet(Network):
 
     def __init__(
         self,
-        shape: Sequence[int],
-        classes: int,
-        widths: Sequence[int] = (32, 64, 128),
+        shape: Supplied[Sequence[int]],
+        classes: Supplied[int],
+        widths: Sequence[PositiveInt] = (32, 64, 128),
         attention: Sequence[bool] = (False, False, True),
-        layers: int = 1,
-        head: int = 32,
+        layers: PositiveInt = 1,
+        head: PositiveInt = 32,
     ) -> None:
         super().__init__()
         if len(shape) != 3:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from diffect.config.check import checked
 from diffect.config.description import Described
+from diffect.config.types import Range
 
 CUT = 20.0
 """Where an infinite end of log_snr is cut: sigma^2 = 2e-9 there, below float32's resolution of x_t."""
@@ -17,6 +18,7 @@ CUT = 20.0
 EndPoints = Literal["native", "matched", "affine"]
 
 
+@checked
 class NoiseSchedule(Described, ABC):
     """A strictly decreasing log_snr(t) for t in [0, 1], in nats: log_snr = log(alpha^2 / sigma^2).
 
@@ -28,9 +30,7 @@ class NoiseSchedule(Described, ABC):
     - `affine`: log_snr itself is stretched onto `log_snr_range`, which changes the shape.
     """
 
-    def __init__(self, endpoints: EndPoints = "matched", log_snr_range: Sequence[float] = (-5.0, 7.0)) -> None:
-        if endpoints not in ("native", "matched", "affine"):
-            raise ValueError(f"schedule.endpoints is {endpoints!r}; allowed: native, matched, affine")
+    def __init__(self, endpoints: EndPoints = "matched", log_snr_range: Range = (-5.0, 7.0)) -> None:
         if len(log_snr_range) != 2 or not log_snr_range[0] < log_snr_range[1]:
             raise ValueError(f"schedule.log_snr_range is {list(log_snr_range)}; it must be [low, high], low < high")
         self.endpoints = endpoints

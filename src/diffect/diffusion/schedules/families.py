@@ -9,9 +9,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
+from diffect.config.check import checked
+from diffect.config.types import NonNegativeFloat, OpenShare, PositiveFloat, PositiveInt, Range
 from diffect.diffusion.schedules.base import EndPoints, NoiseSchedule
 
 
+@checked
 class DiscreteProduct(NoiseSchedule):
     """alphas_cumprod = prod(1 - beta_i), entry i at t = (i + 1) / T, made continuous.
 
@@ -23,7 +26,7 @@ class DiscreteProduct(NoiseSchedule):
         self,
         betas: Sequence[float] | Tensor,
         endpoints: EndPoints = "matched",
-        log_snr_range: Sequence[float] = (-5.0, 7.0),
+        log_snr_range: Range = (-5.0, 7.0),
     ) -> None:
         super().__init__(endpoints, log_snr_range)
         values = torch.as_tensor(betas, dtype=torch.float64)
@@ -40,16 +43,17 @@ class DiscreteProduct(NoiseSchedule):
         return _interpolate(softplus(-log_snr, threshold=700), self._decay, self._t)
 
 
+@checked
 class Linear(DiscreteProduct):
     """beta linear in the step (Ho et al. 2020, DDPM, section 4)."""
 
     def __init__(
         self,
-        beta_start: float = 1e-4,
-        beta_end: float = 0.02,
-        steps: int = 1000,
+        beta_start: OpenShare = 1e-4,
+        beta_end: OpenShare = 0.02,
+        steps: PositiveInt = 1000,
         endpoints: EndPoints = "matched",
-        log_snr_range: Sequence[float] = (-5.0, 7.0),
+        log_snr_range: Range = (-5.0, 7.0),
     ) -> None:
         super().__init__(torch.linspace(beta_start, beta_end, steps, dtype=torch.float64), endpoints, log_snr_range)
         self.beta_start, self.beta_end = beta_start, beta_end
@@ -58,16 +62,17 @@ class Linear(DiscreteProduct):
         return f"β linear in the step, from {self.beta_start:g} to {self.beta_end:g} [@ho2020ddpm]"
 
 
+@checked
 class ScaledLinear(DiscreteProduct):
     """sqrt(beta) linear in the step (Rombach et al. 2022, latent diffusion)."""
 
     def __init__(
         self,
-        beta_start: float = 0.00085,
-        beta_end: float = 0.012,
-        steps: int = 1000,
+        beta_start: OpenShare = 0.00085,
+        beta_end: OpenShare = 0.012,
+        steps: PositiveInt = 1000,
         endpoints: EndPoints = "matched",
-        log_snr_range: Sequence[float] = (-5.0, 7.0),
+        log_snr_range: Range = (-5.0, 7.0),
     ) -> None:
         roots = torch.linspace(beta_start**0.5, beta_end**0.5, steps, dtype=torch.float64)
         super().__init__(roots**2, endpoints, log_snr_range)
@@ -77,18 +82,17 @@ class ScaledLinear(DiscreteProduct):
         return f"√β linear in the step, β from {self.beta_start:g} to {self.beta_end:g} [@rombach2022latent]"
 
 
+@checked
 class Cosine(NoiseSchedule):
     """alpha^2 = f(t) / f(0), f = cos^2((t + s) / (1 + s) pi / 2) (Nichol & Dhariwal 2021, eq. 17)."""
 
     def __init__(
         self,
-        s: float = 0.008,
+        s: NonNegativeFloat = 0.008,
         endpoints: EndPoints = "matched",
-        log_snr_range: Sequence[float] = (-5.0, 7.0),
+        log_snr_range: Range = (-5.0, 7.0),
     ) -> None:
         super().__init__(endpoints, log_snr_range)
-        if s < 0:
-            raise ValueError(f"schedule.s is {s}; it must be 0 or more")
         self.s = s
         self._x0 = s / (1 + s) * math.pi / 2
 
@@ -107,6 +111,7 @@ class Cosine(NoiseSchedule):
         return x * 2 / math.pi * (1 + self.s) - self.s
 
 
+@checked
 class Sigmoid(NoiseSchedule):
     """alpha^2 falls as a sigmoid in t from 1 to 0 (Jabri et al. 2022; Chen 2023, gamma, algorithm 1)."""
 
@@ -114,13 +119,13 @@ class Sigmoid(NoiseSchedule):
         self,
         start: float = -3.0,
         end: float = 3.0,
-        tau: float = 1.0,
+        tau: PositiveFloat = 1.0,
         endpoints: EndPoints = "matched",
-        log_snr_range: Sequence[float] = (-5.0, 7.0),
+        log_snr_range: Range = (-5.0, 7.0),
     ) -> None:
         super().__init__(endpoints, log_snr_range)
-        if tau <= 0 or start >= end:
-            raise ValueError(f"schedule needs tau > 0 and start < end, found {tau=}, {start=}, {end=}")
+        if start >= end:
+            raise ValueError(f"schedule.start is {start:g}; it must lie below schedule.end, {end:g}")
         self.a, self.b, self.tau = start / tau, end / tau, tau
 
     def family(self) -> str:
@@ -140,19 +145,18 @@ class Sigmoid(NoiseSchedule):
         return (torch.log(value) - torch.log(other) - self.a) / (self.b - self.a)
 
 
+@checked
 class Laplace(NoiseSchedule):
     """log_snr follows a Laplace distribution (Hang & Gu 2024): mu - b sgn(1/2 - t) log(1 - 2 |t - 1/2|)."""
 
     def __init__(
         self,
         mu: float = 0.0,
-        b: float = 0.5,
+        b: PositiveFloat = 0.5,
         endpoints: EndPoints = "matched",
-        log_snr_range: Sequence[float] = (-5.0, 7.0),
+        log_snr_range: Range = (-5.0, 7.0),
     ) -> None:
         super().__init__(endpoints, log_snr_range)
-        if b <= 0:
-            raise ValueError(f"schedule.b is {b}; it must be positive")
         self.mu, self.b = mu, b
 
     def family(self) -> str:
@@ -167,6 +171,7 @@ class Laplace(NoiseSchedule):
         return torch.where(y > 0, 0.5 * torch.exp(-y.clamp(min=0)), 1 - 0.5 * torch.exp(y.clamp(max=0)))
 
 
+@checked
 class EDM(NoiseSchedule):
     """log sigma ~ N(P_mean, P_std^2) with data of deviation sigma_data (Karras et al. 2022, table 1).
 
@@ -176,14 +181,12 @@ class EDM(NoiseSchedule):
     def __init__(
         self,
         p_mean: float = -1.2,
-        p_std: float = 1.2,
-        sigma_data: float = 0.5,
+        p_std: PositiveFloat = 1.2,
+        sigma_data: PositiveFloat = 0.5,
         endpoints: EndPoints = "matched",
-        log_snr_range: Sequence[float] = (-5.0, 7.0),
+        log_snr_range: Range = (-5.0, 7.0),
     ) -> None:
         super().__init__(endpoints, log_snr_range)
-        if p_std <= 0 or sigma_data <= 0:
-            raise ValueError(f"schedule needs p_std > 0 and sigma_data > 0, found {p_std=}, {sigma_data=}")
         self.mean, self.std = 2 * math.log(sigma_data) - 2 * p_mean, 2 * p_std
         self.p_mean, self.p_std, self.sigma_data = p_mean, p_std, sigma_data
 

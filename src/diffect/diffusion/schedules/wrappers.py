@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from diffect.config.check import checked
+from diffect.config.types import PositiveFloat, Range
 from diffect.diffusion.schedules.base import EndPoints, NoiseSchedule
 
 
+@checked
 class Shifted(NoiseSchedule):
     """Another schedule's curve moved to an image size: + 2 log(base_size / size) (Hoogeboom et al. 2023, eq. 3)."""
 
     def __init__(
         self,
         base: NoiseSchedule,
-        size: float,
-        base_size: float = 64.0,
+        size: PositiveFloat,
+        base_size: PositiveFloat = 64.0,
         endpoints: EndPoints = "matched",
-        log_snr_range: Sequence[float] = (-5.0, 7.0),
+        log_snr_range: Range = (-5.0, 7.0),
     ) -> None:
         super().__init__(endpoints, log_snr_range)
-        if size <= 0 or base_size <= 0:
-            raise ValueError(f"schedule.size and schedule.base_size must be positive, found {size}, {base_size}")
         self.base, self.size, self.base_size = base, size, base_size
         self.shift = 2 * math.log(base_size / size)
 
@@ -40,6 +40,7 @@ class Shifted(NoiseSchedule):
         return self.base.native_time(log_snr - self.shift)
 
 
+@checked
 class ZeroTerminalSNR(NoiseSchedule):
     """Another schedule's alpha shifted and scaled so that alpha(1) = 0 (Lin et al. 2024, algorithm 1).
 
@@ -51,7 +52,7 @@ class ZeroTerminalSNR(NoiseSchedule):
         self,
         base: NoiseSchedule,
         endpoints: EndPoints = "matched",
-        log_snr_range: Sequence[float] = (-5.0, 7.0),
+        log_snr_range: Range = (-5.0, 7.0),
     ) -> None:
         super().__init__(endpoints, log_snr_range)
         self.base = base
