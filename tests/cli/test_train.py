@@ -18,7 +18,7 @@ from records import make, record_of
 from diffect.cli.main import main
 from diffect.cli.train import _tell
 from diffect.metrics.evaluation import METRICS
-from diffect.runs import record_file, wandb_files
+from diffect.runs import record_file, sources
 
 pytestmark = pytest.mark.slow
 
@@ -85,8 +85,10 @@ def test_record_is_whole(finished: Path) -> None:
 
 
 def test_wandb_log_alone_holds_the_record(finished: Path) -> None:
-    (log,) = finished.glob("wandb/offline-run-*/*.wandb")
-    assert wandb_files.read(log) == record_file.read(finished / record_file.RECORD)
+    (kept,) = finished.glob(f"wandb/offline-run-*/files/{record_file.RECORD}")
+    assert kept.read_bytes() == (finished / record_file.RECORD).read_bytes() and not kept.is_symlink()
+    (run,) = sources.read(str(finished / "wandb")).runs
+    assert run.record == record_file.read(finished / record_file.RECORD)
 
 
 def test_two_folders_give_the_same_figures(finished: Path, tmp_path: Path) -> None:

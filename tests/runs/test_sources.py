@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import wandb_logs
 from omegaconf import OmegaConf
 from records import lay, make, record_of, study_records
 from wandb_server import KEY, Logged, serve
 
 from diffect.cli import report
-from diffect.runs import sources, wandb_files
+from diffect.runs import record_file, sources
+from diffect.runs.record_file import RECORD
 
 pytestmark = pytest.mark.slow
 
@@ -23,11 +23,16 @@ def reported(out: Path, **config: Any) -> dict[str, bytes]:
 
 
 def logs(folder: Path, records: list[dict[str, Any]]) -> Path:
-    """A log per record, where `wandb` leaves it below a run's folder."""
+    """An offline log for each record, where `wandb` leaves it below a run's folder."""
     for record in records:
-        name = f"{record['signature']}/wandb/offline-run-20260101_000000-x/run-x.wandb"
-        wandb_logs.write(folder / name, make(status="running"), record)
+        log = folder / record["signature"] / "wandb" / "offline-run-20260101_000000-x"
+        record_file.write(log / "files", record_of(record))
+        (log / "run-x.wandb").write_bytes(b":W&B")
     return folder
+
+
+def log_of(folder: Path) -> Path:
+    return sorted(folder.glob("*/wandb/*"))[0]
 
 
 def test_three_sources_give_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,9 +44,7 @@ def test_three_sources_give_the_same_bytes(tmp_path: Path, monkeypatch: pytest.M
     outputs = lay(tmp_path / "outputs" / "demo", records).parent
     first = reported(tmp_path / "a", experiment="demo", outputs=str(outputs))
     second = reported(tmp_path / "b", source=str(logs(tmp_path / "logs", records)))
-    with serve(
-        [Logged(r["signature"], {"study": "demo"}, wandb_files.to_summary(record_of(r))) for r in records]
-    ) as server:
+    with serve([Logged(r["signature"], {"study": "demo"}, record_file.dumps(record_of(r))) for r in records]) as server:
         monkeypatch.setenv("WANDB_BASE_URL", server.url)
         monkeypatch.setenv("WANDB_API_KEY", KEY)
         third = reported(tmp_path / "c", source="wandb:team/lab", experiment="demo")
@@ -65,40 +68,20 @@ def test_a_folder_is_one_of_runs_or_one_of_studies(tmp_path: Path) -> None:
         sources.read(str(tmp_path), "dmo")
 
 
-def test_hundreds_of_logs_are_read_and_the_bad_ones_named(tmp_path: Path) -> None:
-    records = study_records(seeds=tuple(range(20)))
-    folder = logs(tmp_path / "logs", records)
-    cut = wandb_logs.write(tmp_path / "cut.wandb", make(status="running"), make("cut")).read_bytes()
-    broken = {
-        "empty.wandb": b"",
-        "photo.wandb": b"\x89PNG",
-        "cut.wandb": cut[:-1000],
-        "crashed.wandb": wandb_logs.write(tmp_path / "crashed.wandb").read_bytes(),
-    }
-    for name, data in broken.items():
-        (folder / name).write_bytes(data)
-    (folder / "folder.wandb").mkdir()
-    twin = next(folder.glob("*/wandb/*/*.wandb"))
-    shutil.copy(twin, folder / "copy.wandb")
+def test_many_logs_are_read_and_those_without_a_record_named(tmp_path: Path) -> None:
+    folder = logs(tmp_path, study_records(seeds=tuple(range(5))))
+    for name, text in {"empty": "", "cut": (log_of(tmp_path) / "files" / RECORD).read_text()[:1000]}.items():
+        (folder / name / "files").mkdir(parents=True)
+        (folder / name / "files" / RECORD).write_text(text)
+    (folder / "stopped").mkdir()
+    (folder / "stopped" / "run-x.wandb").write_bytes(b"")
+    shutil.copytree(log_of(tmp_path), folder / "copy")
     found = sources.read(str(folder))
-    assert len(found.runs) == 240 and found.left_out == ()
+    assert len(found.runs) == 60 and found.left_out == ()
     reasons = {Path(item.name).name: item.reason for item in found.ignored}
-    assert reasons.pop("copy.wandb" if "copy.wandb" in reasons else twin.name).startswith("duplicate: ")
-    assert reasons == {
-        "cut.wandb": f"an earlier attempt at {make()['signature']}",  # which another log has whole
-        "empty.wandb": "it is no W&B log: its first bytes are b'', expected b':W&B\\xe1\\xbe\\x00'",
-        "photo.wandb": "it is no W&B log: its first bytes are b'\\x89PNG', expected b':W&B\\xe1\\xbe\\x00'",
-        "crashed.wandb": "it holds no record: the run was stopped before it logged one, or diffect did not make it",
-        "folder.wandb": "it cannot be read: Is a directory",
-    }
-
-
-def test_a_log_that_was_cut_off_gives_what_it_still_holds(tmp_path: Path) -> None:
-    long = {"x": "x" * 100_000}
-    path = wandb_logs.write(tmp_path / "a" / "x.wandb", make(description=long), make("linear", description=long))
-    path.write_bytes(path.read_bytes()[:-100])
-    (run,) = sources.read(str(tmp_path)).runs
-    assert run.record == record_of(make(description=long)) and run.folder == path
+    assert "corrupt" in reasons.pop("empty") and "corrupt" in reasons.pop("cut")
+    assert reasons.pop("stopped").startswith("it holds no record: the run was stopped before it ended")
+    assert [reason.partition(":")[0] for reason in reasons.values()] == ["duplicate"]
 
 
 def test_records_come_before_logs(tmp_path: Path) -> None:
@@ -116,11 +99,12 @@ def test_what_is_no_source_is_a_sentence(tmp_path: Path) -> None:
 
 def test_a_report_says_what_its_source_holds_besides(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = logs(tmp_path, [make(), make("linear"), make("edm", study="other")])
-    (folder / "a.wandb").write_bytes(b"no log")
-    (folder / "b.wandb").write_bytes(b"no log")
+    for name in ("a", "b"):
+        (folder / name).mkdir()
+        (folder / name / "run.wandb").write_bytes(b"")
     reported(tmp_path / "out", source=str(folder), experiment="demo")
     printed = capsys.readouterr().out
-    assert "left out: a.wandb, b.wandb: it is no W&B log" in printed
+    assert "left out: a, b: it holds no record" in printed
     assert "left out: other: another study, of 1 logged" in printed
 
 

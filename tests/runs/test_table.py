@@ -172,7 +172,7 @@ def test_the_long_table_has_a_row_per_figure_and_a_column_per_choice(tmp_path: P
 
 def test_runs_and_reports_stand_without_torch_and_wandb() -> None:
     code = (
-        "import sys; import diffect.runs.grid, diffect.runs.wandb_api, diffect.cli.report;"
+        "import sys; import diffect.runs.grid, diffect.runs.wandb, diffect.cli.report;"
         "import diffect.reports.figures, diffect.reports.maps;"
         "print([m for m in ('torch', 'pytorch_lightning', 'diffusers', 'wandb') if m in sys.modules])"
     )

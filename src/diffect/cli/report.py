@@ -10,7 +10,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from diffect.config import settings, validate
 from diffect.reports import csv_tables, markdown, study, trace
 from diffect.reports.page.document import write_page
-from diffect.runs import sources, table, wandb_api
+from diffect.runs import sources, table, wandb
 from diffect.runs.selection import Selection
 from diffect.storage.atomic import write_atomic
 
@@ -78,12 +78,12 @@ def _text(cfg: DictConfig, key: str) -> str | None:
 
 
 def _filters(cfg: DictConfig) -> dict[str, Any]:
-    """The query of `filters`, which is a mapping, or text as `wandb_api.query` reads it."""
+    """The query of `filters`, which is a mapping, or text as `wandb.parse_filters` reads it."""
     if isinstance(given := cfg.get("filters"), DictConfig):
         given = OmegaConf.to_container(given)
     if isinstance(given, dict):
         return {str(key): value for key, value in given.items()}
-    return wandb_api.query(str(given)) if given else {}
+    return wandb.parse_filters(str(given)) if given else {}
 
 
 def _out(cfg: DictConfig, name: str) -> Path:

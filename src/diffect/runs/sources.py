@@ -1,19 +1,16 @@
-"""Where runs are read from, records in folders, offline W&B logs, or a W&B project: the same runs from each."""
+"""Where runs are read from: records in folders, offline W&B logs, or a W&B project."""
 
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from diffect.runs import record_file, selection, wandb_api, wandb_files
+from diffect.runs import record_file, selection, wandb
 from diffect.runs.selection import Selection
 from diffect.runs.table import LeftOut, Run
 
 WANDB = "wandb:"
-LOG = "*.wandb"
 _SIGNATURE = re.compile(r"[0-9a-f]{12}")
-
-Read = tuple[list[Run], list[LeftOut]]  # runs of any status, and what was no readable run
 
 
 def read(source: str, study: str | None = None, filters: Mapping[str, Any] | None = None) -> Selection:
@@ -21,10 +18,10 @@ def read(source: str, study: str | None = None, filters: Mapping[str, Any] | Non
 
     `source` is a folder of runs, or of studies with their runs; without records it is searched, at any depth,
     for offline W&B logs; or wandb:ENTITY/PROJECT, of which the server gives only the runs that match
-    `filters` (see `wandb_api.read`). Raises ValueError where there is no finished run, with what there is.
+    `filters` (see `wandb.read_project`). Raises ValueError where there is no finished run, with what there is.
     """
     if source.startswith(WANDB):
-        found, unread = wandb_api.read(source.removeprefix(WANDB), study, filters or {})
+        found, unread = wandb.read_project(source.removeprefix(WANDB), study, filters or {})
     elif filters:
         raise ValueError(f"filters= asks a W&B project, and source={source} is a folder; use experiment=NAME there")
     else:
@@ -32,22 +29,22 @@ def read(source: str, study: str | None = None, filters: Mapping[str, Any] | Non
     return selection.select(found, unread, source, study)
 
 
-def _folder(folder: Path, study: str | None) -> Read:
+def _folder(folder: Path, study: str | None) -> tuple[list[Run], list[LeftOut]]:
     if not folder.is_dir():
         raise ValueError(f"source={folder} is no folder; it is one of runs or W&B logs, or wandb:ENTITY/PROJECT")
-    own = [folder / study] if study is not None and (folder / study).is_dir() else []
+    named = [folder / study] if study is not None and (folder / study).is_dir() else []
     every = [folder, *(path for path in folder.iterdir() if path.is_dir())]
-    for places in (own, every):
-        if any(next(place.glob(f"*/{record_file.RECORD}"), None) for place in places):
-            return _records(folder, places)
-    return _logs(folder)
+    for parents in (named, every):
+        if any(path.parent.name != wandb.FILES for at in parents for path in at.glob(f"*/{record_file.RECORD}")):
+            return _records(folder, parents)
+    return wandb.read_logs(folder)
 
 
-def _records(folder: Path, places: Sequence[Path]) -> Read:
-    """The records one level below `places`, named relative to `folder`."""
+def _records(folder: Path, parents: Sequence[Path]) -> tuple[list[Run], list[LeftOut]]:
+    """The records one level below `parents`, named relative to `folder`."""
     runs: list[Run] = []
     unread: list[LeftOut] = []
-    for entry in sorted(path for place in places for path in place.iterdir() if path.is_dir()):
+    for entry in sorted(path for parent in parents for path in parent.iterdir() if path.is_dir()):
         path = entry / record_file.RECORD
         if not path.exists():
             # Reports and caches may lie beside the runs; only a folder named like a run is one without a record.
@@ -58,16 +55,4 @@ def _records(folder: Path, places: Sequence[Path]) -> Read:
             runs.append(Run(entry, record_file.read(path)))
         except ValueError as error:
             unread.append(LeftOut(str(entry.relative_to(folder)), str(error)))
-    return runs, unread
-
-
-def _logs(folder: Path) -> Read:
-    """The last whole record of each W&B log below `folder`."""
-    runs: list[Run] = []
-    unread: list[LeftOut] = []
-    for path in sorted(folder.rglob(LOG)):
-        try:
-            runs.append(Run(path, wandb_files.read(path)))
-        except ValueError as error:
-            unread.append(LeftOut(str(path.relative_to(folder)), str(error).replace(str(path), "it")))
     return runs, unread

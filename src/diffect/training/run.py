@@ -24,7 +24,7 @@ from diffect.detector import Detector, calibration
 from diffect.diffusion.weights import schedule_curves
 from diffect.errors import sentence
 from diffect.metrics.evaluation import Evaluation
-from diffect.runs import record_file, wandb_files
+from diffect.runs import record_file, wandb
 from diffect.runs.record import (
     Audit,
     Curves,
@@ -183,7 +183,7 @@ class Run:
         """Write the record, here and into the W&B log, and end the log."""
         try:
             record_file.write(self.folder, self.record)
-            tracker.summary.update(wandb_files.to_summary(self.record))
+            wandb.save(tracker, self.record)
         finally:
             tracker.finish(exit_code=0 if self.record.status == "finished" else 1)
 

@@ -10,17 +10,13 @@ import pytest
 from records import make, record_of, run_of, study_records
 from wandb_server import DROP, KEY, Logged, Server, serve
 
-from diffect.runs import sources, wandb_api, wandb_files
+from diffect.runs import record_file, sources, wandb
 from diffect.runs.selection import select
 
-SUMMARY = {"image_auroc": 0.5, "_step": 3}
 
-
-def logged(record: dict, **changes: object) -> Logged:
+def logged(record: dict) -> Logged:
     config = {"study": record["study"], "seed": record["seed"]}
-    return Logged(
-        f"w-{record['signature']}", config, {**SUMMARY, **wandb_files.to_summary(record_of(record))}, **changes
-    )
+    return Logged(f"w-{record['signature']}", config, record_file.dumps(record_of(record)))
 
 
 @pytest.fixture
@@ -37,18 +33,19 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 def _service() -> Iterator[None]:
     """wandb's background process ends with these tests."""
     yield
-    import wandb
+    from wandb import teardown
 
-    wandb.teardown()
+    teardown()
 
 
 @pytest.mark.slow
-def test_a_study_is_read_whole_in_pages(server: Server) -> None:
+def test_a_study_is_read_whole_in_pages(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wandb, "PAGE", 10)
     found = sources.read("wandb:team/lab", "demo")
     runs = [run_of(Path(record["signature"]), record) for record in study_records()]
     assert [run.record for run in found.runs] == [run.record for run in select(runs, (), "here").runs]
     assert found.left_out == found.ignored == ()
-    assert [asked["perPage"] for asked in server.asked] == [wandb_api.PAGE] * 3
+    assert [asked["perPage"] for asked in server.asked] == [10] * 3
     assert [asked["cursor"] for asked in server.asked] == [None, "10", "20"]
     assert {asked["filters"] for asked in server.asked} == {'{"config.study": "demo"}'}
     assert str(found.runs[0].folder) == f"wandb:team/lab/w-{found.runs[0].record.signature}"
@@ -85,23 +82,14 @@ def test_a_busy_server_and_a_lost_connection_are_asked_again(server: Server) -> 
     assert server.faults == []
 
 
-def test_what_the_summary_lacks_is_in_its_file(server: Server) -> None:
-    record = make("linear", study="large", description={"x": "x" * 200_000})
-    run = logged(record, file={**SUMMARY, **wandb_files.to_summary(record_of(record))})
-    del run.summary["record/001"]
-    server.runs.append(run)
-    (found,) = sources.read("wandb:team/lab", "large").runs
-    assert found.record == record_of(record)
-
-
 def test_runs_without_a_whole_record_are_left_out_with_the_reason(server: Server) -> None:
     lost = logged(make("linear", study="other"))
-    del lost.summary["record/000"]
-    server.runs += [lost, Logged("young", {"study": "other"}, SUMMARY, state="running")]
+    lost.record = str(lost.record)[:1000]
+    server.runs += [lost, Logged("young", {"study": "other"}, state="running")]
     found = sources.read("wandb:team/lab", "other")
     assert len(found.runs) == 2
     reasons = {item.name: item.reason for item in found.ignored}
-    assert reasons[lost.name].startswith("it holds a part of a record only")
+    assert reasons[lost.name].startswith("the record wandb:team/lab/" + lost.name + " is corrupt: ")
     assert reasons["young"].startswith("it holds no record") and "(W&B says that it is running)" in reasons["young"]
 
 
@@ -130,13 +118,13 @@ def test_what_cannot_be_read_is_a_sentence(server: Server, monkeypatch: pytest.M
 
 
 def test_filters_are_pairs_or_a_query() -> None:
-    assert wandb_api.query("config.study=a b, config.seed=0,state=finished") == {
+    assert wandb.parse_filters("config.study=a b, config.seed=0,state=finished") == {
         "config.study": "a b",
         "config.seed": 0,
         "state": "finished",
     }
-    assert wandb_api.query('{"config.seed": {"$in": [0, 1]}}') == {"config.seed": {"$in": [0, 1]}}
+    assert wandb.parse_filters('{"config.seed": {"$in": [0, 1]}}') == {"config.seed": {"$in": [0, 1]}}
     with pytest.raises(ValueError, match=r"filters=state: 'state' is no KEY=VALUE"):
-        wandb_api.query("state")
+        wandb.parse_filters("state")
     with pytest.raises(ValueError, match=r"filters=\{state\} is no JSON"):
-        wandb_api.query("{state}")
+        wandb.parse_filters("{state}")
