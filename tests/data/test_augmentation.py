@@ -140,11 +140,11 @@ def test_copies_join_the_fit_set_and_no_other(module: Callable[..., DataModule])
     real = plain.splits["fit"]
     assert data.splits["fit"][: len(real)] == real and len(items) == 4 * len(real)
     assert all(data.splits[name] == plain.splits[name] for name in ("selection", "calibration", "test"))
-    told = data.describe()
-    assert told["augment"] == ["mirror", "turn"] and "augment" not in plain.describe()
+    told = data.summary()
+    assert told["augment"] == ["mirror", "turn"] and "augment" not in plain.summary()
     for category, counts in told["categories"].items():
         assert counts.pop("copies") == 3 * counts["fit"]
-        assert counts == plain.describe()["categories"][category]
+        assert counts == plain.summary()["categories"][category]
     for at, item in enumerate(items):
         assert torch.equal(item["raw"], means(item["image"][None])[0]) and not item["anomalous"]
         origin = data.origins("fit")[at]
@@ -175,7 +175,7 @@ def test_one_image_becomes_several(module: Callable[..., DataModule]) -> None:
     data = module(["turn", "shift", "zoom"], 7, category="a", shots=1, batch_size=8)
     items = fitted(data)
     assert len({int(item["key"]) for item in items}) == 8 and data.origins("fit") == [0] * 8
-    counts = data.describe()["categories"]["a"]
+    counts = data.summary()["categories"]["a"]
     assert (counts["fit"], counts["copies"]) == (1, 7)
 
 
@@ -262,7 +262,7 @@ def test_dropping_an_image_drops_its_copies(module: Callable[..., DataModule]) -
     assert len(after) == 3 * (real - 2)
     assert data.origins("fit")[: real - 2] == list(range(real - 2))
     assert torch.equal(after[0]["image"], before[2]["image"])
-    counts = data.describe()["categories"]["a"]
+    counts = data.summary()["categories"]["a"]
     assert (counts["fit"], counts["copies"], counts["dropped"]) == (real - 2, 2 * (real - 2), {"fit": 2})
 
 
@@ -276,7 +276,7 @@ def test_copies_of_dirty_images_are_dirty_and_no_batch_tells(module: Callable[..
         assert not items[at]["mask"].any() and not items[at]["anomalous"]
     dirty = [data.sample(*row).anomalous for row in data.splits["fit"]]
     assert dirty[:real] == dirty[real:] and any(dirty)
-    assert data.describe()["categories"]["a"]["dirty"] == plain.describe()["categories"]["a"]["dirty"]
+    assert data.summary()["categories"]["a"]["dirty"] == plain.summary()["categories"]["a"]["dirty"]
 
 
 # Fresh copies

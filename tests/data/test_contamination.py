@@ -64,7 +64,7 @@ def dirty(data: DataModule) -> dict[str, list[tuple[int, Sample]]]:
 def test_no_share_leaves_everything_as_it_is(module: Callable[..., DataModule]) -> None:
     data = module(0)
     assert dirty(data) == {"fit": [], "selection": [], "calibration": []} and len(data.parts) == 2
-    told = data.describe()
+    told = data.summary()
     assert "contamination" not in told and not {"dirty", "dropped_dirty"} & set(told["categories"]["a"])
 
 
@@ -76,14 +76,14 @@ def test_as_many_as_asked_of_each_category_wherever_they_were_cut_to(
     found = dirty(data)
     clean.setup()
     for label, category in enumerate(data.categories):
-        held = data.describe()["categories"][category]
+        held = data.summary()["categories"][category]
         mine = [one for name in SPLITS for _, one in found[name] if one.category == category]
         assert len(mine) == sum(held["dirty"].values()) == round(share * 20)
-        assert [held[name] for name in SPLITS] == [clean.describe()["categories"][category][name] for name in SPLITS]
+        assert [held[name] for name in SPLITS] == [clean.summary()["categories"][category][name] for name in SPLITS]
         assert {data.parts[part].label for part, _ in data.splits["fit"]} == {0, 1}
         assert len({one.name for one in mine}) == len(mine) and label < len(data.parts)
     assert data.splits["test"] == clean.splits["test"]
-    told = data.describe()
+    told = data.summary()
     assert told["contamination"] == share and told["dirty_from"] == "synthetic defects on the very images"
 
 
@@ -171,11 +171,11 @@ def test_further_defects_can_be_drawn_on_dirty_images(module: Callable[..., Data
 
 def test_dropped_images_are_told_by_whether_they_were_dirty(module: Callable[..., DataModule]) -> None:
     data = module(0.5, category="a")
-    before = data.describe()["categories"]["a"]["dirty"]["fit"]
+    before = data.summary()["categories"]["a"]["dirty"]["fit"]
     at = [position for position, _ in dirty(data)["fit"]]
     clean = next(position for position in range(len(data.splits["fit"])) if position not in at)
     data.drop("fit", [at[0], clean])
-    told = data.describe()["categories"]["a"]
+    told = data.summary()["categories"]["a"]
     assert told["dirty"]["fit"] == before - 1
     assert told["dropped"] == {"fit": 2} and told["dropped_dirty"] == {"fit": 1}
 
@@ -192,7 +192,7 @@ def test_images_of_a_folder_take_the_places_of_the_same_images(
     assert {one.defect for some in found.values() for _, one in some} <= {"dent", "hole"}
     places = {name: [at for at, _ in some] for name, some in found.items()}
     assert places == {name: [at for at, _ in some] for name, some in dirty(module(0.2, category="a")).items()}
-    assert data.describe()["dirty_from"] == str(defective)
+    assert data.summary()["dirty_from"] == str(defective)
     more = dirty(module(0.3, category="a", contamination_from=str(defective)))
     assert all({*found[name]} <= {*more[name]} for name in SPLITS)
     other = module(0.2, category="b", contamination_from=str(defective / "mixed"))
@@ -242,7 +242,7 @@ def test_half_of_the_tests_defects_are_held_out_and_trained_on(module: Callable[
         assert {one for one in before if not one.anomalous} <= tested
         held = Counter(one.defect for one in before - tested)
         assert held == {kind: number // 2 for kind, number in kinds.items()}
-        told = data.describe()
+        told = data.summary()
         assert told["dirty_from"] == "half of the test defects of each kind, held out of the test set"
         assert told["categories"]["a"]["defects"] == Counter(one.defect for one in tested)
         assert told["categories"]["a"]["masks"] == sum(one.load_mask is not None for one in tested) == 2
@@ -262,7 +262,7 @@ def test_notes_are_of_the_images_that_are_tested(make: Make, tmp_path: Path) -> 
         path.unlink()
     for share in (None, "test"):
         data = DataModule(Folder(root), size=32, batch_size=2, cache=str(tmp_path / "cache"), contamination_from=share)
-        told = data.describe()["categories"]["bare"]
+        told = data.summary()["categories"]["bare"]
         left = 4 if share is None else 2
         assert told["notes"] == [f"{left} defective images have no mask: image metrics only"]
 

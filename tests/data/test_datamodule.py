@@ -214,7 +214,7 @@ def test_long_training_images_make_a_long_canvas(module: Callable[..., DataModul
         save(root / f"long/train/good/{number:03d}.png", picture(number, 40, 110))
     data = module(root=root, category="long")
     data.attach("", means)
-    assert data.canvas == (32, 96) and data.describe()["canvas"] == [32, 96]  # 88 in steps of 32
+    assert data.canvas == (32, 96) and data.summary()["canvas"] == [32, 96]  # 88 in steps of 32
     batch = next(iter(data.fit_dataloader()))
     assert batch["image"].shape == (6, 3, 32, 96) and batch["raw"].shape == (6, 3, 4, 12)
     assert batch["valid"].sum((1, 2)).tolist() == [32 * 88] * 6  # 4 pixels to each side are the image's mirror
@@ -326,7 +326,7 @@ def test_the_description_says_what_there_is_and_what_is_missing(module: Callable
     root = make()
     (root / "part/ground_truth/hole").rename(root / "part/ground_truth/.hole")
     data = module(root=root)
-    told = data.describe()
+    told = data.summary()
     assert told["categories"]["part"] == {
         "train": 10,
         "fit": 6,
@@ -364,7 +364,7 @@ def test_mvtec_keys_reach_the_module(make: Make, tmp_path: Path) -> None:
         "calibration": 0,
         "test": 6,
     }
-    assert data.describe()["root"] == str(root)
+    assert data.summary()["root"] == str(root)
     listed = instantiate(composed("data=mvtec", f"data.root={root}", "data.category=[b,a]").data)
     assert listed.categories == ["b", "a"]
 
@@ -392,3 +392,17 @@ def test_all_but_the_module_is_free_of_torch() -> None:
     )
     code = f"import sys, {names}; print([n for n in ('torch', 'pytorch_lightning', 'wandb') if n in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
+
+
+def test_data_describe_themselves(module: Callable[..., DataModule], make: Make) -> None:
+    said = module(root=make()).describe()
+    assert said == {
+        "source": "photographs in the layout of MVTec AD [@bergmann2021mvtec]",
+        "contamination": "",
+        "augmentation": "",
+    }
+    data = module(root=make(), contamination=0.1, augment=["turn", "shift"], augment_copies=2)
+    assert data.describe()["augmentation"] == "2 copies of each, at random composed of turn and shift"
+    assert data.describe()["contamination"] == (
+        "10% are replaced by defective ones that nothing tells apart: the same images with synthetic defects"
+    )

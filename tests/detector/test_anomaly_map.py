@@ -146,15 +146,18 @@ def test_padding_has_no_say_in_the_score(pool: Literal["max", "top_mean"]) -> No
 # Bad settings
 
 REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
-    "pool": (lambda: AnomalyMap(1, pool="mean"), r"anomaly_map\.pool is 'mean'; allowed: max, top_mean"),
-    "combine": (lambda: AnomalyMap(1, combine="sum"), r"anomaly_map\.combine is 'sum'; allowed: mean, max"),
+    "pool": (lambda: AnomalyMap(1, pool="mean"), r"AnomalyMap\.pool is 'mean'; it must be max or top_mean"),
+    "combine": (lambda: AnomalyMap(1, combine="sum"), r"AnomalyMap\.combine is 'sum'; it must be mean or max"),
     "calibration": (
         lambda: AnomalyMap(1, calibration="z"),
-        r"anomaly_map\.calibration is 'z'; allowed: mean, standard",
+        r"AnomalyMap\.calibration is 'z'; it must be mean or standard",
     ),
-    "share of nothing": (lambda: AnomalyMap(1, share=0), r"anomaly_map\.share is 0"),
-    "share above one": (lambda: AnomalyMap(1, share=1.5), r"anomaly_map\.share is 1\.5"),
-    "blur": (lambda: AnomalyMap(1, blur=-1), r"anomaly_map\.blur is -1"),
+    "share of nothing": (
+        lambda: AnomalyMap(1, share=0),
+        r"share is 0; it must be a number, above 0 and 1 or less",
+    ),
+    "share above one": (lambda: AnomalyMap(1, share=1.5), r"AnomalyMap\.share is 1\.5"),
+    "blur": (lambda: AnomalyMap(1, blur=-1), r"AnomalyMap\.blur is -1"),
 }
 
 

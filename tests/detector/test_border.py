@@ -93,5 +93,5 @@ def test_the_border_is_corrected_before_components_are_made_comparable() -> None
 
 
 def test_a_width_below_0_is_refused_by_its_key() -> None:
-    with pytest.raises(ValueError, match=r"anomaly_map\.border is -1; it must be 0 cells or more"):
-        BorderCorrection(1, -1)
+    with pytest.raises(ValueError, match=r"AnomalyMap\.border is -1; it must be a whole number, 0 or more"):
+        AnomalyMap(1, border=-1)

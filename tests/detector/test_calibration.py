@@ -168,7 +168,7 @@ def test_dirt_is_dropped_from_fit_and_selection_and_told() -> None:
     assert (
         left["fit"] + left["selection"] == told["judged"] - len(gone) and left["calibration"] == before["calibration"]
     )
-    counted = data.describe()["categories"]["brick"]["dropped"]
+    counted = data.summary()["categories"]["brick"]["dropped"]
     assert sum(counted.values()) == len(gone)
 
 

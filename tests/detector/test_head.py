@@ -105,20 +105,20 @@ def test_the_head_has_its_weight_in_the_map() -> None:
     components = torch.rand(2, 3, 4, 4, generator=torch.Generator().manual_seed(0))
     made = AnomalyMap(3, blur=0, weights=[0.25, 0.25, 0.5]).map(components, (4, 4))
     assert torch.allclose(made, (components[:, :2].mean(1) + components[:, 2]) / 2)
-    with pytest.raises(ValueError, match=r"anomaly_map\.combine is max, which knows no weights"):
+    with pytest.raises(ValueError, match=r"anomaly_map\.combine is max, which has no weights"):
         AnomalyMap(3, combine="max", weights=[0.25, 0.25, 0.5])
 
 
 @pytest.mark.parametrize(
     ("key", "value", "said"),
     [
-        ("inputs", "all", r"head\.inputs is 'all'; allowed: maps, features, both"),
+        ("inputs", "all", r"SyntheticHead\.inputs is 'all'; it must be maps, features or both"),
         ("kinds", ["dent"], r"head\.kinds names the synthetic defect dent; allowed: .*warp"),
-        ("weight", 0, r"head\.weight is 0; it must lie in \(0, 1\]"),
-        ("dropout", 1, r"head\.dropout is 1; it must lie in \[0, 1\)"),
-        ("copies", 0, r"head\.copies is 0; it must be a whole number, 1 or more"),
-        ("batch_size", 1, r"head\.batch_size is 1; it must be a whole number, 2 or more"),
-        ("learning_rate", 0, r"head\.learning_rate is 0; it must be positive"),
+        ("weight", 0, r"SyntheticHead\.weight is 0; it must be a number, above 0 and 1 or less"),
+        ("dropout", 1, r"SyntheticHead\.dropout is 1; it must be a number, 0 or more and below 1"),
+        ("copies", 0, r"SyntheticHead\.copies is 0; it must be a whole number, 1 or more"),
+        ("batch_size", 1, r"SyntheticHead\.batch_size is 1; it must be a whole number, 2 or more"),
+        ("learning_rate", 0, r"SyntheticHead\.learning_rate is 0; it must be a number, above 0"),
     ],
 )
 def test_what_it_cannot_do_is_refused_in_a_sentence(key: str, value: Any, said: str) -> None:

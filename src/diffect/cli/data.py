@@ -26,13 +26,13 @@ def run(cfg: DictConfig) -> None:
         return
     module = instantiate(cfg.data)
     module.setup()
-    held = module.describe()["categories"]
+    held = module.summary()["categories"]
     samples = {category: module.parts[label].samples for label, category in enumerate(module.categories)}
     audited = module.audit()
     print(_table([_contents(category, counts, samples[category]) for category, counts in held.items()]))
     print(f"\nsplits (data.seed={module.seed}):")
     print(_table([_splits(category, counts) for category, counts in held.items()]))
-    if "dirty_from" in (found := module.describe()):
+    if "dirty_from" in (found := module.summary()):
         print(f"dirty: {found['dirty_from']}")
     print("\naudit: AUROC of one trivial statistic alone, + higher or - lower on defective images")
     print(_table([_audit(category, found) for category, found in audited.items()]))

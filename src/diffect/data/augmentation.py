@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from diffect.config.description import counted, enumerated
 from diffect.data.batches import Part, Row
 from diffect.data.copies import derive, open_copies, padded
 from diffect.data.store import Entry, Store
@@ -74,8 +75,9 @@ class Augmentation:
             )
 
     def describe(self) -> str:
-        """The number of copies and what changes them."""
-        return f"{self.copies} copies of each fit image ({', '.join(self.kinds)})" if self.copies else "none"
+        """The number of copies and what changes them; empty where there are none."""
+        copies = counted(self.copies, "copy", "copies")
+        return f"{copies} of each, at random composed of {enumerated(self.kinds)}" if self.copies else ""
 
     def apply(
         self, rows: Sequence[Row], parts: Sequence[Part], first: int, cache: Path

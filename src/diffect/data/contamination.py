@@ -86,14 +86,22 @@ class Contamination:
         """The share and where the defective samples come from, for the record; empty where nothing is changed."""
         if not self.share and self.folder != TEST:
             return {}
-        return {"contamination": self.share, "dirty_from": self.describe()}
-
-    def describe(self) -> str:
-        """Where the defective samples come from."""
-        return {
+        known = {
             None: "synthetic defects on the very images",
             TEST: "half of the test defects of each kind, held out of the test set",
-        }.get(self.folder, str(self.folder))
+        }
+        return {"contamination": self.share, "dirty_from": known.get(self.folder, self.folder)}
+
+    def describe(self) -> str:
+        """What share is replaced, and by what; empty where nothing is."""
+        half = "half of the test defects of each kind"
+        if not self.share:
+            return f"none is replaced by a defective one; {half} is held out of the test set" if self.folder else ""
+        origin = {
+            None: "the same images with synthetic defects",
+            TEST: f"from {half}, which is held out of the test set",
+        }.get(self.folder, "images of a folder of their own")
+        return f"{100 * self.share:g}% are replaced by defective ones that nothing tells apart: {origin}"
 
     def held_out(self, part: Part) -> list[int]:
         """Half of the test rows of each type of defect, rounded down, in the order in which they are drawn."""

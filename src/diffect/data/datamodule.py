@@ -320,7 +320,15 @@ class DataModule(pl.LightningDataModule):
         parts = zip(self.categories, self.parts, strict=False)
         return {category: audit.audit(part.samples, part.store, self.kind) for category, part in parts}
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, str]:
+        """What the samples are and what is done to them, in words, for reports."""
+        return {
+            "source": self.source.describe(),
+            "contamination": self.contamination.describe(),
+            "augmentation": self.augmentation.describe(),
+        }
+
+    def summary(self) -> dict[str, Any]:
         """What the data is, for the record: the rule of the splits in words, and counts per category."""
         self.setup()
         return {

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from diffect.config.description import Described
 
 GOOD = "good"  # the defect of normal samples, and the name of their folder
 
@@ -88,37 +91,33 @@ class Sample:
         return hashlib.sha256(b"".join(np.ascontiguousarray(array).tobytes() for array in arrays)).hexdigest()
 
 
-class Source(Protocol):
-    """Where samples come from; see `mvtec.Folder`, `textures.Textures` and `joined.Joined`."""
+class Samples(ABC):
+    """Samples by category, whose content has a fingerprint."""
 
-    @property
-    def kind(self) -> Kind:
-        """What all samples have in common."""
-
-    def categories(self) -> list[str]:
-        """All categories, sorted."""
-
+    @abstractmethod
     def samples(self, category: str) -> list[Sample]:
         """All samples of one category: train, then test."""
 
     def fingerprint(self, category: str) -> str:
-        """A hash of the content of one category, the same wherever it lies; see `fingerprint_of`."""
+        """Hex SHA-256 over names, splits, defects, groups and contents of a category, the same wherever it lies."""
+        entries = [[one.split, one.name, one.defect, one.group, one.version()] for one in self.samples(category)]
+        return hashlib.sha256(json.dumps(entries).encode()).hexdigest()
 
 
-class Fingerprinted(Protocol):
-    """What can name its content."""
+class Source(Samples, Described):
+    """Where the data of a run come from; see `mvtec.Folder`, `textures.Textures` and `joined.Joined`."""
 
-    def fingerprint(self, category: str) -> str:
-        """A hash of the content of one category."""
+    @property
+    @abstractmethod
+    def kind(self) -> Kind:
+        """What all samples have in common."""
+
+    @abstractmethod
+    def categories(self) -> list[str]:
+        """All categories, sorted."""
 
 
-def data_fingerprint(source: Fingerprinted, categories: Iterable[str]) -> str:
+def data_fingerprint(source: Samples, categories: Iterable[str]) -> str:
     """Hex SHA-256 over the names and contents of these categories; decodes nothing."""
     named = [[category, source.fingerprint(category)] for category in categories]
     return hashlib.sha256(json.dumps(named).encode()).hexdigest()
-
-
-def fingerprint_of(samples: Iterable[Sample]) -> str:
-    """Hex SHA-256 over what the samples are and hold: names, splits, defects, groups and contents."""
-    entries = [[one.split, one.name, one.defect, one.group, one.version()] for one in samples]
-    return hashlib.sha256(json.dumps(entries).encode()).hexdigest()

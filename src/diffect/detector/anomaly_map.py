@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from diffect.config.check import checked
+from diffect.config.types import Fraction, NonNegativeFloat, NonNegativeInt, Supplied
 from diffect.representations.groups import by_group, group_count, own
 
 Pool = Literal["max", "top_mean"]
@@ -21,6 +23,7 @@ _LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}  # interpolation by the n
 _CONVOLVE: dict[int, Callable[[Tensor, Tensor], Tensor]] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 
 
+@checked
 class AnomalyMap(nn.Module):
     """Components (B, K, *grid) to a map (B, *size) and a score (B,), for 1, 2 or 3 spatial axes.
 
@@ -51,28 +54,18 @@ class AnomalyMap(nn.Module):
 
     def __init__(
         self,
-        components: int,
-        blur: float = 0.015625,
+        components: Supplied[int],
+        blur: NonNegativeFloat = 0.015625,
         pool: Pool = "top_mean",
-        share: float = 0.01,
+        share: Fraction = 0.01,
         combine: Combine = "mean",
         calibration: Calibration = "mean",
-        weights: Sequence[float] | None = None,
-        border: int = 0,
-        classes: int = 1,
+        weights: Supplied[Sequence[float] | None] = None,
+        border: NonNegativeInt = 0,
+        classes: Supplied[int] = 1,
         conditional: bool = True,
     ) -> None:
         super().__init__()
-        if pool not in ("max", "top_mean"):
-            raise ValueError(f"anomaly_map.pool is {pool!r}; allowed: max, top_mean")
-        if combine not in ("mean", "max"):
-            raise ValueError(f"anomaly_map.combine is {combine!r}; allowed: mean, max")
-        if calibration not in ("mean", "standard"):
-            raise ValueError(f"anomaly_map.calibration is {calibration!r}; allowed: mean, standard")
-        if not 0 < share <= 1:
-            raise ValueError(f"anomaly_map.share is {share}; it must lie in (0, 1]")
-        if blur < 0:
-            raise ValueError(f"anomaly_map.blur is {blur}; it must be 0 or more")
         if weights is not None and combine == "max":
             raise ValueError(
                 "anomaly_map.combine is max, which has no weights, but the head has one: take anomaly_map.combine=mean "
@@ -235,8 +228,6 @@ class BorderCorrection(nn.Module):
 
     def __init__(self, components: int, width: int, groups: int = 1) -> None:
         super().__init__()
-        if width < 0:
-            raise ValueError(f"anomaly_map.border is {width}; it must be 0 cells or more")
         self.width = width
         self.register_buffer("profiles", torch.ones(groups, components, 0))
 

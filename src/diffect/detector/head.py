@@ -1,18 +1,22 @@
-"""A small head that learns, from synthetic defects on normal images, what a scorer's maps and the features miss."""
+"""A small head, trained on synthetic defects on normal images, that adds a component to the scorer's."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
+from annotated_types import Ge, Interval
 from torch import Tensor, nn
 
+from diffect.config.check import checked
+from diffect.config.types import Fraction, Names, NonNegativeFloat, PositiveFloat, PositiveInt, Supplied, as_list
 from diffect.data.synthetic import check_kinds
 from diffect.diffusion.noise import seed_of
+from diffect.errors import listed
 
 Inputs = Literal["maps", "features", "both"]
 
@@ -21,8 +25,8 @@ _WARMUP = 20  # steps
 
 @dataclass(frozen=True)
 class Examples:
-    """N images to learn from: the scorer's components (N, K, h, w), the share of each cell that is defective
-    (N, 1, h, w), and x0 (B, C, h, w) of the images at given places, which are read when they are asked for.
+    """N images to train on: the scorer's components (N, K, h, w), the share of each cell that is defective
+    (N, 1, h, w), and a function that reads x0 (B, C, h, w) of the images at given positions.
     """
 
     components: Tensor
@@ -33,24 +37,24 @@ class Examples:
         return len(self.components)
 
 
+@checked
 class SyntheticHead(nn.Module):
     """A logit map (B, 1, h, w) from the components (B, K, h, w) of a scorer and from x0 (B, C, h, w).
 
-    Trained to tell the defective cells of synthetic defects from cells of normal images, both weighing the same, it
-    tends to log p(cell | synthetic defect) / p(cell | normal) (DRAEM's idea, Zavrtanik et al. 2021, with the maps of a
-    diffusion model in place of its reconstruction). Denoiser, scorer and backbone are fixed by then. The logit is one
-    more component of the anomaly map. The head is told no category.
+    Trained to tell the defective cells of synthetic defects from cells of normal images, with equal weight, it tends to
+    log p(cell | synthetic defect) / p(cell | normal) (DRAEM, Zavrtanik et al. 2021, with the maps of a diffusion model
+    in place of its reconstruction). Denoiser, scorer and backbone are fixed by then. The logit is one more component of
+    the anomaly map. The head does not see the category.
 
     Args:
         components, channels: K and C.
-        inputs: `maps`, asinh of the standardised components, so that a strong one does not drown the rest; `features`,
-            x0; or `both`.
-        kinds: of the synthetic defects that it is trained on; all if none is named.
+        inputs: `maps`, asinh of the standardised components, which limits large ones; `features`, x0; or `both`.
+        kinds: of the synthetic defects to train on; all if none is named.
         copies: synthetic defects on each fit image.
         weight: of the head in the map; the scorer's components share the rest.
         steps, batch_size, learning_rate, weight_decay: of AdamW, with a short warm-up and cosine decay to 0; half a
             batch is normal.
-        width: channels within.
+        width: number of hidden channels.
         dropout: share of the input channels left out in a training step.
     """
 
@@ -59,39 +63,28 @@ class SyntheticHead(nn.Module):
 
     def __init__(
         self,
-        components: int,
-        channels: int,
+        components: Supplied[int],
+        channels: Supplied[int],
         inputs: Inputs = "both",
-        kinds: Iterable[str] = (),
-        copies: int = 2,
-        weight: float = 0.25,
-        steps: int = 150,
-        batch_size: int = 16,
-        learning_rate: float = 2e-3,
-        weight_decay: float = 0.05,
-        width: int = 64,
-        dropout: float = 0.0,
+        kinds: Names = (),
+        copies: PositiveInt = 2,
+        weight: Fraction = 0.25,
+        steps: PositiveInt = 150,
+        batch_size: Annotated[int, Ge(2)] = 16,
+        learning_rate: PositiveFloat = 2e-3,
+        weight_decay: NonNegativeFloat = 0.05,
+        width: PositiveInt = 64,
+        dropout: Annotated[float, Interval(ge=0, lt=1)] = 0.0,
     ) -> None:
         super().__init__()
-        if inputs not in ("maps", "features", "both"):
-            raise ValueError(f"head.inputs is {inputs!r}; allowed: maps, features, both")
-        if not 0 < weight <= 1:
-            raise ValueError(f"head.weight is {weight}; it must lie in (0, 1]")
-        if not 0 <= dropout < 1:
-            raise ValueError(f"head.dropout is {dropout}; it must lie in [0, 1)")
-        for key, value, low in (("copies", copies, 1), ("steps", steps, 1), ("batch_size", batch_size, 2)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < low:
-                raise ValueError(f"head.{key} is {value!r}; it must be a whole number, {low} or more")
-        if learning_rate <= 0:
-            raise ValueError(f"head.learning_rate is {learning_rate}; it must be positive")
         try:
-            self.kinds = check_kinds(kinds)
+            self.kinds = check_kinds(as_list(kinds))
         except ValueError as error:
             raise ValueError(f"head.{error}") from error
         self.inputs, self.copies, self.weight = inputs, copies, weight
         self.steps, self.batch_size, self.dropout = steps, batch_size, dropout
         self.learning_rate, self.weight_decay = learning_rate, weight_decay
-        self.told: dict[str, object] = {}  # how its training went
+        self.summary: dict[str, object] = {}  # of its training, for the record
         inside = components * (inputs != "features") + channels * (inputs != "maps")
         self.layers = nn.Sequential(
             nn.Conv2d(inside, width, 1),
@@ -105,6 +98,14 @@ class SyntheticHead(nn.Module):
         self.register_buffer("location", torch.zeros(components))
         self.register_buffer("scale", torch.ones(components))
 
+    def describe(self) -> str:
+        """What it is trained on, and its weight in the map."""
+        drawn = "of all kinds" if self.kinds == check_kinds(()) else f"of the kinds {listed(self.kinds)}"
+        return (
+            f"synthetic defects {drawn} on the fit images [@zavrtanik2021draem], for {self.steps} steps; its logit has "
+            f"{self.weight:g} of the weight of the map"
+        )
+
     def forward(self, components: Tensor, x0: Tensor) -> Tensor:
         """The logit map (B, 1, h, w)."""
         logit: Tensor = self.layers(self._inputs(components, x0))
@@ -114,7 +115,7 @@ class SyntheticHead(nn.Module):
     def fit(self, normal: Examples, defective: Examples, reference: Tensor, seed: int) -> None:
         """Train on fit images and their copies; `reference`, components (N, K, h, w) of normal images, sets the scale.
 
-        All is a function of the examples and the seed: a run that was killed trains its head once more, to the same.
+        The result is a function of the examples and the seed: a resumed run trains the same head.
         """
         spread, mean = torch.std_mean(reference.double(), (0, 2, 3), correction=0)
         self.location.copy_(mean)
@@ -135,7 +136,7 @@ class SyntheticHead(nn.Module):
             schedule.step()
             losses.append(float(loss.detach()))
         last = losses[-max(1, self.steps // 10) :]
-        self.told = {
+        self.summary = {
             "inputs": self.inputs,
             "kinds": self.kinds,
             "normal": len(normal),
@@ -147,8 +148,8 @@ class SyntheticHead(nn.Module):
     def _loss(self, normal: Examples, defective: Examples, generator: torch.Generator) -> Tensor:
         """Cross-entropy of one batch, normal and defective cells half each.
 
-        Of a cell that a defect covers by less than a quarter little can be asked, and of one beyond its edge, on a
-        copy, that it be normal: the receptive field of the backbone reaches over it.
+        A defect's cell has full weight from a quarter of it covered. Cells of a copy beyond the defect count as normal,
+        although the backbone's receptive field reaches into the defect.
         """
         half = self.batch_size // 2
         logits, shares = [], []

@@ -1,4 +1,4 @@
-"""How learning steps are taken, and which average of their weights is kept."""
+"""AdamW with warm-up, cosine decay and an average of the weights."""
 
 from __future__ import annotations
 
@@ -33,6 +33,15 @@ class Optimisation:
     weight_decay: NonNegativeFloat = 0.01
     warmup: NonNegativeInt = 50
     ema: Decay = 0.995
+
+    def describe(self) -> str:
+        """Steps, optimiser, learning rate and averaging."""
+        averaged = f"; a moving average of the weights (decay {self.ema:g}) is kept and scored with" if self.ema else ""
+        return (
+            f"{self.steps} steps by AdamW [@loshchilov2019adamw] with learning rate {self.learning_rate:g} (linear "
+            f"warm-up over {self.warmup} steps, then cosine decay to 0) and weight decay {self.weight_decay:g}"
+            f"{averaged}"
+        )
 
     def rate(self, step: int) -> float:
         """The learning rate at `step`, as a share of `learning_rate`."""

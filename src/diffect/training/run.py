@@ -208,7 +208,7 @@ def prepare(cfg: DictConfig, folder: Path) -> None:
 
 
 def _splits(data: DataModule) -> Splits:
-    return Splits(**data.describe(), dirt_fingerprint=data.fingerprints().get("dirt_fingerprint"))
+    return Splits(**data.summary(), dirt_fingerprint=data.fingerprints().get("dirt_fingerprint"))
 
 
 def _results(
@@ -243,7 +243,7 @@ def _training(detector: Detector) -> Training:
 
     What is solved at once takes no step and has no initial loss.
     """
-    head = None if detector.head is None else HeadTraining.model_validate(detector.head.told)
+    head = None if detector.head is None else HeadTraining.model_validate(detector.head.summary)
     learns = detector.learner is not None
     steps = detector.optimisation.steps if learns else 0
     losses = detector.losses

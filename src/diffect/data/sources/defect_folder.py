@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from diffect.data.sample import GOOD, Sample, fingerprint_of
+from diffect.data.sample import GOOD, Sample, Samples
 from diffect.data.sources import folders
 from diffect.data.sources.files import ImageFiles
 
@@ -13,7 +13,7 @@ TEST = "test"  # in place of a folder: the category's own test defects
 
 
 @dataclass(frozen=True)
-class DefectFolder:
+class DefectFolder(Samples):
     """Defective images for each category: those in FOLDER/<category>, or in FOLDER where there is none."""
 
     root: Path
@@ -35,7 +35,3 @@ class DefectFolder:
             for defect, at in defects
             for path in folders.pictures(at)
         ]
-
-    def fingerprint(self, category: str) -> str:
-        """Hex SHA-256 over names and contents of the images of a category."""
-        return fingerprint_of(self.samples(category))

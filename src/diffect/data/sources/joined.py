@@ -7,7 +7,7 @@ from diffect.data.sample import Kind, Sample, Source
 from diffect.data.sources import folders
 
 
-class Joined:
+class Joined(Source):
     """The categories of all `sources`; ValueError where two sources share a name.
 
     Messages and the command line name a source as data.source.sources.NAME.
@@ -15,6 +15,10 @@ class Joined:
 
     def __init__(self, sources: Mapping[str, Source]) -> None:
         self._sources = sources
+
+    def describe(self) -> str:
+        """What each source holds."""
+        return "; ".join(source.describe() for source in self._nonempty().values())
 
     @property
     def kind(self) -> Kind:

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 
 from diffect.config.types import Place
-from diffect.data.sample import GOOD, IMAGE, Kind, Sample, fingerprint_of
+from diffect.data.sample import GOOD, IMAGE, Kind, Sample, Source
 from diffect.data.sources import folders
 from diffect.data.sources.files import ImageFiles
 from diffect.data.sources.folders import EXTENSIONS
@@ -19,17 +19,21 @@ from diffect.data.sources.folders import EXTENSIONS
 logger = logging.getLogger(__name__)
 
 
-class Folder:
+class Folder(Source):
     """A folder of one or more categories in MVTec AD layout.
 
     Nothing is read until it is needed, so a wrong `root` is reported by the first call that needs it. Messages name
     `root` as `data.root`, its key on the command line.
     """
 
-    kind: Kind = IMAGE
+    kind: Kind = IMAGE  # type: ignore[assignment]
 
     def __init__(self, root: Place[str | Path | None]) -> None:
         self._root = root
+
+    def describe(self) -> str:
+        """What the folder holds."""
+        return "photographs in the layout of MVTec AD [@bergmann2021mvtec]"
 
     @property
     def root(self) -> Path:
@@ -82,10 +86,6 @@ class Folder:
                 f"type, and {GOOD}, with {folders.listed(EXTENSIONS)} files"
             )
         return train + test
-
-    def fingerprint(self, category: str) -> str:
-        """Hex SHA-256 over names and contents of all images and masks; nothing is decoded."""
-        return fingerprint_of(self.samples(category))
 
 
 def _test_samples(files: ImageFiles, folder: Path) -> list[Sample]:

@@ -16,7 +16,7 @@ from PIL import Image
 from diffect.config.check import checked
 from diffect.config.types import NonNegativeInt, Place
 from diffect.data import decode
-from diffect.data.sample import GOOD, IMAGE, Kind, Sample
+from diffect.data.sample import GOOD, IMAGE, Kind, Sample, Source
 from diffect.data.sources import texture_defects
 from diffect.data.sources.mvtec import Folder
 from diffect.storage.arrays import CURE
@@ -30,7 +30,7 @@ TEST_SHARE = 0.36  # of a picture's width: the middle, so that a slanted view is
 
 
 @checked
-class Textures:
+class Textures(Source):
     """Crops of brick, grass and gravel (512 x 512, grey), with synthetic defects and exact masks.
 
     Training crops come from the left and right parts of each picture, test crops from its middle, so that no
@@ -39,7 +39,7 @@ class Textures:
     per category for training, normal test images, and test images of each defect type.
     """
 
-    kind: Kind = IMAGE
+    kind: Kind = IMAGE  # type: ignore[assignment]
 
     def __init__(
         self,
@@ -54,6 +54,14 @@ class Textures:
         self.train, self.good, self.defective = train, good, defective
         self._cache = cache_root() if cache is None else Path(cache).expanduser()
         self._written: Path | None = None
+
+    def describe(self) -> str:
+        """What the crops show."""
+        return (
+            f"crops of {self.size} by {self.size} pixels from the textures of scikit-image [@vanderwalt2014skimage], "
+            f"the defective ones with synthetic defects ({', '.join(texture_defects.DEFECTS)}); no pixel is in both a "
+            "training and a test crop"
+        )
 
     def categories(self) -> list[str]:
         """brick, grass, gravel."""
