@@ -69,8 +69,8 @@ def test_it_finds_planted_defects_that_the_map_confuses() -> None:
     alone = (peaks(defective.components)[:, None] > peaks(normal.components)).float().mean()
     with_head = (peaks(judged(head, defective))[:, None] > peaks(judged(head, normal))).float().mean()
     assert alone < 0.6 and with_head > 0.9
-    assert 0 < head.told["loss"] < 0.3  # type: ignore[operator]
-    assert head.told["normal"] == head.told["synthetic"] == 150 and head.told["kinds"] == head.kinds
+    assert 0 < head.summary["loss"] < 0.3  # type: ignore[operator]
+    assert head.summary["normal"] == head.summary["synthetic"] == 150 and head.summary["kinds"] == head.kinds
 
 
 def test_two_fits_are_the_same_bit_for_bit_whatever_was_drawn_before() -> None:
@@ -80,7 +80,7 @@ def test_two_fits_are_the_same_bit_for_bit_whatever_was_drawn_before() -> None:
     other = fitted(dropout=0.2, steps=5, seed=1)
     state, again = first.state_dict(), second.state_dict()
     assert all(torch.equal(state[name], again[name]) for name in state)
-    assert first.told == second.told != other.told
+    assert first.summary == second.summary != other.summary
 
 
 @pytest.mark.parametrize("inputs", ["maps", "features", "both"])

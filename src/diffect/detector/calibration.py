@@ -82,7 +82,7 @@ def calibrate(detector: Detector, data: DataModule) -> str:
     """
     groups = detector.anomaly_map.groups
     split: Split = "selection" if _fewest(data, "selection", groups) else "fit"
-    given, few = real(data, split), _fewest(data, split, groups) < FEW
+    given, few = real(data, split), data.kind.drawable and _fewest(data, split, groups) < FEW
     joined = f" and {COPIES} copies of each ({', '.join(KINDS)})" if few else ""
     if split == "selection" or not detector.solves:
         detector.calibrate(_joined(data, split, given, few))

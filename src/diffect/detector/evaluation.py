@@ -39,7 +39,7 @@ class LevelMetrics:
         """Count in a test batch with its components (B, K, h, w); `anomaly_map` is calibrated for all of them."""
         for level, places in self._places.items():
             alone = anomaly_map.alone(places)
-            maps = alone.map(components[:, places], batch["valid"].shape[-2:], batch["label"])
+            maps = alone.map(components[:, places], batch["valid"].shape[1:], batch["label"])
             scores = alone.score(maps, batch["valid"])
             told = (scores, batch["anomalous"], maps, batch["mask"], batch["valid"], batch["has_mask"])
             for label in batch["label"].unique().tolist():
@@ -107,7 +107,7 @@ def conformal_thresholds(
     peaks: list[list[float]] = [[] for _ in range(categories)]
     for found, valid in judged:
         assert found.label is not None
-        highest = found.maps.masked_fill(~valid, -torch.inf).amax((1, 2))
+        highest = found.maps.masked_fill(~valid, -torch.inf).flatten(1).amax(1)
         for label, score, peak in zip(found.label.tolist(), found.scores.tolist(), highest.tolist(), strict=True):
             scores[label].append(score)
             peaks[label].append(peak)

@@ -201,7 +201,7 @@ class Detector(pl.LightningModule):
 
     def judged(self, components: Tensor, valid: Tensor, label: Tensor | None) -> tuple[Tensor, Tensor]:
         """Maps and scores of components (B, K, h, w) and labels (B,)."""
-        maps = self.anomaly_map.map(components, valid.shape[-2:], label)
+        maps = self.anomaly_map.map(components, valid.shape[1:], label)
         return maps, self.anomaly_map.score(maps, valid)
 
     def reconstruct(self, batch: Batch) -> Tensor | None:

@@ -153,7 +153,7 @@ class Splits(Part):
 class HeadTraining(Part):
     """How the head was trained; loss is the mean over the last tenth of the steps."""
 
-    inputs: int
+    inputs: str
     kinds: list[str]
     normal: int
     synthetic: int

@@ -43,7 +43,7 @@ def write(
     """
     shutil.rmtree(folder / GALLERY, ignore_errors=True)  # of an earlier attempt at this run
     chosen = [_chosen(detector, data, index, count) for index in range(len(data.categories))]
-    if not any(chosen):
+    if not any(chosen) or not data.kind.drawable:
         return {}
     (folder / GALLERY).mkdir(parents=True)
     told: dict[str, list[dict[str, Any]]] = {}

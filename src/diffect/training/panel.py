@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from diffect.data.datamodule import DataModule
 from diffect.detector import Detector
 from diffect.storage.atomic import replacing
 
+logger = logging.getLogger(__name__)
+
 _GAP = 4
 
 
@@ -23,7 +26,9 @@ def draw(detector: Detector, data: DataModule, count: int) -> NDArray[np.uint8] 
     Each has a column of its own, or a row where images are wider than high. Maps share one colour scale: black at the
     lowest value shown, bright at the highest. None if count is 0.
     """
-    positions = choose(data, count)
+    if count and not data.kind.drawable:
+        logger.warning("no panel and no gallery: samples of kind %s cannot be drawn", data.kind.name)
+    positions = choose(data, count) if data.kind.drawable else []
     if not positions:
         return None
     batch = data.test_dataloader().dataset.__getitems__(positions)  # type: ignore[attr-defined]

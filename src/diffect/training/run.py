@@ -123,6 +123,7 @@ class Run:
             self.record.categories = data.categories
             self.record.fingerprint = data.fingerprints()["fingerprint"]
             self.record.splits = _splits(data)
+            self.record.description = {key: text for key, text in data.describe().items() if text}
             self.record.audit = {category: Audit(**found) for category, found in data.audit().items()}
         with self._phase("features"):
             representation = build.attach_features(self.cfg, data)
