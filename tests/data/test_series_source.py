@@ -51,7 +51,13 @@ class Windows(Source):
 
         name = f"{split}/{defect}/{number:03d}"
         return Sample(
-            "pump", split, name, defect, load, None if defect == "good" else lambda: mask, group=f"{split} hour {number // 4}"
+            "pump",
+            split,
+            name,
+            defect,
+            load,
+            None if defect == "good" else lambda: mask,
+            group=f"{split} hour {number // 4}",
         )
 
 

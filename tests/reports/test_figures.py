@@ -4,13 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from diffect.reports.charts.left_out import left_out
 from matplotlib.figure import Figure
 from PIL import Image
 from records import make, run_of, schedule, study_records, sweep_records
 
 from diffect.reports import figures, maps, study
-from diffect.reports.charts import tradeoff
+from diffect.reports.charts import groups_left_out, tradeoff
 from diffect.reports.charts.levels import curve
 from diffect.reports.figures import comparison, levels, pareto, schedules
 from diffect.runs.record_file import PANEL
@@ -198,10 +197,10 @@ def test_groups_without_figures_by_level_are_named(tmp_path: Path, monkeypatch: 
             record["levels"] = {}
     found = built(records)
     said = "not drawn, for want of figures by level (there are none where a single level is scored)"
-    assert left_out(found) == {"levels": f"{said}: linear, edm"}
+    assert groups_left_out(found) == {"levels": f"{said}: linear, edm"}
     figure = axes_of(levels.levels_figure, found, tmp_path / "x", monkeypatch)
     assert figure.legends[0].get_title().get_text() == f"schedule\n{said}:\nlinear, edm"
-    assert left_out(built(leveled(study_records()))) == left_out(built(study_records())) == {}
+    assert groups_left_out(built(leveled(study_records()))) == groups_left_out(built(study_records())) == {}
 
 
 def test_the_pareto_front_is_what_nothing_beats_in_both() -> None:

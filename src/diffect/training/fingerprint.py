@@ -39,7 +39,7 @@ def of(cfg: DictConfig) -> str:
     values = changing(found)
     if cfg.finetune_from is not None:
         values["finetune_from"] = _name_of_run(Path(str(cfg.finetune_from)).expanduser())
-    defects = DefectFolder.of(cfg.data.contamination, cfg.data.contamination_from)
+    defects = DefectFolder.of(cfg.data.get("contamination", 0), cfg.data.get("contamination_from"))
     if defects is not None:
         values["data.contamination_from"] = "a folder"  # whose content counts, with the data
     targets = sorted({str(setting.value) for setting in found if setting.key.endswith("._target_")})
@@ -75,7 +75,7 @@ def _data(cfg: DictConfig, defects: DefectFolder | None) -> list[str]:
     """What names the data that a run trains and tests on; "unreadable" where it cannot be read."""
     try:
         source = instantiate(cfg.data.source)
-        chosen = cfg.data.category
+        chosen = cfg.data.get("category", "all")
         names = source.categories() if chosen == "all" else [chosen] if isinstance(chosen, str) else list(chosen)
         return [data_fingerprint(one, names) for one in (source, defects) if one is not None]
     except (ValueError, OSError, InstantiationException) as error:
