@@ -82,6 +82,15 @@ def test_the_groups_are_the_folders_and_the_defaults_choose_from_each() -> None:
     }
 
 
+@pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "denoiser" / "network").glob("*.yaml")))
+def test_a_network_is_chosen_by_its_group_or_by_a_denoiser_of_its_name(name: str) -> None:
+    short = train(f"denoiser={name}")
+    assert train("denoiser=learned", f"denoiser/network={name}") == short
+    # The network's keys are where experiments override them, also in a part that has another denoiser.
+    inner = train("outlier_removal=z_score", f"denoiser@outlier_removal.denoiser={name}").outlier_removal.denoiser
+    assert resolved(inner.network) == resolved(short.denoiser.network)
+
+
 @pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "detector").glob("*.yaml")))
 def test_a_named_detector_is_a_pair_of_denoiser_and_scorer(name: str) -> None:
     chosen = train(f"detector={name}", return_hydra_config=True).hydra.runtime.choices

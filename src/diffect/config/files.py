@@ -27,10 +27,12 @@ def owners(key: str) -> list[str]:
     conf = config_folder("train")
     group, _, rest = key.partition(".")
     found = []
-    for path in sorted((conf / group).glob("*.yaml")):
-        config = OmegaConf.load(path)
-        if isinstance(config, DictConfig) and rest in _leaves(config):
-            found.append(f"{group}={path.stem}")
+    for path in sorted((conf / group).rglob("*.yaml")):
+        config, inner = OmegaConf.load(path), path.parent.relative_to(conf / group)
+        if isinstance(config, DictConfig) and rest in _leaves(config, "".join(f"{part}." for part in inner.parts)):
+            # A choice of the group with the name of the nested one includes it: denoiser=conv, denoiser/network=conv.
+            include = (conf / group / path.name).is_file()
+            found.append(f"{group if include else (Path(group) / inner).as_posix()}={path.stem}")
     return found
 
 
