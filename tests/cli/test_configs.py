@@ -180,13 +180,15 @@ def test_every_scorer_and_anomaly_map_judge(scorer: str, anomaly_map: str) -> No
 def test_every_head_is_one_more_component_of_the_map(head: str) -> None:
     cfg = train(f"head={head}", "denoiser=conv")  # which denoises without a fit
     detector = build.build(cfg, ["brick"], zeros(IMAGE, (64, 64)), instantiate(cfg.representation), "0123456789ab")
-    total = detector.scorer.components + (head != "none")
-    assert (detector.head is None) == (head == "none")
-    assert detector.anomaly_map.scale.shape == (1, total)
-    x0 = torch.randn(2, sum(detector.representation.channels), 8, 8, generator=torch.Generator().manual_seed(0))
+    predictor = detector.eval().predictor
+    total = predictor.scorer.components + (head != "none")
+    assert (predictor.head is None) == (head == "none")
+    assert predictor.anomaly_map.scale.shape == (1, total)
+    channels = sum(predictor.representation.channels)
+    x0 = torch.randn(2, channels, 8, 8, generator=torch.Generator().manual_seed(0))
     batch = {"raw": x0, "label": torch.zeros(2, dtype=torch.int64), "key": torch.tensor([3, 4])}
     with torch.no_grad():
-        assert detector.eval().components(batch).shape == (2, total, 8, 8)
+        assert predictor.components(batch).shape == (2, total, 8, 8)
 
 
 @pytest.mark.parametrize("representation", [choice for group, choice in CHOICES if group == "representation"])

@@ -114,7 +114,19 @@ def test_the_category_of_a_run_with_one_is_known(
     assert main([*asked, "category=none"]) == 0
     with (tmp_path / "scores.csv").open() as file:
         assert {row["category"] for row in csv.DictReader(file)} == {"board"}
-    assert "9 images scored, no decision was made, for the run had too few" in capsys.readouterr().out
+    assert "9 images scored, no decision was made, because the run had too few" in capsys.readouterr().out
+
+
+def test_maps_are_saved_as_numbers_at_the_size_of_the_image(trained: Path, folder: Path, tmp_path: Path) -> None:
+    crack = folder / "data" / "board" / "test" / "crack"
+    assert main(["score", f"run={trained}", f"images={crack}", f"out={tmp_path}/both", "maps=both"]) == 0
+    assert main(["score", f"run={trained}", f"images={crack}", f"out={tmp_path}/npy", "maps=npy"]) == 0
+    assert {path.suffix for path in (tmp_path / "both" / "maps").iterdir()} == {".png", ".npy"}
+    assert sorted(path.name for path in (tmp_path / "npy" / "maps").iterdir()) == [f"{i}.npy" for i in range(4)]
+    for name in ("0.npy", "3.npy"):
+        values = np.load(tmp_path / "npy" / "maps" / name)
+        assert values.shape == (HEIGHT, WIDTH) and values.dtype == np.float32 and values.std() > 0
+        assert np.array_equal(values, np.load(tmp_path / "both" / "maps" / name))
 
 
 def test_a_map_does_not_depend_on_what_else_is_scored(trained: Path, folder: Path, tmp_path: Path) -> None:
@@ -143,12 +155,12 @@ def test_images_are_checked_before_anything_is_deleted(
     assert sentence in capsys.readouterr().err and kept.is_file()
 
 
-def test_a_scale_without_explanations_is_refused(
+def test_millimetres_without_explanations_is_refused(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     kept = before(tmp_path)
-    assert main(["score", f"run={trained}", f"out={tmp_path}", "scale=0.1"]) != 0
-    assert "scale is 0.1, but only explanations tell sizes; it needs explain=true" in capsys.readouterr().err
+    assert main(["score", f"run={trained}", f"out={tmp_path}", "mm_per_pixel=0.1"]) != 0
+    assert "mm_per_pixel is 0.1, but only explanations tell sizes; set explain=true" in capsys.readouterr().err
     assert kept.is_file()
 
 

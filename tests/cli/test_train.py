@@ -111,23 +111,23 @@ def test_finished_run_is_found_without_torch(finished: Path, monkeypatch: pytest
 def test_interrupted_run_resumes_to_the_straight_runs_figures(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from diffect.detector import Detector
+    from diffect.detector.module import DetectorModule
 
     monkeypatch.chdir(tmp_path)
-    step = Detector.training_step
+    step = DetectorModule.training_step
 
-    def killed(self: Detector, batch: object, number: int) -> object:
+    def killed(self: DetectorModule, batch: object, number: int) -> object:
         if self.global_step == 6:
             raise RuntimeError("the machine is gone")
         return step(self, batch, number)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Detector, "training_step", killed)
+    monkeypatch.setattr(DetectorModule, "training_step", killed)
     with pytest.raises(RuntimeError, match="the machine is gone"):
         train()
     folder = only(tmp_path / "outputs")
     assert (folder / "resume" / "last.ckpt").is_file()
     assert json.loads((folder / "record.json").read_text())["status"] == "failed"
-    monkeypatch.setattr(Detector, "training_step", step)
+    monkeypatch.setattr(DetectorModule, "training_step", step)
     assert train() == 0
     assert (folder / "scores.csv").read_bytes() == (finished / "scores.csv").read_bytes()
     straight, resumed = (json.loads((path / "record.json").read_text()) for path in (finished, folder))
@@ -137,13 +137,13 @@ def test_interrupted_run_resumes_to_the_straight_runs_figures(
 def test_ctrl_c_is_told_and_is_no_failure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from diffect.detector import Detector
+    from diffect.detector.module import DetectorModule
 
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(Detector, "training_step", interrupted)
+    monkeypatch.setattr(DetectorModule, "training_step", interrupted)
     assert train("-m", "seed=0,1", "study=stopped") == 130
     said = capsys.readouterr().err
     assert "0 of 2 runs finished" in said and "the same command goes on from here" in said

@@ -16,7 +16,8 @@ from omegaconf import DictConfig
 
 from diffect.config.files import config_folder
 from diffect.data.datamodule import DataModule
-from diffect.detector import Detector, calibration
+from diffect.detector import calibration
+from diffect.detector.module import DetectorModule
 from diffect.representations.base import Representation
 from diffect.training import build
 from diffect.training.outlier_removal import modified_z
@@ -37,7 +38,7 @@ def opened(cfg: DictConfig) -> tuple[DataModule, Representation]:
     return data, representation
 
 
-def solved(cfg: DictConfig) -> tuple[DataModule, Detector]:
+def solved(cfg: DictConfig) -> tuple[DataModule, DetectorModule]:
     data, representation = opened(cfg)
     detector = build.build(cfg, data.categories, data.blank(), representation, "test")
     detector.solve(data.fit_dataloader(), None)
@@ -53,44 +54,47 @@ def test_every_image_is_left_out_once_and_never_judged_by_itself() -> None:
     assert data.splits["selection"]
     folds = calibration.folds(data, ["fit", "selection"], most=4)
     everything = keys(data.fit_dataloader()) + keys(data.val_dataloader())
-    assert len(folds) == 4 and sorted(key for fold in folds for key in keys(fold.left)) == sorted(everything)
+    assert len(folds) == 4 and sorted(key for fold in folds for key in keys(fold.left_out)) == sorted(everything)
     for fold in folds:
-        assert sorted(keys(fold.left) + keys(fold.rest)) == sorted(everything)
-        assert set(keys(fold.left)).isdisjoint(keys(fold.rest))
-        assert {label for batch in fold.left for label in batch["label"].tolist()} == {0, 1}
-        told = [data.sample(*data.splits[split][position]).name for split, position in fold.places]
-        assert len(told) == len(keys(fold.left))
-        left = {data.parts[p].store.keys[row] for p, row in (data.splits[s][i] for s, i in fold.places)}
-        assert left == set(keys(fold.left))
+        assert sorted(keys(fold.left_out) + keys(fold.rest)) == sorted(everything)
+        assert set(keys(fold.left_out)).isdisjoint(keys(fold.rest))
+        assert {label for batch in fold.left_out for label in batch["label"].tolist()} == {0, 1}
+        told = [data.sample(*data.splits[split][position]).name for split, position in fold.positions]
+        assert len(told) == len(keys(fold.left_out))
+        left = {data.parts[p].store.keys[row] for p, row in (data.splits[s][i] for s, i in fold.positions)}
+        assert left == set(keys(fold.left_out))
 
 
 def test_copies_are_left_out_with_their_image() -> None:
     data, _ = opened(config("data.shots=3", "data.augment=[mirror,flip]", "data.augment_copies=2"))
     folds = calibration.folds(data, ["fit"])
-    assert [len(keys(fold.left)) for fold in folds] == [3, 3, 3] and [len(fold.places) for fold in folds] == [3] * 3
+    assert [len(keys(fold.left_out)) for fold in folds] == [3, 3, 3]
+    assert [len(fold.positions) for fold in folds] == [3] * 3
     for fold in folds:
-        assert len({data.origins("fit")[position] for _, position in fold.places}) == 1
+        assert len({data.origins("fit")[position] for _, position in fold.positions}) == 1
 
 
 def test_components_without_an_image_are_those_of_what_is_fitted_to_the_others() -> None:
     data, detector = solved(config("data.shots=3"))
     others, own = data.normal_dataloader("fit", [0, 2]), data.normal_dataloader("fit", [1])
-    ((found, label),) = calibration.components_without(detector, others, own)
+    ((found, label),) = calibration.components_without(detector.predictor, others, own)
     assert label.tolist() == [0]
-    alone = build.build(config("data.shots=3"), data.categories, data.blank(), detector.representation, "other")
+    fitted = detector.predictor.representation
+    alone = build.build(config("data.shots=3"), data.categories, data.blank(), fitted, "other")
     alone.solve(others, None)
     with torch.no_grad():
-        assert torch.equal(found, alone.components(next(iter(own))))
-        assert not torch.allclose(found, detector.components(next(iter(own))))
+        assert torch.equal(found, alone.predictor.components(next(iter(own))))
+        assert not torch.allclose(found, detector.predictor.components(next(iter(own))))
 
 
 def test_without_selection_images_the_scale_is_not_that_of_images_that_were_seen() -> None:
     data, detector = solved(config("data.shots=4", "denoiser.denoiser.memory=null"))
     said = calibration.calibrate(detector, data)
     assert said == "the fit normals and 8 copies of each (shift, zoom), each judged by what was fitted without it"
-    scale = detector.anomaly_map.scale.clone()
-    detector.calibrate(data.fit_dataloader())
-    assert (scale > 5 * detector.anomaly_map.scale).any()  # a stored patch explains itself
+    anomaly_map = detector.predictor.anomaly_map
+    scale = anomaly_map.scale.clone()
+    anomaly_map.calibrate(calibration.labelled_components(detector.predictor, data.fit_dataloader()))
+    assert (scale > 5 * anomaly_map.scale).any()  # a stored patch explains itself
     assert data.splits["selection"] == []
 
 
@@ -98,8 +102,9 @@ def test_one_image_is_calibrated_on_its_copies() -> None:
     data, detector = solved(config("data.shots=1"))
     said = calibration.calibrate(detector, data)
     assert said.startswith("copies of the fit normals (shift, zoom)")
-    assert (detector.anomaly_map.scale > 1e-3).all() and detector.anomaly_map.border.profiles.numel()
-    with pytest.raises(ValueError, match="category brick has one normal image, which cannot be judged by the others"):
+    anomaly_map = detector.predictor.anomaly_map
+    assert (anomaly_map.scale > 1e-3).all() and anomaly_map.border.profiles.numel()
+    with pytest.raises(ValueError, match="category brick has one normal image, so that no other is left to fit to"):
         calibration.folds(data, ["fit"])
 
 
@@ -110,9 +115,9 @@ def calibrated(monkeypatch: pytest.MonkeyPatch, *overrides: str) -> tuple[str, l
 
     def judged(batch: dict[str, torch.Tensor]) -> torch.Tensor:
         seen.append(batch["key"].tolist())
-        return torch.ones(len(batch["key"]), len(detector.anomaly_map.scale[0]), 4, 4)
+        return torch.ones(len(batch["key"]), len(detector.predictor.anomaly_map.scale[0]), 4, 4)
 
-    monkeypatch.setattr(detector, "components", judged)
+    monkeypatch.setattr(detector.predictor, "components", judged)
     return calibration.calibrate(detector, data), seen, data
 
 

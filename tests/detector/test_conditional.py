@@ -20,8 +20,10 @@ from diffect.cli.main import main
 from diffect.config.files import config_folder
 from diffect.data.batches import Batch
 from diffect.data.datamodule import DataModule
-from diffect.detector import Detector, calibration
+from diffect.detector import calibration
 from diffect.detector.anomaly_map import AnomalyMap
+from diffect.detector.module import DetectorModule
+from diffect.detector.predictor import Predictor
 from diffect.representations.affine import Affine
 from diffect.training import build, provenance
 
@@ -46,7 +48,7 @@ def config(*overrides: str) -> DictConfig:
 
 
 @functools.cache
-def solved(categories: tuple[str, ...], *overrides: str) -> tuple[DataModule, Detector]:
+def trained(categories: tuple[str, ...], *overrides: str) -> tuple[DataModule, DetectorModule]:
     """A detector as a run makes it, thresholds included."""
     cfg = config(f"data.category=[{','.join(categories)}]", *overrides)
     data = build.open_data(cfg)
@@ -55,8 +57,13 @@ def solved(categories: tuple[str, ...], *overrides: str) -> tuple[DataModule, De
     detector = build.build(cfg, data.categories, data.blank(), representation, "conditional").eval()
     detector.solve(data.fit_dataloader(), data.val_dataloader())
     calibration.calibrate(detector, data)
-    detector.set_thresholds(data.calibration_dataloader(), 0.5)
+    calibration.set_thresholds(detector, data.calibration_dataloader(), 0.5)
     return data, detector
+
+
+def solved(categories: tuple[str, ...], *overrides: str) -> tuple[DataModule, Predictor]:
+    data, detector = trained(categories, *overrides)
+    return data, detector.predictor
 
 
 def whole(batches: Iterable[Batch]) -> Batch:
@@ -87,37 +94,38 @@ def near(found: Tensor, wanted: Tensor) -> bool:
 @torch.no_grad()
 def test_a_run_of_two_categories_is_the_runs_of_each_alone(choice: str) -> None:
     data, both = solved(CATEGORIES, *CLOSED[choice])
+    outlines = [one.outline for one in trained(CATEGORIES, *CLOSED[choice])[1].calibrations]
     batch = whole_test(data)
-    found = both.judgement(batch)
-    assert both.anomaly_map.scale.shape[0] == 2 and found.label is batch["label"]
+    found = both.predict_batch(batch)
+    assert both.anomaly_map.scale.shape[0] == 2 and found.label is not None
     for label, category in enumerate(CATEGORIES):
         own_data, alone = solved((category,), *CLOSED[choice])
         own, mine = whole_test(own_data), batch["label"] == label
         assert torch.equal(own["key"], batch["key"][mine])  # the same images in the same order
-        wanted = alone.judgement(own)
+        wanted = alone.predict_batch(own)
         assert near(found.components[mine], wanted.components)
-        assert near(found.maps[mine], wanted.maps) and near(found.scores[mine], wanted.scores)
+        assert near(found.map[mine], wanted.map) and near(found.score[mine], wanted.score)
         for name in ("location", "scale", "border.profiles"):
             whole, part = (one.anomaly_map.state_dict()[name] for one in (both, alone))
             assert near(whole[label], part[0])
-        outlines, expected = both.outlines[label], alone.outlines[0]
-        assert outlines is not None and outlines == pytest.approx(expected, rel=1e-3)
+        expected = trained((category,), *CLOSED[choice])[1].calibrations[0].outline
+        assert expected is not None and outlines[label] == pytest.approx(expected, rel=1e-3)
 
 
 @torch.no_grad()
 def test_each_noise_level_and_each_contribution_is_that_of_the_category() -> None:
     data, both = solved(CATEGORIES, *CLOSED["empirical_per_scale"])
     batch = whole_test(data)
-    found = both.judgement(batch)
-    parts = both.anomaly_map.contributions(found.components, found.maps, batch["valid"], found.label)
-    assert torch.allclose(parts.sum(1), found.scores, rtol=1e-4)
+    found = both.predict_batch(batch)
+    parts = both.anomaly_map.contributions(found.components, found.map, batch["valid"], found.label)
+    assert torch.allclose(parts.sum(1), found.score, rtol=1e-4)
     places = [0, 2]
     made = both.anomaly_map.alone(places).map(found.components[:, places], (64, 64), batch["label"])
     for label, category in enumerate(CATEGORIES):
         own, alone = whole_test(solved((category,), *CLOSED["empirical_per_scale"])[0]), batch["label"] == label
         single = solved((category,), *CLOSED["empirical_per_scale"])[1]
-        wanted = single.judgement(own)
-        expected = single.anomaly_map.contributions(wanted.components, wanted.maps, own["valid"], wanted.label)
+        wanted = single.predict_batch(own)
+        expected = single.anomaly_map.contributions(wanted.components, wanted.map, own["valid"], wanted.label)
         assert near(parts[alone], expected)
         assert near(made[alone], single.anomaly_map.alone(places).map(wanted.components[:, places], (64, 64)))
 
@@ -126,19 +134,20 @@ def test_held_out_normal_maps_of_either_category_are_about_one() -> None:
     data, both = solved(CATEGORIES, *CLOSED["empirical_per_scale"])
     batch = whole(data.val_dataloader())
     with torch.no_grad():
-        maps = both.judge(batch)[0]
+        maps = both.predict_batch(batch).map
     for label in range(2):
         assert maps[batch["label"] == label].mean().item() == pytest.approx(1, abs=0.05)
 
 
 def test_without_selection_images_of_one_category_none_is_scaled_on_them() -> None:
-    data, both = solved(CATEGORIES, "denoiser=gaussian", "data.shots=12")
-    held, scales = both.anomaly_map.scale.clone(), []
+    data, both = trained(CATEGORIES, "denoiser=gaussian", "data.shots=12")
+    anomaly_map, scales = both.predictor.anomaly_map, []
+    held = anomaly_map.scale.clone()
     for label in (1, 0):  # first grass alone has none, then neither
         data.drop("selection", [at for at, (part, _) in enumerate(data.splits["selection"]) if part == label])
         said = calibration.calibrate(both, data)
         assert said.startswith("the fit normals") and said.endswith(", each judged by what was fitted without it")
-        scales.append(both.anomaly_map.scale.clone())
+        scales.append(anomaly_map.scale.clone())
     assert torch.equal(*scales) and (scales[0] != held).all()
     told = provenance.protocol(config("denoiser=gaussian"), both, data, [None, None], said)
     assert "by what was fitted without it, of each category by itself" in told["component_scale"]
@@ -152,10 +161,10 @@ def test_without_selection_images_of_one_category_none_is_scaled_on_them() -> No
 def test_class_blind_is_as_told_once_the_category_is_recognised(choice: str) -> None:
     data, both = solved(CATEGORIES, *CLOSED[choice])
     batch = whole_test(data)
-    found = both.judgement(untold(batch))
+    found = both.predict_batch(untold(batch))
     assert found.label is not None
-    told = both.judgement({**batch, "label": found.label})
-    assert torch.equal(found.scores, told.scores) and torch.equal(found.maps, told.maps)
+    told = both.predict_batch({**batch, "label": found.label})
+    assert torch.equal(found.score, told.score) and torch.equal(found.map, told.map)
     assert torch.equal(found.components, told.components)
     right = (found.label == batch["label"]).float().mean()  # defective or not
     assert right == 1 if choice != "pixels" else right > 0.5  # colours tell little of textures that are grey
@@ -186,31 +195,33 @@ def test_class_blind_or_not_batch_mates_have_no_say() -> None:
     data, both = solved(CATEGORIES, *CLOSED["empirical_per_scale"])
     batch = rows(whole_test(data), [0, 40, 1, 60, 2])
     for given in (batch, untold(batch)):
-        found = both.judgement(given)
+        found = both.predict_batch(given)
         for image in range(5):
-            alone = both.judgement(rows(given, [image]))
-            assert torch.allclose(alone.scores, found.scores[image], rtol=1e-5)
-            assert torch.allclose(alone.maps[0], found.maps[image], rtol=1e-4, atol=1e-5)
+            alone = both.predict_batch(rows(given, [image]))
+            assert torch.allclose(alone.score, found.score[image], rtol=1e-5)
+            assert torch.allclose(alone.map[0], found.map[image], rtol=1e-4, atol=1e-5)
 
 
 @torch.no_grad()
 def test_conditional_false_uses_no_label() -> None:
-    data, blind = solved(
+    data, module = trained(
         CATEGORIES, *CLOSED["empirical_per_scale"], "denoiser.denoiser.memory=100", "conditional=false"
     )
+    blind = module.predictor
     batch = whole_test(data)
     assert len(blind.anomaly_map.scale) == 1 and len(blind.representation.affine.mean) == 1
-    found = blind.judgement(batch)
+    found = blind.predict_batch(batch)
     for other in ({**batch, "label": 1 - batch["label"]}, untold(batch)):
-        again = blind.judgement(other)
-        assert torch.equal(again.scores, found.scores) and torch.equal(again.maps, found.maps)
-    assert blind.judgement(untold(batch)).label is None
-    wrong = copy.deepcopy(blind)
+        again = blind.predict_batch(other)
+        assert torch.equal(again.score, found.score) and torch.equal(again.map, found.map)
+    assert blind.predict_batch(untold(batch)).label is None
+    swapped = copy.deepcopy(module)
+    wrong = swapped.predictor
     held, fit = (relabelled(loader) for loader in (data.val_dataloader(), data.fit_dataloader()))
     wrong.representation.fit((batch["raw"], batch["label"]) for batch in fit)
-    wrong.solve(fit, held)
-    wrong.calibrate(held)
-    assert torch.equal(wrong.judgement(batch).scores, found.scores)
+    swapped.solve(fit, held)
+    wrong.anomaly_map.calibrate(calibration.labelled_components(wrong, held))
+    assert torch.equal(wrong.predict_batch(batch).score, found.score)
 
 
 @pytest.mark.parametrize("part", ["representation", "denoiser", "anomaly_map"])
@@ -220,13 +231,14 @@ def test_each_part_has_its_own_switch_and_the_representation_recognises(part: st
     groups = mixed.representation.affine.groups, mixed.denoiser.groups, mixed.anomaly_map.groups
     assert sorted(groups) == [1, 1, 2]
     batch = whole_test(data)
-    told = mixed.judgement(batch).scores
-    assert not torch.equal(told, mixed.judgement({**batch, "label": 1 - batch["label"]}).scores)  # the label has a say
+    told = mixed.predict_batch(batch).score
+    swapped = mixed.predict_batch({**batch, "label": 1 - batch["label"]})
+    assert not torch.equal(told, swapped.score)
     if part == "representation":
-        assert torch.equal(mixed.judgement(untold(batch)).scores, told)
+        assert torch.equal(mixed.predict_batch(untold(batch)).score, told)
     else:
         with pytest.raises(ValueError, match="representation recognises the category of images without labels"):
-            mixed.judgement(untold(batch))
+            mixed.predict_batch(untold(batch))
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in Path(config_folder("train"), "scorer").glob("*.yaml")))
@@ -234,9 +246,10 @@ def test_each_part_has_its_own_switch_and_the_representation_recognises(part: st
 def test_no_scorer_keeps_anything_of_a_category(name: str) -> None:
     alone = name in ("diffusion_time", "simplenet")
     choice = ("denoiser=none",) if alone else ("denoiser=gaussian", "denoiser.covariance=shared")
-    data, blind = solved(CATEGORIES, *choice, f"scorer={name}", "representation=pixels", "conditional=false")
-    if blind.averaged is not None:
-        for parameter in blind.averaged.parameters():
+    data, module = trained(CATEGORIES, *choice, f"scorer={name}", "representation=pixels", "conditional=false")
+    blind = module.predictor
+    if module.averaged is not None:
+        for parameter in module.averaged.parameters():
             parameter.add_(0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0)))
     batch = rows(whole_test(data), [0, 20, 40, 60])
     found = blind.components(batch)
@@ -258,10 +271,11 @@ def test_what_a_checkpoint_keeps_judges_the_same() -> None:
     data, both = solved(CATEGORIES, *choice)
     batch = rows(whole_test(data), [0, 50])
     cfg = config(f"data.category=[{','.join(CATEGORIES)}]", *choice)
-    again = build.build(cfg, CATEGORIES, data.blank(), build.represent(cfg, CATEGORIES, data.kind), "again").eval()
-    assert again.load_scoring_state(both.scoring_state()) == ([], [])
+    represented = build.represent(cfg, CATEGORIES, data.kind)
+    again = build.build(cfg, CATEGORIES, data.blank(), represented, "again").predictor.eval()
+    again.load_state_dict(both.state_dict())
     for given in (batch, untold(batch)):
-        assert torch.equal(again.judgement(given).scores, both.judgement(given).scores)
+        assert torch.equal(again.predict_batch(given).score, both.predict_batch(given).score)
 
 
 def test_a_category_without_an_image_is_refused_with_a_sentence() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from test_detector import CATEGORIES, batch, make, rows
+from test_detector import CATEGORIES, batch, calibrate, make, rows
 
 from diffect.detector.evaluation import components_by_level
 from diffect.scorers.base import Origin
@@ -15,7 +15,7 @@ def test_each_level_says_what_it_alone_would() -> None:
     levels = (2.0, -1.0)
     both = make(scorer=DenoisingError([3], levels)).eval()
     normal, tested = batch(8, seed=3), batch(12, seed=4)
-    both.calibrate([normal])
+    calibrate(both, [normal])
     with torch.no_grad():
         both.test_step(rows(tested, slice(0, 5)), 0)
         both.test_step(rows(tested, slice(5, 12)), 1)
@@ -23,7 +23,7 @@ def test_each_level_says_what_it_alone_would() -> None:
     assert list(found) == list(CATEGORIES)
     for level in levels:
         alone = make(scorer=DenoisingError([3], (level,))).eval()
-        alone.calibrate([normal])
+        calibrate(alone, [normal])
         with torch.no_grad():
             alone.test_step(tested, 0)
         for category, evaluation in zip(CATEGORIES, alone.tally.evaluations(), strict=True):

@@ -77,7 +77,8 @@ def deciding(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("deciding") / "run"
     shutil.copytree(trained, run)
     kept = checkpoints.read(run / "checkpoint.pt", "")
-    checkpoints.write(run / "checkpoint.pt", kept | {"thresholds": [2.0, 1e6], "outlines": [1e6, 2.0]})
+    found = [{"scores": [score] * 20, "peaks": [peak] * 20, "rate": 0.05} for score, peak in ((2.0, 1e6), (1e6, 2.0))]
+    checkpoints.write(run / "checkpoint.pt", kept | {"calibrations": found})
     record = record_file.read(run / record_file.RECORD)
     record.results["dark"].intervals["conformal_fpr"] = (0.2, 0.6)
     record_file.write(run, record)
@@ -100,10 +101,10 @@ def test_every_image_is_explained_and_its_shares_add_up(
 ) -> None:
     trained = request.getfixturevalue("trained" if kind == "features" else kind)
     spots = folder / "data" / "light" / "test" / "spot"
-    told = explain(trained, folder, tmp_path, f"images={spots}", "category=light", "scale=0.5")
+    told = explain(trained, folder, tmp_path, f"images={spots}", "category=light", "mm_per_pixel=0.5")
     assert list(told) == ["0.png", "1.png", "2.png"]
     for one in told.values():
-        for parts in (one["contributions"]["by_pyramid_level"], one["contributions"]["by_noise_level"]):
+        for parts in (one["contributions"]["by_scale"], one["contributions"]["by_noise_level"]):
             assert sum(parts.values()) == pytest.approx(one["score"], rel=1e-4)
         listed = [part["value"] for part in one["contributions"]["by_component"]]
         assert sum(listed) == pytest.approx(one["score"], rel=1e-4)
@@ -121,7 +122,7 @@ def test_every_image_is_explained_and_its_shares_add_up(
     if trained.name == "features":  # where the spot is
         left, top = told["0.png"]["map"]["peak_px"]
         assert 50 < left < 100 and 20 < top < 60
-        assert len(told["0.png"]["contributions"]["by_pyramid_level"]) > 1
+        assert len(told["0.png"]["contributions"]["by_scale"]) > 1
         assert list(told["0.png"]["contributions"]["by_noise_level"]) == ["log-SNR -1", "log-SNR 3"]
 
 
@@ -158,7 +159,7 @@ def test_of_the_images_that_were_fitted_the_nearest_is_the_image_itself(
         assert box["left"] <= left <= box["left"] + box["width"] and box["top"] <= top <= box["top"] + box["height"]
 
 
-def test_what_cleaning_left_out_is_no_normal_patch(trained: Path, folder: Path, tmp_path: Path) -> None:
+def test_what_outlier_removal_left_out_is_no_normal_patch(trained: Path, folder: Path, tmp_path: Path) -> None:
     images, run = tmp_path / "images", tmp_path / "run"
     images.mkdir()
     shutil.copy(folder / "data" / "dark" / "test" / "spot" / "0.png", images)
@@ -183,7 +184,9 @@ def test_copies_made_for_training_are_no_normal_images(copies: Path, folder: Pat
         assert one["normal_images_searched"] == fitted <= 6
         assert len({near["image"] for near in one["nearest_normal"]}) == len(one["nearest_normal"])
         said = " ".join(one["sentences"])
-        assert "one component" in said and "not made of distances to patches" in said and "deviations of x0" in said
+        assert (
+            "a single component" in said and "not made of distances to patches" in said and "deviations of x0" in said
+        )
 
 
 def test_a_broken_promise_and_two_promises_that_differ_are_told(
@@ -210,7 +213,7 @@ def test_without_a_category_an_image_is_judged_and_decided_as_what_it_is_taken_f
     assert len(untold) == 8
     for name, one in untold.items():
         note = one["notes"][0]
-        assert note.startswith(f"nobody told its category, and it is taken for {one['category']}")
+        assert note.startswith(f"no category was given, and it is taken for {one['category']}")
         assert one["normal_images_searched"] < 23
         assert ("a part that training never saw" in note) == bool(one["flagged"])
         if one["category"] == told[name]["category"]:
@@ -240,12 +243,12 @@ def test_without_the_training_images_all_else_is_told(
 @pytest.mark.parametrize(
     ("setting", "sentence"),
     [
-        ("category=bolt", "category is bolt, which training never saw; it saw dark, light (or category=none"),
-        ("scale=-2", "scale is -2; it must be a positive number of millimetres per pixel"),
+        ("category=bolt", "category is bolt, which the run was not trained on; it knows dark, light (or category=none"),
+        ("mm_per_pixel=-2", "mm_per_pixel is -2; it must be a positive number of millimetres per pixel"),
         ("batch_size=0", "batch_size is 0; it must be a whole number, 1 or more"),
         ("batch_size=abc", "batch_size is 'abc'; it must be a whole number, 1 or more"),
         ("explain=maybe", "explain is 'maybe'; allowed: true, false"),
-        ("maps=3", "maps is 3; allowed: true, false"),
+        ("maps=3", "maps is 3; allowed: false, png, npy, both (true means png)"),
     ],
 )
 def test_bad_settings_are_refused_with_a_sentence(

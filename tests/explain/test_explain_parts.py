@@ -11,12 +11,13 @@ import torch
 from matplotlib import colormaps
 from PIL import Image
 
-from diffect.explain.colours import NOTABLE, ColourScale
-from diffect.explain.explanation import Explanation
-from diffect.explain.file_names import check_distinct, stem
+from diffect.detector.detector import ImageResult
+from diffect.detector.images import Fitting
+from diffect.explain.explanation import NOTABLE, ColourScale, Explanation
 from diffect.explain.nearest import cells_at, distances, edges, usual_distance
 from diffect.explain.picture import draw
-from diffect.explain.regions import Fitting, check_scale, worst_region
+from diffect.explain.regions import check_mm_per_pixel, worst_region
+from diffect.explain.writer import check_distinct, stem
 from diffect.scorers.base import Origin
 from diffect.training.gallery import colours
 
@@ -63,10 +64,10 @@ def test_sizes_are_in_pixels_of_the_photograph() -> None:
     assert fitting.out(0, 0, 40, 40) == (0, 0, 160, 60)  # padding cut off
 
 
-@pytest.mark.parametrize("scale", [0, -1, float("nan"), float("inf"), True, "wide"])
-def test_a_scale_that_is_not_positive_is_refused(scale: Any) -> None:
-    with pytest.raises(ValueError, match=r"scale is .*; it must be a positive number of millimetres per pixel"):
-        check_scale(scale)
+@pytest.mark.parametrize("value", [0, -1, float("nan"), float("inf"), True, "wide"])
+def test_millimetres_that_are_not_positive_are_refused(value: Any) -> None:
+    with pytest.raises(ValueError, match=r"mm_per_pixel is .*; it must be a positive number of millimetres per pixel"):
+        check_mm_per_pixel(value)
 
 
 # Colours and names
@@ -101,10 +102,12 @@ def explanation(size: tuple[int, int], **parts: Any) -> Explanation:
     pixels = np.random.default_rng(0).integers(0, 255, (*size, 3), dtype=np.uint8)
     values = np.ones(size, np.float32)
     values[: size[0] // 2] = 9
+    valid = np.ones(size, dtype=bool)
     given: dict[str, Any] = {
-        **{"name": "a$b$.png", "category": None, "score": 8.0, "threshold": 3.0, "rate": 0.05, "outline": 4.0},
-        **{"photograph": pixels, "image": pixels, "map": values, "fitting": Fitting((0, 0, *size), *size)},
-        **{"region": worst_region(values, np.ones(size, dtype=bool), 4.0), "grid": (size[0] // 8, size[1] // 8)},
+        **{"result": ImageResult("a$b$.png", None, 8.0, 3.0, True, 0.04, size, values, valid)},
+        **{"rate": 0.05, "outline": 4.0},
+        **{"photograph": pixels, "image": pixels, "fitting": Fitting((0, 0, *size), *size)},
+        **{"region": worst_region(values, valid, 4.0), "grid": (size[0] // 8, size[1] // 8)},
         **{"cells": (0, 0, 1), "origins": [Origin()], "contributions": [8.0]},
     }
     return Explanation(**(given | parts))
@@ -122,19 +125,17 @@ def test_a_picture_is_as_high_as_its_image_needs(size: tuple[int, int], rebuilt:
 
 def test_shares_are_told_where_there_are_several_to_tell_apart() -> None:
     alone = explanation((64, 64))
-    assert alone.groups == {} and "The score has one component, and so no shares to tell." in alone.sentences
+    assert alone.shares == {} and "The score has a single component, so that there are no shares." in alone.sentences
     origins = [Origin(level, part) for level in (-1.0, 3.0) for part in (0, 1)]
     four = explanation((64, 64), origins=origins, contributions=[1.0, 4.0, 1.0, 2.0])
-    assert four.groups == {
-        "pyramid level": {"level 1 (fine)": 2, "level 2 (coarse)": 6},
+    assert four.shares == {
+        "scale": {"scale 1 (fine)": 2, "scale 2 (coarse)": 6},
         "noise level": {"log-SNR -1 (more noise)": 5, "log-SNR 3 (less noise)": 3},
     }
-    told = (
-        "By pyramid level 75% of the score comes from level 2 (coarse), by noise level 62% from log-SNR -1 (more noise)"
-    )
+    told = "By scale 75% of the score comes from scale 2 (coarse), by noise level 62% from log-SNR -1 (more noise)"
     assert f"{told}." in four.sentences
     headed = explanation((64, 64), origins=[Origin(), Origin(head=True)], contributions=[7.0, 1.0])
-    assert headed.groups == {"component": {"all levels": 7, "head": 1}}
+    assert headed.shares == {"component": {"all levels": 7, "head": 1}}
     assert headed.cell == (8, 8)
 
 

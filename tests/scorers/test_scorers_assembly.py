@@ -10,21 +10,22 @@ from hydra.utils import instantiate
 from diffect.config.files import config_folder
 from diffect.data.batches import zeros
 from diffect.data.sample import IMAGE
-from diffect.detector import Detector
+from diffect.detector.predictor import Predictor
 from diffect.training import build
 
 
-def built(*overrides: str) -> Detector:
+def built(*overrides: str) -> Predictor:
     with initialize_config_dir(str(Path(config_folder("train"))), version_base="1.3"):
         cfg = compose("train", ["data.category=brick", *overrides])
-    return build.build(cfg, ["brick"], zeros(IMAGE, (64, 96)), instantiate(cfg.representation), "0123456789ab")
+    blank = zeros(IMAGE, (64, 96))
+    return build.build(cfg, ["brick"], blank, instantiate(cfg.representation), "0123456789ab").predictor
 
 
 def test_each_level_of_the_pyramid_has_components_of_its_own() -> None:
     detector = built("denoiser=conv", "scorer.scales=separate", "scorer.metric=own", "scorer.levels=[0,2]")
     assert detector.scorer.components == 6  # 2 log-SNRs, 3 levels of the backbone
     assert detector.anomaly_map.scale.shape == (1, 6)
-    state = detector.scoring_state()
+    state = detector.state_dict()
     assert state["scorer.whitening"].shape == (2, 232, 232) and state["scorer.mean"].shape == (2, 232)
     x0 = torch.randn(2, 232, 8, 12, generator=torch.Generator().manual_seed(0))
     batch = {"raw": x0, "label": torch.zeros(2, dtype=torch.int64), "key": torch.tensor([3, 4])}

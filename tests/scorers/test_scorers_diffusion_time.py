@@ -20,7 +20,7 @@ from diffect.denoisers.learned import NoDenoiser
 from diffect.diffusion.noise import ImageNoise
 from diffect.diffusion.objective import TrainingNoise
 from diffect.scorers.diffusion_time import MARGIN, DiffusionTime
-from diffect.training import build
+from diffect.training.load import load
 
 CHANNELS, LEVELS = 4, (0.0, 2.0)
 MIXING = torch.tensor([[1.0, 0, 0, 0], [0.8, 0.6, 0, 0], [-0.5, 0.5, 0.7, 0], [0.3, 0.3, 0.3, 0.2]])
@@ -189,8 +189,8 @@ def test_a_run_trains_it_in_the_denoisers_place(
     (path,) = tmp_path.glob("outputs/*/*/record.json")
     record = json.loads(path.read_text())
     assert record["training"]["loss_best"] < record["training"]["loss_initial"]
-    _, detector, _ = build.restore(path.parent)
-    kept = detector.averaged.module
+    predictor = load(path.parent).predictor
+    kept = predictor.scorer
     assert noise == "isotropic" or kept.seen == 8 * 8 * 8 * 8  # steps, images, cells
 
 

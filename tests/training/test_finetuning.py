@@ -10,6 +10,8 @@ from omegaconf import OmegaConf
 
 from diffect.cli.main import main
 from diffect.config.files import config_folder
+from diffect.data.batches import zeros
+from diffect.data.sample import IMAGE
 from diffect.runs import record_file
 from diffect.storage import checkpoints
 from diffect.training import build
@@ -57,7 +59,10 @@ def test_the_first_loss_is_that_of_the_other_runs_network(
 def test_the_learner_and_its_average_have_the_weights(source: Path) -> None:
     from diffect.training.finetuning import start_from
 
-    _, detector, _ = build.restore(source)
+    record = record_file.read(source / record_file.RECORD)
+    cfg = OmegaConf.create(record.config)
+    representation = build.represent(cfg, ["brick"], IMAGE)
+    detector = build.build(cfg, ["brick"], zeros(IMAGE, (128, 128)), representation, record.signature)
     with torch.no_grad():
         for parameter in detector.parameters():
             parameter.zero_()
@@ -66,7 +71,7 @@ def test_the_learner_and_its_average_have_the_weights(source: Path) -> None:
 
     assert detector.learner is not None and detector.averaged is not None
     for name, value in detector.learner.state_dict().items():
-        assert torch.equal(value, kept[f"averaged.module.{name}"])
+        assert torch.equal(value, kept[f"denoiser.{name}"])
         assert torch.equal(value, detector.averaged.module.state_dict()[name])
 
 

@@ -17,7 +17,9 @@ def protocol(
     thresholds: tuple[float | None, ...] = (1.0,),
     **settings: Any,
 ) -> Protocol:
-    detector: Any = SimpleNamespace(learner=None, head=None, anomaly_map=AnomalyMap(1, **settings))
+    detector: Any = SimpleNamespace(
+        learner=None, predictor=SimpleNamespace(head=None, anomaly_map=AnomalyMap(1, **settings))
+    )
     data: Any = SimpleNamespace(splits={"selection": list(range(images))})
     return protocols.describe(
         OmegaConf.create({"evaluation": {"conformal_rate": 0.05}}), detector, data, list(thresholds), reference

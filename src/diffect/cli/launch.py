@@ -43,6 +43,7 @@ class Command:
     def __init__(self, name: str) -> None:
         self.name = name
         self.failure: Exception | None = None
+        self.result: Any = None  # of a single job
 
     def check(self, cfg: DictConfig) -> None:
         """What the command refuses of a config before it does anything."""
@@ -50,7 +51,8 @@ class Command:
 
     def __call__(self, cfg: DictConfig) -> Any:
         try:
-            return import_module(f"diffect.cli.{self.name}").run(cfg)
+            self.result = import_module(f"diffect.cli.{self.name}").run(cfg)
+            return self.result
         except Exception as error:
             if HydraConfig.get().mode == RunMode.MULTIRUN:
                 raise  # the sweeper notes it and goes on
@@ -58,8 +60,8 @@ class Command:
             return None
 
 
-def launch(name: str, overrides: Sequence[str]) -> None:
-    """Compose the command's config with Hydra and run it, once, or for every point of a sweep."""
+def launch(name: str, overrides: Sequence[str]) -> Any:
+    """Compose the command's config with Hydra and run it, once (gives its result), or for every point of a sweep."""
     if name in ("train", "tune"):
         _refuse_several_experiments(overrides)
     if name == "report":
@@ -80,6 +82,7 @@ def launch(name: str, overrides: Sequence[str]) -> None:
         sys.argv = before
     if command.failure is not None:
         raise command.failure
+    return command.result
 
 
 def _refuse_several_experiments(overrides: Sequence[str]) -> None:

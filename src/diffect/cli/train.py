@@ -54,7 +54,7 @@ def run(cfg: DictConfig) -> dict[str, Any]:
             folder.rmdir()  # only if the run failed before it wrote anything
     if hydra.mode == RunMode.RUN:
         _tell(record, folder, found is not None)
-    return {"line": line(record), "found": found is not None}
+    return {"line": line(record), "found": found is not None, "folder": str(folder.absolute())}
 
 
 def check(cfg: DictConfig) -> None:

@@ -1,5 +1,7 @@
 """Batches of items, and which items make a training batch."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -9,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from diffect.data.canvas import inside
 from diffect.data.sample import Kind, Sample
@@ -141,9 +143,26 @@ def zeros(kind: Kind, size: Sequence[int]) -> Tensor:
     return torch.from_numpy(np.zeros((1, kind.channels, *size), kind.dtype))
 
 
-def as_is(batch: Batch) -> Batch:
+def as_is(batch: Any) -> Any:
     """The collate function: `Items` gives whole batches."""
     return batch
+
+
+class Loader(DataLoader[Batch]):
+    """A DataLoader of whole batches, which can also be asked for the items at any positions."""
+
+    def __init__(self, items: Items, **settings: Any) -> None:
+        super().__init__(items, collate_fn=as_is, **settings)
+        self.items = items
+
+    def batch(self, positions: Sequence[int]) -> Batch:
+        """One batch of the items at these positions."""
+        return self.items.__getitems__(list(positions))
+
+    def subset(self, positions: Sequence[int]) -> Loader:
+        """Batches, of the same size, of the items at these positions."""
+        rows = [self.items.rows[position] for position in positions]
+        return Loader(Items(rows, self.items.parts, self.items.lean), batch_size=self.batch_size)
 
 
 @dataclass(frozen=True)

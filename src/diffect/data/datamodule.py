@@ -9,13 +9,13 @@ import pytorch_lightning as pl
 import torch
 from annotated_types import Interval
 from torch import Tensor
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import Sampler
 
 from diffect.config.check import checked
 from diffect.config.types import Display, Names, NonNegativeInt, Place, PositiveInt
 from diffect.data import audit, splits
 from diffect.data.augmentation import Augmentation, as_kinds
-from diffect.data.batches import Batch, Batches, Extract, Items, Part, Row, as_is, zeros
+from diffect.data.batches import Batches, Extract, Items, Loader, Part, Row, zeros
 from diffect.data.canvas import Aspect, common_size
 from diffect.data.contamination import Contamination
 from diffect.data.copies import Recipe, derive, open_synthetic
@@ -184,18 +184,18 @@ class DataModule(pl.LightningDataModule):
             part, raw=open_features(part.store, category, identity, extract, self.eval_batch_size, self.cache)
         )
 
-    def train_dataloader(self) -> DataLoader[Batch]:
+    def train_dataloader(self) -> Loader:
         """`batches_per_epoch` batches; the samples in them depend on (seed, epoch, step) alone."""
         labels = [self.parts[part].label for part, _ in self.splits["fit"]]
         groups = [[i for i, label in enumerate(labels) if label == index] for index in range(len(self.categories))]
         batches = Batches(groups, self.batch_size, self.batches_per_epoch, self.seed, self._epoch)
         return self._loader("fit", lean=True, batch_sampler=batches)
 
-    def fit_dataloader(self) -> DataLoader[Batch]:
+    def fit_dataloader(self) -> Loader:
         """The fit set once, in order."""
         return self._loader("fit")
 
-    def normal_dataloader(self, split: splits.Split, positions: Sequence[int] | None = None) -> DataLoader[Batch]:
+    def normal_dataloader(self, split: splits.Split, positions: Sequence[int] | None = None) -> Loader:
         """A split of normal samples, or its samples at these positions, in order."""
         rows = self.splits[split]
         return self._rows_loader(rows if positions is None else [rows[position] for position in positions])
@@ -218,21 +218,21 @@ class DataModule(pl.LightningDataModule):
         origins = self.parts[row[0]].origins
         return origins[row[1]] if origins else row
 
-    def val_dataloader(self) -> DataLoader[Batch]:
+    def val_dataloader(self) -> Loader:
         """The selection set, in order."""
         return self._loader("selection")
 
-    def calibration_dataloader(self) -> DataLoader[Batch]:
+    def calibration_dataloader(self) -> Loader:
         """The calibration set, in order."""
         return self._loader("calibration")
 
-    def test_dataloader(self) -> DataLoader[Batch]:
+    def test_dataloader(self) -> Loader:
         """The test set, in order."""
         return self._loader("test")
 
     def synthetic(
         self, split: Literal["fit", "selection"], copies: int = 1, kinds: Iterable[str] = (), seed: int = 0
-    ) -> DataLoader[Batch]:
+    ) -> Loader:
         """`copies` of every image of a split, each with one synthetic defect; batches as in the test.
 
         A defect is a function of (seed, image, copy); see `copies.Recipe`. `index` counts row by row, copy by copy.
@@ -258,7 +258,7 @@ class DataModule(pl.LightningDataModule):
         copies: int,
         seed: int = 0,
         positions: Sequence[int] | None = None,
-    ) -> DataLoader[Batch]:
+    ) -> Loader:
         """`copies` of the original images of a split, or of those at these positions, image by image.
 
         Batches are as in the test. The copies are made as by `data.augment`, but none of them was trained on.
@@ -275,9 +275,7 @@ class DataModule(pl.LightningDataModule):
     def _epoch(self) -> int:
         return 0 if self.trainer is None else self.trainer.current_epoch
 
-    def _loader(
-        self, split: str, lean: bool = False, batch_sampler: Sampler[list[int]] | None = None
-    ) -> DataLoader[Batch]:
+    def _loader(self, split: str, lean: bool = False, batch_sampler: Sampler[list[int]] | None = None) -> Loader:
         return self._rows_loader(self.splits[split], lean=lean, batch_sampler=batch_sampler)
 
     def _rows_loader(
@@ -286,20 +284,19 @@ class DataModule(pl.LightningDataModule):
         parts: Sequence[Part] | None = None,
         lean: bool = False,
         batch_sampler: Sampler[list[int]] | None = None,
-    ) -> DataLoader[Batch]:
+    ) -> Loader:
         """A loader of rows of parts, by default those of the module."""
         if self._attached is None:
             raise ValueError("DataModule.attach must be called before its loaders")
         items = Items(rows, self.parts if parts is None else parts, lean)
         settings: dict[str, Any] = {
             "num_workers": self.workers,
-            "collate_fn": as_is,
             "pin_memory": torch.cuda.is_available(),
             "persistent_workers": self.workers > 0,
         }
         if batch_sampler is not None:
-            return DataLoader(items, batch_sampler=batch_sampler, **settings)
-        return DataLoader(items, batch_size=self.eval_batch_size, shuffle=False, **settings)
+            return Loader(items, batch_sampler=batch_sampler, **settings)
+        return Loader(items, batch_size=self.eval_batch_size, shuffle=False, **settings)
 
     def sample(self, part: int, row: int) -> Sample:
         """The sample behind a row of a split; a category's position is that of its own part."""

@@ -39,17 +39,21 @@ def read_image(path: Path, bits: int = 16) -> tuple[NDArray[np.uint8], str]:
     Grey is repeated over the channels, alpha is dropped, palettes are looked up. 16-bit grey is scaled by
     255 / (2^bits - 1): one factor for a whole category, so that brightness stays comparable between images.
     """
-    picture = _load(path)
+    return to_pixels(_load(path), bits, path)
+
+
+def to_pixels(picture: Image.Image, bits: int, name: Path | str) -> tuple[NDArray[np.uint8], str]:
+    """The same of a picture in memory; `name` is what errors call it."""
     mode = picture.mode
     if mode == "F":
-        raise ValueError(f"{path} holds floating-point pixels; save it with 8 or 16 bits per channel")
+        raise ValueError(f"{name} holds floating-point pixels; save it with 8 or 16 bits per channel")
     if not mode.startswith("I"):
         try:
             return np.asarray(picture.convert("RGB")), mode
         except _UNREADABLE as error:
-            raise ValueError(_corrupt(path, error)) from error
+            raise ValueError(_corrupt(name, error)) from error
     top = 2**bits - 1
-    grey = np.rint(np.minimum(_deep(picture, path), top) * (255.0 / top)).astype(np.uint8)
+    grey = np.rint(np.minimum(_deep(picture, name), top) * (255.0 / top)).astype(np.uint8)
     return np.repeat(grey[..., None], 3, axis=2), mode
 
 
@@ -160,15 +164,15 @@ def _load(path: Path) -> Image.Image:
     raise ValueError(f"{path} is animated or has several pages ({frames} frames); save the one that is meant")
 
 
-def _deep(picture: Image.Image, path: Path) -> NDArray[np.int64]:
+def _deep(picture: Image.Image, name: Path | str) -> NDArray[np.int64]:
     values = np.asarray(picture).astype(np.int64)
     if values.min() < 0 or values.max() > 65535:
-        raise ValueError(f"{path} holds values {values.min()} to {values.max()}; allowed are 8 or 16 bits, 0 to 65535")
+        raise ValueError(f"{name} holds values {values.min()} to {values.max()}; allowed are 8 or 16 bits, 0 to 65535")
     return values
 
 
-def _corrupt(path: Path, error: Exception) -> str:
+def _corrupt(name: Path | str, error: Exception) -> str:
     reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
     if isinstance(error, UnidentifiedImageError):
         reason = "no known image format"
-    return f"{path} cannot be read as an image ({reason}): it is truncated or corrupt; replace or remove it"
+    return f"{name} cannot be read as an image ({reason}): it is truncated or corrupt; replace or remove it"

@@ -1,7 +1,1 @@
-"""Representation, denoiser, scorer, map and head as one detector: how it learns, judges, and is tested."""
-
-from diffect.data.batches import Passes
-from diffect.detector.module import Detector
-from diffect.detector.prediction import Judgement
-
-__all__ = ["Detector", "Judgement", "Passes"]
+"""How a detector is built of its parts, trained, calibrated and tested, and how it predicts."""

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from diffect.config.check import checked
+from diffect.config.description import Described
 from diffect.config.types import Fraction, NonNegativeFloat, NonNegativeInt, Supplied
 from diffect.representations.groups import by_group, group_count, own
 
@@ -24,7 +25,7 @@ _CONVOLVE: dict[int, Callable[[Tensor, Tensor], Tensor]] = {1: F.conv1d, 2: F.co
 
 
 @checked
-class AnomalyMap(nn.Module):
+class AnomalyMap(nn.Module, Described):
     """Components (B, K, *grid) to a map (B, *size) and a score (B,), for 1, 2 or 3 spatial axes.
 
     map = blur(upsample(combine over k of (border(component_k) - location_k) / scale_k)). The border correction

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from diffect.data.batches import Batch
 from diffect.detector.anomaly_map import AnomalyMap
-from diffect.detector.prediction import Judgement
-from diffect.metrics.conformal import conformal_threshold
+from diffect.detector.predictor import Prediction
 from diffect.metrics.detection import DetectionMetrics
 from diffect.metrics.evaluation import Evaluation
 from diffect.scorers.base import Scorer
@@ -76,40 +74,18 @@ class Tally:
         for metrics, threshold in zip(self._metrics, thresholds, strict=True):
             metrics.threshold = threshold
 
-    def update(self, batch: Batch, judged: Judgement, anomaly_map: AnomalyMap) -> None:
+    def update(self, batch: Batch, prediction: Prediction, anomaly_map: AnomalyMap) -> None:
         """Count in a test batch that was judged with its labels by the calibrated map."""
-        self.by_level.update(judged.components, anomaly_map, batch)
+        self.by_level.update(prediction.components, anomaly_map, batch)
         for label in batch["label"].unique().tolist():
             rows = batch["label"] == label
             anomalous, masks, valid, told, index = (
                 batch[name][rows] for name in ("anomalous", "mask", "valid", "has_mask", "index")
             )
-            scores = judged.scores[rows]
-            self._metrics[label].update(scores, anomalous, judged.maps[rows], masks, valid, told)
+            scores = prediction.score[rows]
+            self._metrics[label].update(scores, anomalous, prediction.map[rows], masks, valid, told)
             self.scores[label].update(zip(index.tolist(), scores.tolist(), strict=True))
 
     def evaluations(self) -> list[Evaluation]:
         """What the test set said, one entry for each category."""
         return [metrics.compute() for metrics in self._metrics]
-
-
-Thresholds = list[float | None]  # by category; None where its images are too few for the promise
-
-
-def conformal_thresholds(
-    judged: Iterable[tuple[Judgement, Tensor]], categories: int, rate: float
-) -> tuple[Thresholds, Thresholds]:
-    """Of scores, and of peaks: at most a share `rate` of normal images has a higher score, or a pixel above.
-
-    From normal images, judged with their labels, and valid (B, S, S), false on padding, where no peak counts.
-    """
-    scores: list[list[float]] = [[] for _ in range(categories)]
-    peaks: list[list[float]] = [[] for _ in range(categories)]
-    for found, valid in judged:
-        assert found.label is not None
-        highest = found.maps.masked_fill(~valid, -torch.inf).flatten(1).amax(1)
-        for label, score, peak in zip(found.label.tolist(), found.scores.tolist(), highest.tolist(), strict=True):
-            scores[label].append(score)
-            peaks[label].append(peak)
-    of_scores, of_peaks = ([conformal_threshold(own, rate) for own in values] for values in (scores, peaks))
-    return of_scores, of_peaks

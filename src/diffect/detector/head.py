@@ -13,6 +13,7 @@ from annotated_types import Ge, Interval
 from torch import Tensor, nn
 
 from diffect.config.check import checked
+from diffect.config.description import Described
 from diffect.config.types import Fraction, Names, NonNegativeFloat, PositiveFloat, PositiveInt, Supplied, as_list
 from diffect.data.synthetic import check_kinds
 from diffect.diffusion.noise import seed_of
@@ -38,7 +39,7 @@ class Examples:
 
 
 @checked
-class SyntheticHead(nn.Module):
+class SyntheticHead(nn.Module, Described):
     """A logit map (B, 1, h, w) from the components (B, K, h, w) of a scorer and from x0 (B, C, h, w).
 
     Trained to tell the defective cells of synthetic defects from cells of normal images, with equal weight, it tends to

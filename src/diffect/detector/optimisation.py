@@ -13,6 +13,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from diffect.config.check import checked
+from diffect.config.description import Described
 from diffect.config.types import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 Decay = Annotated[float, Interval(ge=0, lt=1)]
@@ -20,7 +21,7 @@ Decay = Annotated[float, Interval(ge=0, lt=1)]
 
 @checked
 @dataclass(frozen=True)
-class Optimisation:
+class Optimisation(Described):
     """AdamW, linear warm-up, cosine decay to 0, and an average of the weights.
 
     `ema` is the decay of the weights' moving average that is validated, kept and scored with; early on it is

@@ -1,4 +1,4 @@
-"""What is said about one image: numbers that add up, and sentences."""
+"""What an explanation says about one image: numbers that add up, sentences, and the colours of its map."""
 
 from __future__ import annotations
 
@@ -9,61 +9,105 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diffect.explain.colours import ColourScale
-from diffect.explain.nearest import Cells, Neighbourhood
-from diffect.explain.regions import Fitting, Region
+from diffect.detector.detector import ImageResult
+from diffect.detector.images import Box, Fitting
+from diffect.explain.nearest import Cells, Neighbour, Neighbourhood
+from diffect.explain.regions import Region
 from diffect.scorers.base import Origin
+
+NOTABLE = 3.0  # the middle colour without a threshold: the map is in multiples, or deviations, of normal cells
+_MULTIPLES = (2, 4, 8)  # of the way from `low` to `middle`: the ticks above it
+
+
+@dataclass(frozen=True)
+class ColourScale:
+    """`low` and less is black, `middle` has the middle colour, and no map is too high for a colour of its own.
+
+    A value has the colour at u / (1 + u), u = (value - low) / (middle - low), see `gallery.colours`.
+    """
+
+    low: float
+    middle: float
+
+    @classmethod
+    def of(cls, outline: float | None) -> ColourScale:
+        """From 0 to the threshold of maps, or to `NOTABLE` without one."""
+        middle = NOTABLE if outline is None else outline
+        return cls(0.0 if middle > 0 else middle - 1, middle)
+
+    def position(self, value: float) -> float:
+        """Where a value lies on the colour bar, in [0, 1)."""
+        above = max((value - self.low) / (self.middle - self.low), 0.0)
+        return above / (1 + above)
+
+    @property
+    def twice(self) -> float:
+        """As far above `middle` as that is above `low`: the brightest, for colour scales that must end somewhere."""
+        return 2 * self.middle - self.low
+
+    @property
+    def ticks(self) -> list[float]:
+        """The values that are written beside the colour bar."""
+        return [self.low, self.middle, *(self.low + factor * (self.middle - self.low) for factor in _MULTIPLES)]
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """All that picture and JSON of an image show; `telling.told` makes the JSON.
+    """All that the picture and the JSON of an image show.
 
-    `photograph` (., ., 3) has the original's own size, `rebuilt` (H, W, 3) and `map` (H, W) are on the canvas. The
-    thresholds, of the score and of the map (`outline`), are None where there are none; `notes` say why, and what else
-    is missing.
+    `photograph` (., ., 3) has its own size; `image` and `rebuilt` (H, W, 3) are on the canvas. `outline` is the
+    threshold of the map, None where there is none; `notes` say why, and what else is missing.
     """
 
-    name: str
-    category: str | None
-    score: float
-    threshold: float | None
+    result: ImageResult
     rate: float  # of false positives, promised by both thresholds
     outline: float | None
     photograph: NDArray[np.uint8]
-    map: NDArray[np.float32]
     fitting: Fitting
     region: Region
     grid: tuple[int, int]
     cells: Cells
-    image: NDArray[np.uint8]  # (H, W, 3), on the canvas
+    image: NDArray[np.uint8]
     origins: Sequence[Origin]
     contributions: Sequence[float]
     rebuilt: NDArray[np.uint8] | None = None
     normal: Neighbourhood | None = None  # None where the training images are gone
-    scale: float | None = None  # mm per pixel of the photograph
+    mm_per_pixel: float | None = None  # of the photograph
     by_patch: bool = True  # whether the denoiser holds normal patches, so that the score is made of nearest ones
     notes: list[str] = field(default_factory=list)
 
     @property
+    def name(self) -> str:
+        return self.result.name
+
+    @property
+    def score(self) -> float:
+        return self.result.score
+
+    @property
+    def map(self) -> NDArray[np.float32]:
+        """(H, W), on the canvas."""
+        return self.result.canvas_map
+
+    @property
+    def peak(self) -> float:
+        """The highest value of the map."""
+        return float(self.map[self.region.peak])
+
+    @property
     def colours(self) -> ColourScale:
-        """Of the map; images of one category all have the same."""
+        """Of the map; the same for all images of one category."""
         return ColourScale.of(self.outline)
 
     @property
-    def flagged(self) -> bool | None:
-        """Whether the score exceeds the threshold; None without one."""
-        return None if self.threshold is None else self.score > self.threshold
+    def by_scale(self) -> dict[str, float]:
+        """What each scale of the pyramid adds to the score."""
+        return self._grouped(lambda origin: "all scales" if origin.scale is None else f"scale {origin.scale + 1}")
 
     @property
-    def by_pyramid(self) -> dict[str, float]:
-        """What each level of the pyramid adds to the score."""
-        return self._grouped(lambda one: "all levels" if one.scale is None else f"level {one.scale + 1}")
-
-    @property
-    def by_noise(self) -> dict[str, float]:
+    def by_level(self) -> dict[str, float]:
         """What each noise level adds to the score."""
-        return self._grouped(lambda one: "all levels" if one.log_snr is None else f"log-SNR {one.log_snr:g}")
+        return self._grouped(lambda origin: "all levels" if origin.log_snr is None else f"log-SNR {origin.log_snr:g}")
 
     def _grouped(self, key: Callable[[Origin], str]) -> dict[str, float]:
         sums: dict[str, float] = {}
@@ -73,96 +117,158 @@ class Explanation:
         return sums
 
     @property
-    def groups(self) -> dict[str, dict[str, float]]:
-        """The same for a person, by what parts are; only where there are several to tell apart."""
-        levels = {one.scale: f"level {one.scale + 1}" for one in self.origins if one.scale is not None}
-        noises = {one.log_snr: f"log-SNR {one.log_snr:g}" for one in self.origins if one.log_snr is not None}
-        said = _extremes(levels, "fine", "coarse") | _extremes(noises, "more noise", "less noise")
-        found = {"pyramid level": self.by_pyramid, "noise level": self.by_noise}
-        several = {title: group for title, group in found.items() if len(group) - ("head" in group) > 1}
-        if not several and len(self.by_noise) > 1:  # the scorer's one part, and the head's
-            several = {"component": self.by_noise}
+    def shares(self) -> dict[str, dict[str, float]]:
+        """The same in words for a reader, only where there are several scales or levels."""
+        scales = {one.scale: f"scale {one.scale + 1}" for one in self.origins if one.scale is not None}
+        levels = {one.log_snr: f"log-SNR {one.log_snr:g}" for one in self.origins if one.log_snr is not None}
+        named = _extremes(scales, "fine", "coarse") | _extremes(levels, "more noise", "less noise")
+        both = {"scale": self.by_scale, "noise level": self.by_level}
+        several = {title: group for title, group in both.items() if len(group) - ("head" in group) > 1}
+        if not several and len(self.by_level) > 1:  # the scorer's single component, and the head's
+            several = {"component": self.by_level}
         return {
-            title: {said.get(name, name): value for name, value in group.items()} for title, group in several.items()
+            title: {named.get(name, name): value for name, value in group.items()} for title, group in several.items()
         }
 
     @property
     def cell(self) -> tuple[float, float]:
-        """How high and wide a cell of the grid is, in pixels of the photograph."""
+        """Height and width of a cell of the grid, in pixels of the photograph."""
         height, width = self.map.shape
         return height / self.grid[0] * self.fitting.steps[0], width / self.grid[1] * self.fitting.steps[1]
 
     @property
-    def verdict(self) -> str:
+    def decision(self) -> str:
         """The decision and what it rests on."""
-        if self.threshold is None:
-            return f"score {figure(self.score)}, no threshold"
-        sign, word = (">", "flagged") if self.flagged else ("≤", "passes")
-        return f"{word}: score {figure(self.score)} {sign} {figure(self.threshold)}"
+        threshold = self.result.threshold
+        if threshold is None:
+            return f"score {three_digits(self.score)}, no threshold"
+        sign, word = (">", "flagged") if self.result.flagged else ("≤", "passes")
+        return f"{word}: score {three_digits(self.score)} {sign} {three_digits(threshold)}"
 
     @property
     def sentences(self) -> list[str]:
-        """What a person should know, in order of weight."""
-        said = []
-        if self.threshold is not None:
-            does = "exceeds" if self.flagged else "does not exceed"
-            said.append(
-                f"The score {does} {figure(self.threshold)}, above which at most {self.rate:.0%} of good parts lie, as "
-                "promised for parts like the held-out ones."
+        """What a person should know, the most important first."""
+        sentences = []
+        threshold = self.result.threshold
+        if threshold is not None:
+            does = "exceeds" if self.result.flagged else "does not exceed"
+            sentences.append(
+                f"The score {does} {three_digits(threshold)}, above which at most {self.rate:.0%} of good parts lie, "
+                "as promised for parts like the held-out ones."
             )
         place = "The worst region" if self.region.outlined else "No pixel is outlined; the most suspicious region"
-        said.append(f"{place if self.outline is not None else 'The worst region'} is {self.size}.")
-        said += self._loudest()
-        said += self._apart()
-        return [*said, *(f"{note[0].upper()}{note[1:]}." for note in self.notes)]
+        sentences.append(f"{place if self.outline is not None else 'The worst region'} is {self.size}.")
+        sentences += self._largest_shares()
+        sentences += self._distances()
+        return [*sentences, *(f"{note[0].upper()}{note[1:]}." for note in self.notes)]
 
-    def _apart(self) -> list[str]:
+    def _distances(self) -> list[str]:
         """How far the worst patch is from normal ones."""
         if self.normal is None or self.normal.here is None:
             return []
         count, here, near = self.normal.searched, self.normal.here, self.normal.anywhere[0]
-        told = f"Of {count} normal images the nearest at the worst place is {figure(here.distance)} away"
+        distance = f"Of {count} normal images the nearest at the worst place is {three_digits(here.distance)} away"
         if self.normal.usual is not None:
-            told += f", where they usually lie {figure(self.normal.usual)} from each other"
-        said = [f"{told}; the nearest patch anywhere is {figure(near.distance)} away ({near.name})."]
-        said.append("Distances are in standard deviations of x0.")
+            distance += f", where they usually lie {three_digits(self.normal.usual)} from each other"
+        sentences = [f"{distance}; the nearest patch anywhere is {three_digits(near.distance)} away ({near.name})."]
+        sentences.append("Distances are in standard deviations of x0.")
         if not self.by_patch:
-            said.append("This score is not made of distances to patches: the nearest ones illustrate it.")
-        return said
+            sentences.append("This score is not made of distances to patches: the nearest ones illustrate it.")
+        return sentences
 
-    def _loudest(self) -> list[str]:
-        """Which level of each kind adds the most to the score, where there are several."""
+    def _largest_shares(self) -> list[str]:
+        """Which scale and which level add the most to the score, where there are several."""
         if len(self.origins) == 1:
-            return ["The score has one component, and so no shares to tell."]
+            return ["The score has a single component, so that there are no shares."]
         parts: list[str] = []
-        for title, group in self.groups.items():
+        for title, group in self.shares.items():
             name = max(group, key=lambda key: group[key])
             if self.score > 0:
                 comes = "" if parts else "of the score comes "
                 parts.append(f"by {title} {group[name] / self.score:.0%} {comes}from {name}")
-        told = ", ".join(parts)
-        return [f"{told[0].upper()}{told[1:]}."] if parts else []
+        text = ", ".join(parts)
+        return [f"{text[0].upper()}{text[1:]}."] if parts else []
 
     @property
     def size(self) -> str:
-        """How large the worst region is, in pixels of the photograph, and in millimetres where the scale is known."""
+        """How large the worst region is, in pixels of the photograph, and in millimetres where these are known."""
         width, height = self.region.box(self.fitting)[2:]
-        area = self.region.area(self.fitting)
-        told = f"{width:.0f} x {height:.0f} px with an area of {figure(area)} px"
-        if self.scale is not None:
-            sides = f"{figure(width * self.scale)} x {figure(height * self.scale)} mm"
-            told += f" ({sides}, {figure(area * self.scale**2)} mm²)"
-        return told
+        area, mm = self.region.area(self.fitting), self.mm_per_pixel
+        text = f"{width:.0f} x {height:.0f} px with an area of {three_digits(area)} px"
+        if mm is None:
+            return text
+        sides = f"{three_digits(width * mm)} x {three_digits(height * mm)} mm"
+        return f"{text} ({sides}, {three_digits(area * mm**2)} mm²)"
+
+    def as_json(self) -> dict[str, Any]:
+        """All numbers and sentences, lengths in pixels of the photograph and in millimetres."""
+        area, box, mm = self.region.area(self.fitting), self.region.box(self.fitting), self.mm_per_pixel
+        (down, across), (row, column) = self.fitting.steps, self.region.peak
+        normal = self.normal
+        return {
+            "name": self.name,
+            "category": self.result.category,
+            "score": self.score,
+            "threshold": self.result.threshold,
+            "flagged": self.result.flagged,
+            "p_value": self.result.p_value,
+            "promised_false_positive_rate": self.rate,
+            "map": {
+                "threshold": self.outline,
+                "peak": self.peak,
+                "peak_px": [
+                    _rounded((column + 0.5 - self.fitting.inner[1]) * across),
+                    _rounded((row + 0.5 - self.fitting.inner[0]) * down),
+                ],
+            },
+            "region": {
+                "outlined": self.region.outlined,
+                "level": self.region.level,
+                "area_px": _rounded(area),
+                "box_px": _box(box),
+                "area_mm2": None if mm is None else _rounded(area * mm**2),
+                "box_mm": None if mm is None else _box([edge * mm for edge in box]),
+                "mm_per_px": mm,
+            },
+            "contributions": {
+                "by_component": [
+                    {"name": origin.name, "value": value}
+                    for origin, value in zip(self.origins, self.contributions, strict=True)
+                ],
+                "by_scale": self.by_scale,
+                "by_noise_level": self.by_level,
+            },
+            "nearest_normal": None if normal is None else [_patch(near) for near in normal.anywhere],
+            "normal_at_this_place": None if normal is None or normal.here is None else _patch(normal.here),
+            "usual_distance_at_this_place": None if normal is None else normal.usual,
+            "normal_images_searched": 0 if normal is None else normal.searched,
+            "reconstruction": self.rebuilt is not None,
+            "notes": self.notes,
+            "sentences": self.sentences,
+        }
 
 
-def figure(value: float) -> str:
+def three_digits(value: float) -> str:
     """Three digits, and all of a large number's."""
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
 def _extremes(names: Mapping[Any, str], first: str, last: str) -> dict[str, str]:
-    """What a person reads instead of the names of the lowest and the highest of several levels."""
+    """The names of the lowest and the highest of several scales or levels, with what that means."""
     if len(names) < 2:
         return {}
     low, high = names[min(names)], names[max(names)]
     return {low: f"{low} ({first})", high: f"{high} ({last})"}
+
+
+def _patch(near: Neighbour) -> dict[str, Any]:
+    return {"image": near.name, "box_px": _box(near.box), "distance": near.distance}
+
+
+def _box(box: Box | Sequence[float]) -> dict[str, float]:
+    return dict(zip(("left", "top", "width", "height"), map(_rounded, box), strict=True))
+
+
+def _rounded(length: float) -> float:
+    """Without the last digits, which are those of binary fractions."""
+    return float(f"{length:.9g}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +14,8 @@ from torch import Tensor
 
 from diffect.data.datamodule import DataModule
 from diffect.detector import calibration
-from diffect.explain.regions import Box, Fitting
+from diffect.detector.images import Box, Fitting
+from diffect.detector.predictor import Predictor
 from diffect.representations.base import Representation
 from diffect.runs.record import Record
 from diffect.training import build
@@ -107,11 +107,13 @@ class NormalImages:
 
     def __init__(self, data: DataModule, representation: Representation) -> None:
         self.data, self.representation = data, representation
-        self.loader = data.normal_dataloader("fit", calibration.real(data, "fit"))
+        positions = calibration.real(data, "fit")
+        self.rows = [data.splits["fit"][position] for position in positions]
+        self.loader = data.normal_dataloader("fit", positions)
 
     @classmethod
-    def open(cls, trained: DictConfig, record: Record, representation: Representation) -> NormalImages:
-        """Those of a run by its config and record, without what its cleaning left out.
+    def open(cls, trained: DictConfig, record: Record, predictor: Predictor) -> NormalImages:
+        """Those of a run by its config and record, without what its outlier removal left out.
 
         ValueError where they are gone, or are others than it was trained on.
         """
@@ -119,12 +121,12 @@ class NormalImages:
         recorded = {"fingerprint": record.fingerprint, "dirt_fingerprint": record.splits.dirt_fingerprint}
         if any(recorded[name] != value for name, value in data.fingerprints().items()):
             raise ValueError("the images there are no longer those that the run was trained on")
-        build.attach_features(trained, data)
+        build.attach(data, predictor.representation, predictor.device)
         dropped = record.outlier_removal.dropped if record.outlier_removal else {}
         gone = {(category, one.name) for category, some in dropped.items() for one in some if one.split == "fit"}
         held = [data.sample(*row) for row in data.splits["fit"]]
         data.drop("fit", [at for at, sample in enumerate(held) if (sample.category, sample.name) in gone])
-        return cls(data, representation)
+        return cls(data, predictor.representation)
 
     @torch.no_grad()
     def nearest(
@@ -160,14 +162,11 @@ class NormalImages:
 
     def _neighbour(self, found: _Found, columns: int, side: int, grid: Sequence[int]) -> Neighbour:
         distance, position, place = found
-        items: Any = self.loader.dataset
-        batch = items.__getitems__([position])
+        batch = self.loader.batch([position])
         image, valid = batch["image"][0].permute(1, 2, 0).numpy(), batch["valid"][0].numpy()
-        sample = self.data.sample(*items.rows[position])  # which may be one brought in
-        rows, across = np.flatnonzero(valid.any(1)), np.flatnonzero(valid.any(0))
-        inner = int(rows[0]), int(across[0]), len(rows), len(across)
+        sample = self.data.sample(*self.rows[position])  # contamination may have put another in the image's place
         cells = (*divmod(place, columns), side)
-        box = Fitting(inner, *sample.size()).out(*edges(cells, image.shape[:2], grid))
+        box = Fitting.of(valid, sample.size()).out(*edges(cells, image.shape[:2], grid))
         return Neighbour(f"{sample.category}/{sample.name}", distance, box, image, cells)
 
 

@@ -1,4 +1,4 @@
-"""The picture of an explanation: what was seen, where it is wrong, what normal looks like there, what spoke against it.
+"""The picture of an explanation: the photograph, where it is wrong, what is normal there, and what adds to the score.
 
 Drawn in pixels of the original photograph, so that the axes are a ruler.
 """
@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diffect.explain.explanation import Explanation
-from diffect.explain.explanation import figure as _figure
+from diffect.explain.explanation import Explanation, three_digits
 from diffect.explain.nearest import Cells, edges
 from diffect.training.gallery import colours
 
@@ -25,7 +24,7 @@ _BARS = "#37568c"
 _DPI = 110
 # In inches:
 _WIDTH, _MARGIN, _GAP = 10.4, 0.45, 0.4
-_TITLE = 0.3  # what a title, or numbers below an image, take
+_TITLE = 0.3  # for a title, or for numbers below an image
 _BAR, _BAR_ROOM = 0.14, 1.15  # the colour bar, and with its numbers
 _TALLEST = 5.4  # an image
 _LINE = 0.185  # of text
@@ -44,7 +43,7 @@ def draw(one: Explanation) -> bytes:
 
     said = textwrap.wrap(" ".join(one.sentences), _CHARACTERS, break_on_hyphens=False)
     places, height = _places(one)
-    rows = max(map(len, one.groups.values()), default=0)
+    rows = max(map(len, one.shares.values()), default=0)
     parts = {
         "heading": 0.75 + _LINE * len(said),
         "images": height,
@@ -67,12 +66,12 @@ def draw(one: Explanation) -> bytes:
 
 
 def _heading(figure: Any, one: Explanation, said: list[str], height: float) -> None:
-    colour = _GREY if one.flagged is None else _FLAGGED if one.flagged else _PASSED
-    category = "" if one.category is None else f"  ·  {_short(one.category, 20)}"
+    colour = _GREY if one.result.flagged is None else _FLAGGED if one.result.flagged else _PASSED
+    category = "" if one.result.category is None else f"  ·  {_short(one.result.category, 20)}"
     named = _short(one.name, 52 - len(category)) + category
     left, right, top = _MARGIN / _WIDTH, 1 - _MARGIN / _WIDTH, 1 - 0.3 / height
     figure.text(left, top, named, size=13, weight="bold", va="center", parse_math=False)
-    figure.text(right, top, one.verdict, size=13, weight="bold", color=colour, ha="right", va="center")
+    figure.text(right, top, one.decision, size=13, weight="bold", color=colour, ha="right", va="center")
     text, below = "\n".join(said), 1 - 0.55 / height
     figure.text(left, below, text, size=9, color="#222222", va="top", linespacing=1.35, parse_math=False)
 
@@ -124,11 +123,11 @@ def _axis(figure: Any, place: _Place, height: float) -> Any:
 
 def _colour_bar(axis: Any, one: Explanation) -> None:
     """The colours of the map with the values that they stand for; a triangle at the image's own peak."""
-    scale, peak = one.colours, float(one.map[one.region.peak])
+    scale, peak = one.colours, one.peak
     steps = np.linspace(0, 1, 256, endpoint=False)
     ramp = colours((steps / (1 - steps)).astype(np.float32)[:, None], 0.0, 1.0)
     axis.imshow(ramp, extent=(0, 1, 0, 1), origin="lower", aspect="auto")
-    names = [_figure(value) for value in scale.ticks]
+    names = [three_digits(value) for value in scale.ticks]
     if one.outline is not None:
         names[1] += " threshold"
         axis.axhline(scale.position(scale.middle), color=_OUTLINE, lw=1.6)
@@ -142,14 +141,14 @@ def _colour_bar(axis: Any, one: Explanation) -> None:
 
 
 def _map_title(one: Explanation) -> str:
-    peak = _figure(float(one.map[one.region.peak]))
+    peak = three_digits(one.peak)
     if one.outline is None:
         return f"anomaly map, peak {peak}"
-    return f"anomaly map, peak {peak}, outlined above {_figure(one.outline)}"
+    return f"anomaly map, peak {peak}, outlined above {three_digits(one.outline)}"
 
 
 def _outline(axis: Any, one: Explanation) -> None:
-    """All that exceeds the promised threshold; a box about the worst region, dashed where it does not."""
+    """All that exceeds the promised threshold, and a box around the worst region, dashed where it does not."""
     from matplotlib.patches import Rectangle
 
     rows, columns = one.fitting.valid
@@ -177,20 +176,20 @@ def _patches(figure: Any, one: Explanation) -> None:
         axes[1].text(0, 0.5, textwrap.fill(said, 40), transform=axes[1].transAxes, color=_GREY, va="center")
         return
     if one.normal.usual is not None:
-        said = f"normal images here are usually\n{_figure(one.normal.usual)} from each other"
+        said = f"normal images here are usually\n{three_digits(one.normal.usual)} from each other"
         axes[0].text(0, -0.05, said, transform=axes[0].transAxes, size=7, color=_GREY, va="top")
     titles = ["normal at this place", "nearest normal", "second nearest", "third nearest"]
     for axis, title, found in zip(axes[1:], titles, [one.normal.here, *one.normal.anywhere], strict=False):
         _patch(axis, found.image, found.cells, one.grid, "white")
         axis.set_title(title)
         left, top, width, height = found.box
-        at = f"at {left + width / 2:.0f}, {top + height / 2:.0f} px; distance {_figure(found.distance)}"
+        at = f"at {left + width / 2:.0f}, {top + height / 2:.0f} px; distance {three_digits(found.distance)}"
         said = f"{_short(found.name, 26)}\n{at}"
         axis.text(0, -0.05, said, transform=axis.transAxes, size=7, color=_GREY, va="top", parse_math=False)
 
 
 def _patch(axis: Any, image: NDArray[np.uint8], cells: Cells, grid: tuple[int, int], colour: str) -> None:
-    """A square of the image about its cells, which are framed."""
+    """A square of the image around its cells, which are framed."""
     from matplotlib.patches import Rectangle
 
     height, width = image.shape[:2]
@@ -205,19 +204,19 @@ def _patch(axis: Any, image: NDArray[np.uint8], cells: Cells, grid: tuple[int, i
 
 
 def _bars(figure: Any, one: Explanation, height: float) -> None:
-    """What the score is made of, once by pyramid level and once by noise level, whichever has several."""
+    """What adds to the score, once by scale and once by noise level, whichever has several."""
     room = {"left": 0.17, "right": 0.9, "bottom": 0.1 / height, "top": 1 - 0.35 / height, "wspace": 0.75}
     axes = figure.subplots(1, 2, gridspec_kw=room)
-    reach = [value for group in one.groups.values() for value in group.values()]
-    rows = max(map(len, one.groups.values()))
-    for axis in axes[len(one.groups) :]:
+    reach = [value for group in one.shares.values() for value in group.values()]
+    rows = max(map(len, one.shares.values()))
+    for axis in axes[len(one.shares) :]:
         axis.set_axis_off()
-    for axis, (title, group) in zip(axes, one.groups.items(), strict=False):
+    for axis, (title, group) in zip(axes, one.shares.items(), strict=False):
         _bar(axis, group, one.score)
         axis.set_xlim(min(0.0, *reach), 1.2 * max(1e-12, *reach))  # a fifth for what is written
         axis.set_ylim(rows - 0.5, -0.5)
-        cells = f", cells of {one.cell[1]:.0f} x {one.cell[0]:.0f} px" if title == "pyramid level" else ""
-        axis.set_title(f"the score of {_figure(one.score)} by {title}{cells}")
+        cells = f", cells of {one.cell[1]:.0f} x {one.cell[0]:.0f} px" if title == "scale" else ""
+        axis.set_title(f"the score of {three_digits(one.score)} by {title}{cells}")
 
 
 def _bar(axis: Any, group: Mapping[str, float], score: float) -> None:
@@ -226,7 +225,12 @@ def _bar(axis: Any, group: Mapping[str, float], score: float) -> None:
     for place, value in enumerate(values):
         share = f" ({value / score:.0%})" if score > 0 else ""
         axis.annotate(
-            f"{_figure(value)}{share}", (max(value, 0), place), (4, 0), textcoords="offset points", va="center", size=8
+            f"{three_digits(value)}{share}",
+            (max(value, 0), place),
+            (4, 0),
+            textcoords="offset points",
+            va="center",
+            size=8,
         )
     axis.axvline(0, color=_GREY, lw=0.8)
     axis.tick_params(length=0, labelbottom=False)

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, ListConfig
 from torch import Tensor
 
-from diffect.data.batches import zeros
 from diffect.data.datamodule import DataModule
 from diffect.data.sample import Kind
 from diffect.denoisers.base import Denoiser, Learner
-from diffect.detector import Detector
 from diffect.detector.anomaly_map import AnomalyMap
 from diffect.detector.head import SyntheticHead
+from diffect.detector.module import DetectorModule
 from diffect.diffusion.objective import Objective
 from diffect.representations.base import Representation
-from diffect.runs import record_file
 from diffect.scorers.base import Scorer
-from diffect.storage import checkpoints
 
 CHECKPOINT = "checkpoint.pt"
 
@@ -42,9 +38,13 @@ def represent(cfg: DictConfig, categories: Sequence[str], kind: Kind) -> Represe
 def attach_features(cfg: DictConfig, data: DataModule) -> Representation:
     """The representation, its frozen stage computed for all images (or found in the cache) and attached to the data."""
     representation = represent(cfg, data.categories, data.kind)
-    here = device(cfg)
-    data.attach(representation.identity, lambda images: representation.extract(images.to(here)).cpu())
+    attach(data, representation, device(cfg))
     return representation
+
+
+def attach(data: DataModule, representation: Representation, here: torch.device) -> None:
+    """Attach the features of a representation to the data, computed on a device."""
+    data.attach(representation.identity, lambda images: representation.extract(images.to(here)).cpu())
 
 
 def build(
@@ -53,7 +53,7 @@ def build(
     blank: Tensor,
     representation: Representation,
     signature: str,
-) -> Detector:
+) -> DetectorModule:
     """The detector for samples like the blank one (1, C, *size), which tells the shape of x0."""
     shape = tuple(representation.extract(blank.to(device(cfg))).shape[1:])
     schedule = instantiate(cfg.schedule)
@@ -65,7 +65,7 @@ def build(
     if cfg.get("head") is not None and blank.ndim != 4:
         raise ValueError("head=synthetic trains on defects drawn on images, and these data are none: take head=none")
     head = instantiate(cfg.get("head"), components=scorer.components, channels=sum(channels))
-    return Detector(
+    return DetectorModule(
         representation=representation,
         denoiser=denoiser,
         scorer=scorer,
@@ -73,6 +73,7 @@ def build(
         objective=Objective(schedule, instantiate(cfg.weight)),
         optimisation=instantiate(cfg.training),
         categories=categories,
+        blank=blank,
         seed=cfg.seed,
         signature=signature,
         replicates=cfg.evaluation.replicates,
@@ -97,39 +98,6 @@ def _anomaly_map(cfg: DictConfig, components: int, head: SyntheticHead | None, c
         weights = [(1 - head.weight) / components] * components + [head.weight]
         made = instantiate(cfg.anomaly_map, components=components + 1, weights=weights, classes=classes)
     return made
-
-
-def restore(folder: Path) -> tuple[DictConfig, Detector, list[float | None]]:
-    """A finished run's config, its detector ready to judge, and its conformal thresholds, one for each category.
-
-    The checkpoint is read with `weights_only`: nothing in it is executed. ValueError where the run is not finished,
-    or where the checkpoint cannot be read or is not this run's.
-    """
-    record = record_file.read(folder / record_file.RECORD)
-    if record.status != "finished":
-        raise ValueError(f"the run in {folder} is {record.status}: only a finished run can score")
-    cfg = DictConfig(record.config)
-    path = folder / CHECKPOINT
-    kept = checkpoints.read(path, f"to train the run again, delete {record_file.RECORD} beside it")
-    mine, state, thresholds = kept.get("signature"), kept.get("state", {}), kept.get("thresholds", [])
-    if mine != record.signature:
-        raise ValueError(f"{path} belongs to run {mine}, the record beside it to run {record.signature}")
-    kind = Kind(**record.splits.kind.model_dump())
-    blank = zeros(kind, record.splits.canvas)
-    representation = represent(cfg, record.categories, kind)
-    detector = build(cfg, record.categories, blank, representation, record.signature)
-    try:
-        missing, unknown = detector.load_scoring_state(state)
-    except RuntimeError as error:
-        raise ValueError(
-            f"{path} does not fit the config in {record_file.RECORD}: {str(error).splitlines()[-1].strip()}"
-        ) from error
-    wanted = set(detector.scoring_state())
-    if unknown or wanted & set(missing):
-        raise ValueError(f"{path} does not fit the config in {record_file.RECORD}: it lacks or adds some tensors")
-    detector.outlines = kept["outlines"]
-    detector.to(device(cfg)).eval()
-    return cfg, detector, thresholds
 
 
 def device(cfg: DictConfig) -> torch.device:

@@ -13,12 +13,11 @@ from diffect.runs import record_file
 from diffect.runs.record import FineTuning, Record
 
 if TYPE_CHECKING:
-    from diffect.detector import Detector
+    from diffect.detector.module import DetectorModule
 
 FREE = ("denoiser.guidance", "denoiser.label_dropout", "denoiser.conditional", "representation.conditional")
 """Of what gives a network its meaning, the keys that do not: how it is asked, how it goes on, who has statistics."""
 
-_AVERAGED = "averaged.module."
 _NONE = "diffect.denoisers.learned.NoDenoiser"
 
 
@@ -47,7 +46,7 @@ def check(cfg: DictConfig) -> None:
             )
 
 
-def start_from(folder: Path, detector: Detector) -> FineTuning:
+def start_from(folder: Path, detector: DetectorModule) -> FineTuning:
     """Give the learner the averaged weights of the run in `folder`; tells which run that was and what it has seen.
 
     The representation stays that of the images at hand: x0 has unit variance in both, which is what makes a network
@@ -68,7 +67,8 @@ def start_from(folder: Path, detector: Detector) -> FineTuning:
         kept = checkpoints.read(folder / build.CHECKPOINT, advice)
     except ValueError as error:
         raise ValueError(f"finetune_from is {folder}: {error}") from error
-    state = {name.removeprefix(_AVERAGED): value for name, value in kept["state"].items() if name.startswith(_AVERAGED)}
+    learned = f"{kept.get('learned')}."
+    state = {name.removeprefix(learned): value for name, value in kept["state"].items() if name.startswith(learned)}
     if not state:
         raise ValueError(f"finetune_from is {folder}, a run without a network: its denoiser was solved at once")
     try:

@@ -16,12 +16,12 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 from pytorch_lightning.loggers import WandbLogger
-from torch.utils.data import DataLoader
 
-from diffect.data.batches import Batch
+from diffect.data.batches import Loader
 from diffect.data.datamodule import DataModule
-from diffect.detector import Detector
 from diffect.detector.head import Examples
+from diffect.detector.module import DetectorModule
+from diffect.detector.predictor import Predictor
 from diffect.storage import checkpoints
 from diffect.training.build import device
 
@@ -36,27 +36,32 @@ QUIET = (
 )
 
 
-def fit(cfg: DictConfig, detector: Detector, data: DataModule, logger: WandbLogger | None, resumable: Path) -> None:
+def fit(
+    cfg: DictConfig, detector: DetectorModule, data: DataModule, logger: WandbLogger | None, resumable: Path
+) -> None:
     """Train what learns by steps, solve what is solved at once, then the head; leave all on the trainer's device."""
     if detector.learner is not None:
         _train(cfg, detector, data, logger, resumable)
     detector.to(device(cfg))
     held = data.val_dataloader() if data.splits["selection"] else None
     detector.solve(data.fit_dataloader(), held)
-    if detector.head is not None:
-        copies = data.synthetic("fit", detector.head.copies, detector.head.kinds, cfg.seed)
-        teach(detector, data.fit_dataloader(), copies, held, cfg.seed)
+    head = detector.predictor.head
+    if head is not None:
+        copies = data.synthetic("fit", head.copies, head.kinds, cfg.seed)
+        train_head(detector.predictor, data.fit_dataloader(), copies, held, cfg.seed)
     if detector.learner is None and detector.losses and logger is not None:
         logger.log_metrics({"selection_loss": detector.losses[0][1]}, step=0)
 
 
-def test(cfg: DictConfig, detector: Detector, data: DataModule, folder: Path) -> None:
+def test(cfg: DictConfig, detector: DetectorModule, data: DataModule, folder: Path) -> None:
     """Judge the test set, in full precision."""
     trainer(cfg, folder, precision="32-true").test(detector, datamodule=data, verbose=False)
     detector.to(device(cfg))  # Lightning leaves it on the CPU, where latency would be another machine's
 
 
-def _train(cfg: DictConfig, detector: Detector, data: DataModule, logger: WandbLogger | None, resumable: Path) -> None:
+def _train(
+    cfg: DictConfig, detector: DetectorModule, data: DataModule, logger: WandbLogger | None, resumable: Path
+) -> None:
     """Train, going on from `resumable`/last.ckpt where there is one; leave the detector at its best selection loss."""
     watched = bool(data.splits["selection"])
     keep = ModelCheckpoint(
@@ -91,18 +96,16 @@ def _train(cfg: DictConfig, detector: Detector, data: DataModule, logger: WandbL
             raise ValueError(f"the checkpoint {best} does not fit this run; {cure}") from error
 
 
-def latency(detector: Detector, data: DataModule, repeats: int) -> float:
+@torch.no_grad()
+def latency(predictor: Predictor, data: DataModule, repeats: int) -> float:
     """Median milliseconds from one decoded image (uint8, on the CPU) to its map (on the CPU), batch 1."""
-    batch = data.test_dataloader().dataset.__getitems__([0])  # type: ignore[attr-defined]
-    detector.eval()
+    batch = data.test_dataloader().batch([0])
+    predictor.eval()
     times = []
-    with torch.no_grad():
-        for _ in range(repeats + 1):
-            start = time.perf_counter()
-            here = {name: value.to(detector.device) for name, value in batch.items()}
-            here["raw"] = detector.representation.extract(here["image"])
-            detector.judge(here)[0].cpu()
-            times.append((time.perf_counter() - start) * 1000)
+    for _ in range(repeats + 1):
+        start = time.perf_counter()
+        predictor(batch["image"], batch["label"], batch["valid"]).map.cpu()
+        times.append((time.perf_counter() - start) * 1000)
     return statistics.median(times[1:])
 
 
@@ -134,30 +137,25 @@ def _parts(given: Any) -> list[Any]:
 
 
 @torch.no_grad()
-def teach(
-    detector: Detector,
-    normal: DataLoader[Batch],
-    defective: DataLoader[Batch],
-    held: DataLoader[Batch] | None,
-    seed: int,
-) -> None:
+def train_head(predictor: Predictor, normal: Loader, defective: Loader, held_out: Loader | None, seed: int) -> None:
     """Train the head on fit images and on their copies with synthetic defects.
 
-    Components are standardised as on `held`, normal images that the denoiser has not seen, where there are any.
+    Components are standardised as on `held_out`, normal images that the denoiser has not seen, if there are any.
     """
-    assert detector.head is not None
-    detector.eval()
-    seen, copies = _examples(detector, normal), _examples(detector, defective)
-    reference = seen if held is None else _examples(detector, held)
-    detector.head.fit(seen, copies, reference.components, seed)
+    assert predictor.head is not None
+    predictor.eval()
+    seen, copies = _examples(predictor, normal), _examples(predictor, defective)
+    reference = seen if held_out is None else _examples(predictor, held_out)
+    predictor.head.fit(seen, copies, reference.components, seed)
 
 
-def _examples(detector: Detector, loader: DataLoader[Batch]) -> Examples:
+def _examples(predictor: Predictor, loader: Loader) -> Examples:
     """What the head learns from: components are kept on the CPU, x0 is read batch by batch."""
     components, shares = [], []
     for batch in loader:
-        components.append(detector.scored(*detector.encoded(batch)).cpu())
+        components.append(predictor.components(batch, with_head=False).cpu())
         height, width = components[-1].shape[-2:]
         shares.append(F.adaptive_avg_pool2d(batch["mask"].float()[:, None], (height, width)))
-    fetch = loader.dataset.__getitems__  # type: ignore[attr-defined]
-    return Examples(torch.cat(components), torch.cat(shares), lambda places: detector.encoded(fetch(places))[0])
+    return Examples(
+        torch.cat(components), torch.cat(shares), lambda positions: predictor.encode(loader.batch(positions))[0]
+    )

@@ -15,7 +15,7 @@ from PIL import Image
 
 from diffect.data.datamodule import DataModule
 from diffect.data.sample import Sample
-from diffect.detector import Detector
+from diffect.detector.module import DetectorModule
 from diffect.runs.record_file import GALLERY
 
 LONG_SIDE = 256  # pixels; no picture is larger
@@ -34,7 +34,7 @@ class Shown:
 
 
 def write(
-    detector: Detector, data: DataModule, thresholds: Sequence[float | None], count: int, folder: Path
+    detector: DetectorModule, data: DataModule, thresholds: Sequence[float | None], count: int, folder: Path
 ) -> dict[str, list[dict[str, Any]]]:
     """Write the pictures of each category into `folder`/gallery, and return what they show, in the order chosen.
 
@@ -95,28 +95,26 @@ def colours(maps: NDArray[np.float32], low: float, middle: float) -> NDArray[np.
     return np.asarray((colormaps["inferno"](above / (1 + above))[..., :3] * 255).round(), dtype=np.uint8)
 
 
-def _chosen(detector: Detector, data: DataModule, index: int, count: int) -> list[Shown]:
+def _chosen(detector: DetectorModule, data: DataModule, index: int, count: int) -> list[Shown]:
     """The test images of one category that are shown."""
     rows = [(position, row) for position, (label, row) in enumerate(data.splits["test"]) if label == index]
     scores = detector.tally.scores[index]
     return choose([Shown(position, data.sample(index, row), scores[row]) for position, row in rows], count)
 
 
-def _scores(detector: Detector, data: DataModule, index: int, anomalous: bool) -> list[float]:
+def _scores(detector: DetectorModule, data: DataModule, index: int, anomalous: bool) -> list[float]:
     found = detector.tally.scores[index].items()
     return [score for row, score in found if data.sample(index, row).anomalous == anomalous]
 
 
 def _judged(
-    detector: Detector, data: DataModule, chosen: Sequence[Shown]
+    detector: DetectorModule, data: DataModule, chosen: Sequence[Shown]
 ) -> tuple[dict[str, torch.Tensor], NDArray[np.float32]]:
     """The batch of the chosen test images, and their maps (B, H, W)."""
-    fetch = data.test_dataloader().dataset.__getitems__  # type: ignore[attr-defined]
-    batch: dict[str, torch.Tensor] = fetch([one.position for one in chosen])
+    batch = data.test_dataloader().batch([one.position for one in chosen])
     detector.eval()
     with torch.no_grad():
-        maps, _ = detector.judge({name: value.to(detector.device) for name, value in batch.items()})
-    return batch, maps.cpu().numpy()
+        return batch, detector.predictor.predict_batch(batch).map.cpu().numpy()
 
 
 def _scale(

@@ -12,7 +12,8 @@ from omegaconf import DictConfig
 
 from diffect.data.datamodule import DataModule
 from diffect.data.splits import Split
-from diffect.detector import Detector, calibration
+from diffect.detector import calibration
+from diffect.detector.module import DetectorModule
 from diffect.errors import sentence
 from diffect.representations.base import Representation
 from diffect.training import build
@@ -64,16 +65,16 @@ class OutlierRemoval:
         ValueError where a category has too few images for one to stand out, or where the judge is no closed form.
         """
         self._check_enough(data)
-        judge = self._judge(cfg, data, representation)
+        judge = self._judge(cfg, data, representation).predictor
         held = calibration.folds(data, self.splits, self.folds)
         given = {(split, position) for split in self.splits for position in calibration.real(data, split)}
-        components = [calibration.components_without(judge, fold.rest, fold.left) for fold in held]
+        components = [calibration.components_without(judge, fold.rest, fold.left_out) for fold in held]
         judge.anomaly_map.calibrate(part for parts in components for part in parts)
         found: dict[tuple[Split, int], float] = {}
         for fold, parts in zip(held, components, strict=True):
-            pairs = zip(parts, fold.left, strict=True)
-            scores = [judge.judged(part, batch["valid"], label)[1] for (part, label), batch in pairs]
-            scored = zip(fold.places, torch.cat(scores).tolist(), strict=True)
+            pairs = zip(parts, fold.left_out, strict=True)
+            scores = [judge.combine(part, batch["valid"], label).score for (part, label), batch in pairs]
+            scored = zip(fold.positions, torch.cat(scores).tolist(), strict=True)
             found.update((place, score) for place, score in scored if place in given)
         told = self._drop(data, found)
         representation.fit((batch["raw"], batch["label"]) for batch in data.fit_dataloader())
@@ -90,7 +91,7 @@ class OutlierRemoval:
                     f"{count}: take more, or outlier_removal=none"
                 )
 
-    def _judge(self, cfg: DictConfig, data: DataModule, representation: Representation) -> Detector:
+    def _judge(self, cfg: DictConfig, data: DataModule, representation: Representation) -> DetectorModule:
         own = cfg.copy()
         own.denoiser, own.scorer, own.head = self.denoiser, self.scorer, None
         try:

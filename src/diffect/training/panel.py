@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from diffect.data.datamodule import DataModule
-from diffect.detector import Detector
+from diffect.detector.predictor import Predictor
 from diffect.storage.atomic import replacing
 
 logger = logging.getLogger(__name__)
@@ -20,26 +20,24 @@ logger = logging.getLogger(__name__)
 _GAP = 4
 
 
-def draw(detector: Detector, data: DataModule, count: int) -> NDArray[np.uint8] | None:
+@torch.no_grad()
+def draw(predictor: Predictor, data: DataModule, count: int) -> NDArray[np.uint8] | None:
     """A picture (., ., 3) uint8 of test images, each with its mask, its map and, if there is one, its reconstruction.
 
-    Each has a column of its own, or a row where images are wider than high. Maps share one colour scale: black at the
-    lowest value shown, bright at the highest. None if count is 0.
+    One column for each image, or one row if images are wider than high. Maps share one colour scale: black at the
+    lowest value shown, bright at the highest. None if count is 0, or if the samples are no pictures.
     """
     if count and not data.kind.drawable:
         logger.warning("no panel and no gallery: samples of kind %s cannot be drawn", data.kind.name)
     positions = choose(data, count) if data.kind.drawable else []
     if not positions:
         return None
-    batch = data.test_dataloader().dataset.__getitems__(positions)  # type: ignore[attr-defined]
-    batch = {name: value.to(detector.device) for name, value in batch.items()}
-    detector.eval()
-    with torch.no_grad():
-        maps, _ = detector.judge(batch)
-        rebuilt = detector.reconstruct(batch)
-    images = batch["image"].permute(0, 2, 3, 1).cpu().numpy()  # (B, H, W, 3)
-    masks = batch["mask"].cpu().numpy()
-    shown = maps.cpu().numpy()
+    batch = data.test_dataloader().batch(positions)
+    predictor.eval()
+    shown = predictor.predict_batch(batch).map.cpu().numpy()
+    rebuilt = predictor.reconstruct(batch)
+    images = batch["image"].permute(0, 2, 3, 1).numpy()  # (B, H, W, 3)
+    masks = batch["mask"].numpy()
     heat = overlay(shown, images, float(shown.min()), float(shown.max()))
     rows = [images, np.where(masks[..., None], [255, 255, 255], images // 3), heat]
     if rebuilt is not None:

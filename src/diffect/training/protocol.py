@@ -3,13 +3,13 @@
 from omegaconf import DictConfig
 
 from diffect.data.datamodule import DataModule
-from diffect.detector import Detector
 from diffect.detector.anomaly_map import AnomalyMap
+from diffect.detector.module import DetectorModule
 from diffect.runs.record import Protocol
 
 
 def describe(
-    cfg: DictConfig, detector: Detector, data: DataModule, thresholds: list[float | None], reference: str
+    cfg: DictConfig, detector: DetectorModule, data: DataModule, thresholds: list[float | None], reference: str
 ) -> Protocol:
     """The protocol of one run.
 
@@ -27,12 +27,12 @@ def describe(
     elif not has_selection:
         checkpoint = "the last step: too few images for a selection set"
     head = None
-    if detector.head is not None:
+    if detector.predictor.head is not None:
         normals = "selection" if has_selection else "fit"
         head = f"trained on synthetic defects on the fit images, components standardised on the {normals} normals"
     return Protocol(
         checkpoint=checkpoint,
-        component_scale=_component_scale(detector.anomaly_map, reference),
+        component_scale=_component_scale(detector.predictor.anomaly_map, reference),
         threshold=_threshold(cfg.evaluation.conformal_rate, thresholds),
         outline="of maps: the same of the highest pixels of the same images",
         settings="as the config gives them, fixed before the test set was read, the same for all categories",

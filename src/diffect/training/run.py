@@ -9,6 +9,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,8 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import WandbLogger
 
 from diffect.data.datamodule import DataModule
-from diffect.detector import Detector, calibration
+from diffect.detector import calibration
+from diffect.detector.module import DetectorModule
 from diffect.diffusion.weights import schedule_curves
 from diffect.errors import sentence
 from diffect.metrics.evaluation import Evaluation
@@ -116,7 +118,7 @@ class Run:
         shutil.rmtree(self.folder / RESUME, ignore_errors=True)
         return self.record
 
-    def _build(self) -> tuple[DataModule, Detector]:
+    def _build(self) -> tuple[DataModule, DetectorModule]:
         """The data with features and without outliers, and the untrained detector."""
         with self._phase("data"):
             data = build.open_data(self.cfg)
@@ -139,18 +141,21 @@ class Run:
             self.record.finetuned_from = finetuning.start_from(source, detector)
         return data, detector
 
-    def _fit_and_test(self, detector: Detector, data: DataModule, tracker: Any) -> None:
+    def _fit_and_test(self, detector: DetectorModule, data: DataModule, tracker: Any) -> None:
         with self._phase("fit"):
             fit.fit(self.cfg, detector, data, WandbLogger(experiment=tracker), self.folder / RESUME)
         with self._phase("test"):
             reference = calibration.calibrate(detector, data)
-            thresholds = detector.set_thresholds(data.calibration_dataloader(), self.cfg.evaluation.conformal_rate)
+            rate = self.cfg.evaluation.conformal_rate
+            calibrations = calibration.set_thresholds(detector, data.calibration_dataloader(), rate)
+            thresholds = [one.threshold for one in calibrations]
             fit.test(self.cfg, detector, data, self.folder)
             evaluations = detector.tally.evaluations()
         with self._phase("latency"):
-            milliseconds = fit.latency(detector, data, self.cfg.evaluation.latency_repeats)
-        self._save(detector, thresholds)
+            milliseconds = fit.latency(detector.predictor, data, self.cfg.evaluation.latency_repeats)
+        self._save(detector)
         record = self.record
+        record.description = detector.describe()
         record.results = _results(detector, data, evaluations, milliseconds)
         record.training = _training(detector)
         schedule, weight = detector.objective.schedule, detector.objective.weight
@@ -163,20 +168,20 @@ class Run:
         record.wandb = Tracked(id=tracker.id, mode="offline" if tracker.offline else "online")
         record_file.write_scores(self.folder, record)
         with self._phase("panel"):
-            picture = panel.draw(detector, data, self.cfg.panel)
+            picture = panel.draw(detector.predictor, data, self.cfg.panel)
             if picture is not None:
                 panel.save(picture, self.folder / record_file.PANEL)
             shown = gallery.write(detector, data, thresholds, self.cfg.gallery, self.folder)
             record.gallery = {category: [Picture(**entry) for entry in entries] for category, entries in shown.items()}
         tracking.log_pictures(tracker, picture, record)
 
-    def _save(self, detector: Detector, thresholds: list[float | None]) -> None:
+    def _save(self, detector: DetectorModule) -> None:
         """All that scoring needs, in one file."""
         checkpoint = {
             "signature": self.record.signature,
-            "state": detector.scoring_state(),
-            "thresholds": thresholds,
-            "outlines": detector.outlines,
+            "learned": detector.learned,
+            "state": {name: value.cpu() for name, value in detector.predictor.state_dict().items()},
+            "calibrations": [asdict(one) for one in detector.calibrations],
         }
         checkpoints.write(self.folder / build.CHECKPOINT, checkpoint)
 
@@ -213,7 +218,7 @@ def _splits(data: DataModule) -> Splits:
 
 
 def _results(
-    detector: Detector, data: DataModule, evaluations: list[Evaluation], milliseconds: float
+    detector: DetectorModule, data: DataModule, evaluations: list[Evaluation], milliseconds: float
 ) -> dict[str, Result]:
     """The results by category; `milliseconds` is the latency of one image."""
     levels = detector.tally.by_level.compute()
@@ -230,7 +235,7 @@ def _results(
     }
 
 
-def _scores(detector: Detector, data: DataModule, label: int) -> list[ImageScore]:
+def _scores(detector: DetectorModule, data: DataModule, label: int) -> list[ImageScore]:
     """The scores of one category's test images, in the order of the data."""
     rows = ((data.sample(label, row), score) for row, score in sorted(detector.tally.scores[label].items()))
     return [
@@ -239,12 +244,13 @@ def _scores(detector: Detector, data: DataModule, label: int) -> list[ImageScore
     ]
 
 
-def _training(detector: Detector) -> Training:
+def _training(detector: DetectorModule) -> Training:
     """How training went. Without selection images there are no losses, and the last step is kept.
 
     What is solved at once takes no step and has no initial loss.
     """
-    head = None if detector.head is None else HeadTraining.model_validate(detector.head.summary)
+    trained_head = detector.predictor.head
+    head = None if trained_head is None else HeadTraining.model_validate(trained_head.summary)
     learns = detector.learner is not None
     steps = detector.optimisation.steps if learns else 0
     losses = detector.losses

@@ -14,15 +14,15 @@ from hydra.utils import instantiate
 from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
-from torch.utils.data import DataLoader, Subset
 
-from diffect.data.batches import Batch
+from diffect.data.batches import Batch, Loader, Passes
 from diffect.data.datamodule import DataModule
 from diffect.denoisers.base import Learner
-from diffect.detector import Detector, Passes
+from diffect.detector.module import DetectorModule
+from diffect.detector.predictor import Predictor
 from diffect.metrics.evaluation import ScoredImages
 from diffect.training import build, fit
-from diffect.training.fit import teach
+from diffect.training.fit import train_head
 from diffect.tuning.pseudo_validation import Sheet, pseudo_figures
 
 FOLDS = 3  # of the selection images
@@ -35,37 +35,35 @@ Indexed = Sequence[tuple[Index, DictConfig]]
 class Judge:
     """A detector whose training is done, and whose scorer and head are fitted anew on any normal images."""
 
-    def __init__(self, detector: Detector, config: DictConfig, data: DataModule) -> None:
-        self.detector, self.config, self.data = detector, config, data
-        self.scorer = detector.scorer
-        self.head = detector.head if config.get("head") is not None else None
+    def __init__(self, predictor: Predictor, config: DictConfig, data: DataModule) -> None:
+        self.predictor, self.config, self.data = predictor, config, data
+        self.scorer, self.head = predictor.scorer, predictor.head
 
-    def settle(self, held: DataLoader[Batch]) -> None:
+    def settle(self, held_out: Loader) -> None:
         """Fit scorer and head as a run does whose selection images are these."""
-        detector, learned = self.detector, isinstance(self.scorer, Learner)
+        predictor, learned = self.predictor, isinstance(self.scorer, Learner)
         scorer: Any = self.scorer if learned else copy.deepcopy(self.scorer)
-        detector.scorer = scorer
+        predictor.scorer = scorer
         if not learned:
-            averaged = detector.averaged
-            scorer.fit(detector.denoiser if averaged is None else averaged.module, Passes(held, detector.encoded))
+            scorer.fit(predictor.denoiser, Passes(held_out, predictor.encode))
         if self.head is not None:
-            detector.head = copy.deepcopy(self.head)
+            predictor.head = copy.deepcopy(self.head)
             copies = self.data.synthetic("fit", self.head.copies, self.head.kinds, self.config.seed)
-            teach(detector, self.data.fit_dataloader(), copies, held, self.config.seed)
+            train_head(predictor, self.data.fit_dataloader(), copies, held_out, self.config.seed)
 
     @torch.no_grad()
     def components(self, batches: Iterable[Batch]) -> Tensor:
         """(N, K, h, w), on the CPU."""
-        return torch.cat([self.detector.components(batch).cpu() for batch in batches])
+        return torch.cat([self.predictor.components(batch).cpu() for batch in batches])
 
     def anomaly_map(self, cfg: DictConfig) -> Any:
         """A map of the detector's components, pooled otherwise."""
-        own = self.detector.anomaly_map
-        head = {} if self.head is None else {"weights": own.weights}
-        return instantiate(cfg, components=own.scale.shape[1], **head)
+        fitted = self.predictor.anomaly_map
+        head = {} if self.head is None else {"weights": fitted.weights}
+        return instantiate(cfg, components=fitted.scale.shape[1], **head)
 
 
-def train(config: DictConfig, data: DataModule, name: str, work: Path) -> Detector:
+def train(config: DictConfig, data: DataModule, name: str, work: Path) -> DetectorModule:
     """Train as a run does, from the same seed; goes on from `work`, where an earlier call left off or ended."""
     pl.seed_everything(config.seed, verbose=False)
     representation = build.attach_features(config, data)
@@ -79,7 +77,7 @@ def train(config: DictConfig, data: DataModule, name: str, work: Path) -> Detect
 
 
 @torch.no_grad()
-def on_selection(trained: Detector, candidates: Indexed, data: DataModule, tune: DictConfig) -> dict[Index, Any]:
+def on_selection(trained: DetectorModule, candidates: Indexed, data: DataModule, tune: DictConfig) -> dict[Index, Any]:
     """Figures of candidates that share their training, from selection normals and their synthetic defects.
 
     Scorer, head and scale are fitted on other selection images than those they judge (a third, with its copies): a
@@ -94,10 +92,10 @@ def on_selection(trained: Detector, candidates: Indexed, data: DataModule, tune:
         folds = []
         for fold in range(min(FOLDS, count)):
             held = [row for row in range(count) if row % min(FOLDS, count) == fold]
-            rest = _subset(normals, [row for row in range(count) if row not in held])
+            rest = normals.subset([row for row in range(count) if row not in held])
             made = _copies_of(held, tune.copies)
             judge.settle(rest)
-            parts = [judge.components(_subset(normals, held)), judge.components(_subset(copies, made))]
+            parts = [judge.components(normals.subset(held)), judge.components(copies.subset(made))]
             folds.append(([*held, *(count + place for place in made)], judge.components(rest), torch.cat(parts)))
         for maps, pooled in _by_map(judge, folds, sheet.valid, group):
             found |= pseudo_figures(sheet, maps, pooled, data.categories[0], tune.replicates)
@@ -105,7 +103,7 @@ def on_selection(trained: Detector, candidates: Indexed, data: DataModule, tune:
 
 
 @torch.no_grad()
-def on_test(trained: Detector, candidates: Indexed, data: DataModule) -> dict[Index, Any]:
+def on_test(trained: DetectorModule, candidates: Indexed, data: DataModule) -> dict[Index, Any]:
     """Figures of candidates that share their training, on the test set, as runs of theirs would find them."""
     batches = list(data.test_dataloader())
     told = {name: torch.cat([batch[name] for batch in batches]) for name in batches[0] if name not in ("raw", "image")}
@@ -127,7 +125,7 @@ def on_test(trained: Detector, candidates: Indexed, data: DataModule) -> dict[In
     return found
 
 
-def _judges(trained: Detector, candidates: Indexed, data: DataModule) -> Iterator[tuple[Judge, Indexed]]:
+def _judges(trained: DetectorModule, candidates: Indexed, data: DataModule) -> Iterator[tuple[Judge, Indexed]]:
     """A judge for each scorer and head, with the candidates that have them; all share what was trained."""
     groups: dict[str, list[tuple[Index, DictConfig]]] = {}
     for index, config in candidates:
@@ -136,11 +134,12 @@ def _judges(trained: Detector, candidates: Indexed, data: DataModule) -> Iterato
         groups.setdefault(repr([plain["scorer"], plain.get("head")]), []).append((index, config))
     for group in groups.values():
         config = group[0][1]
-        built = build.build(config, data.categories, data.blank(), trained.representation, "tuning")
-        built.denoiser, built.averaged = trained.denoiser, trained.averaged
-        if isinstance(trained.scorer, Learner):
-            built.scorer = trained.scorer
-        yield Judge(built.to(trained.device).eval(), config, data), group
+        built = build.build(config, data.categories, data.blank(), trained.predictor.representation, "tuning")
+        predictor = built.predictor
+        predictor.denoiser = trained.predictor.denoiser
+        if isinstance(trained.predictor.scorer, Learner):
+            predictor.scorer = trained.predictor.scorer
+        yield Judge(predictor.to(trained.device).eval(), config, data), group
 
 
 def _by_map(
@@ -154,7 +153,7 @@ def _by_map(
     for index, config in group:
         shaping = {key: value for key, value in config.anomaly_map.items() if key not in ("pool", "share")}
         groups.setdefault(repr(sorted(shaping.items())), []).append((index, config))
-    inside, device = torch.from_numpy(valid), judge.detector.device
+    inside, device = torch.from_numpy(valid), judge.predictor.device
     for same in groups.values():
         maps = torch.zeros(valid.shape)
         for places, scale, components in folds:
@@ -171,8 +170,3 @@ def _by_map(
 
 def _copies_of(rows: Iterable[int], copies: int) -> list[int]:
     return [row * copies + copy for row in rows for copy in range(copies)]
-
-
-def _subset(loader: DataLoader[Batch], positions: Sequence[int]) -> DataLoader[Batch]:
-    subset: Subset[Any] = Subset(loader.dataset, positions)
-    return DataLoader(subset, batch_size=loader.batch_size, collate_fn=loader.collate_fn)

@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from diffect.data.datamodule import DataModule
 from diffect.data.sources.folders import choose_categories
 from diffect.data.synthetic import check_kinds
-from diffect.detector import Detector
+from diffect.detector.module import DetectorModule
 from diffect.errors import sentence
 from diffect.runs import record_file
 from diffect.runs.record import Choice
@@ -29,7 +29,7 @@ from diffect.tuning.candidates import Candidate, training_name
 
 WORK = "resume"  # what was trained, to go on from; removed at the end
 
-Gatherer = Callable[[Detector, evidence.Indexed, DataModule], dict[int, Any]]
+Gatherer = Callable[[DetectorModule, evidence.Indexed, DataModule], dict[int, Any]]
 
 
 class Tuning:
@@ -121,7 +121,7 @@ class Tuning:
                 raise ValueError(f"the candidate {candidate.label} cannot be built: {sentence(error)}") from error
             built.add(name)
 
-    def _on_selection(self, trained: Detector, candidates: evidence.Indexed, data: DataModule) -> dict[int, Any]:
+    def _on_selection(self, trained: DetectorModule, candidates: evidence.Indexed, data: DataModule) -> dict[int, Any]:
         return evidence.on_selection(trained, candidates, data, self.cfg.tune)
 
     def _gather(self, kind: str, judge: Gatherer) -> None:

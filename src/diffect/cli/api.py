@@ -1,0 +1,35 @@
+"""diffect.train: the command of the same name, called from Python."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from diffect.detector.detector import Detector
+
+
+def train(overrides: Sequence[str] = ()) -> Detector:
+    """Train one run in this process, as `diffect train OVERRIDES` does, and give its detector.
+
+    Settings are checked in the same way, the run lies in the same folder, and one that is finished is loaded, not
+    repeated. ValueError for a sweep: each of its runs has a detector of its own, see `diffect.load`.
+
+    Args:
+        overrides: such as ["data.category=brick", "seed=1"].
+    """
+    from hydra import compose, initialize_config_dir
+    from hydra.types import RunMode
+
+    from diffect.cli.launch import launch
+    from diffect.config.files import config_folder
+    from diffect.training.load import load
+
+    sweep = "diffect.train trains a single run; start a sweep with `diffect train`, and load its runs with diffect.load"
+    if any(override in ("-m", "--multirun") for override in overrides):
+        raise ValueError(sweep)
+    with initialize_config_dir(str(config_folder("train")), version_base="1.3"):
+        composed = compose("train", overrides=list(overrides), return_hydra_config=True)
+    if composed.hydra.mode == RunMode.MULTIRUN or composed.hydra.sweeper.get("params"):
+        raise ValueError(sweep)
+    return load(launch("train", overrides)["folder"])

@@ -1,0 +1,142 @@
+"""What a user gives as images: files, folders, PIL images and arrays, read and fitted into the canvas."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from diffect.data import decode
+from diffect.data.sample import Kind
+from diffect.data.sources.folders import EXTENSIONS
+
+Box = tuple[float, float, float, float]  # left, top, width, height
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """How a photograph (height, width) lies in the canvas: the box (top, left, height, width) that it fills there."""
+
+    inner: tuple[int, int, int, int]
+    height: int
+    width: int
+
+    @classmethod
+    def of(cls, valid: NDArray[np.bool_], size: Sequence[int]) -> Fitting:
+        """From valid (H, W), True where the photograph is, and the photograph's height and width."""
+        rows, columns = np.flatnonzero(valid.any(1)), np.flatnonzero(valid.any(0))
+        return cls((int(rows[0]), int(columns[0]), len(rows), len(columns)), size[0], size[1])
+
+    @property
+    def valid(self) -> tuple[slice, slice]:
+        """The photograph's rows and columns of the canvas."""
+        top, left, height, width = self.inner
+        return slice(top, top + height), slice(left, left + width)
+
+    @property
+    def steps(self) -> tuple[float, float]:
+        """Pixels of the photograph, down and across, for each pixel of the canvas."""
+        return self.height / self.inner[2], self.width / self.inner[3]
+
+    def out(self, top: float, left: float, bottom: float, right: float) -> Box:
+        """Edges on the canvas as a box in the photograph; what lies on the padding is cut off."""
+        down, across = self.steps
+        rows = [min(max((edge - self.inner[0]) * down, 0.0), float(self.height)) for edge in (top, bottom)]
+        columns = [min(max((edge - self.inner[1]) * across, 0.0), float(self.width)) for edge in (left, right)]
+        return columns[0], rows[0], columns[1] - columns[0], rows[1] - rows[0]
+
+
+def at_own_size(values: NDArray[np.float32], valid: NDArray[np.bool_], size: Sequence[int]) -> NDArray[np.float32]:
+    """A map (*canvas) without its padding, interpolated linearly to the size of the image itself."""
+    axes = range(values.ndim)
+    inside = [np.flatnonzero(valid.any(tuple(other for other in axes if other != axis))) for axis in axes]
+    cut = values[tuple(slice(found[0], found[-1] + 1) for found in inside)]
+    mode = ("linear", "bilinear", "trilinear")[values.ndim - 1]
+    wide = F.interpolate(torch.from_numpy(np.array(cut))[None, None], size=tuple(size), mode=mode, align_corners=False)
+    return np.asarray(wide[0, 0].numpy(), dtype=np.float32)
+
+
+def named_images(images: Any) -> tuple[list[tuple[str, Any]], bool]:
+    """(name, image) of each image that is given, and whether it is a single one.
+
+    A folder stands for all image files in it; files are named by their path in the folder, other images by their
+    position. ValueError where there is none, or where a file is no image.
+    """
+    if isinstance(images, str | Path):
+        place = Path(images).expanduser()
+        return (_files(place), False) if place.is_dir() else ([_file(place)], True)
+    if isinstance(images, Image.Image | np.ndarray):
+        return [("0", images)], True
+    if not isinstance(images, list | tuple) or not images:
+        raise ValueError(f"images is {_kind(images)}; give a file, a folder, a PIL image, an array, or a list of these")
+    named: list[tuple[str, Any]] = []
+    for position, image in enumerate(images):
+        named.append(_file(Path(image).expanduser()) if isinstance(image, str | Path) else (str(position), image))
+    return named, False
+
+
+def read_pixels(image: Any, bits: int) -> NDArray[np.uint8]:
+    """Pixels (H, W, 3), RGB, of a file, a PIL image, or an array (H, W) or (H, W, 3).
+
+    Arrays hold uint8, uint16 of a sensor of so many `bits`, or floating-point numbers in [0, 1].
+    """
+    if isinstance(image, Path):
+        return decode.read_image(image, bits)[0]
+    if isinstance(image, Image.Image):
+        return decode.to_pixels(ImageOps.exif_transpose(image), bits, "the image")[0]
+    if not isinstance(image, np.ndarray):
+        raise ValueError(f"an image is {_kind(image)}; it must be a file, a PIL image or an array")
+    if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3) or 0 in image.shape:
+        raise ValueError(f"an array has shape {image.shape}; it must be (H, W) or (H, W, 3)")
+    if image.dtype == np.uint16:
+        top = 2**bits - 1
+        values = np.rint(np.minimum(image, top) * (255.0 / top))
+    elif np.issubdtype(image.dtype, np.floating):
+        if not (image.min() >= 0 and image.max() <= 1):  # false for NaN too
+            raise ValueError(
+                f"an array holds {image.dtype} from {image.min():g} to {image.max():g}; floating-point pixels must lie "
+                "in [0, 1]"
+            )
+        values = np.rint(image * 255)
+    elif image.dtype == np.uint8:
+        values = image
+    else:
+        raise ValueError(f"an array holds {image.dtype}; it must hold uint8, uint16 or floating-point numbers")
+    pixels = values.astype(np.uint8)
+    return np.repeat(pixels[..., None], 3, axis=2) if pixels.ndim == 2 else pixels
+
+
+def read_sample(sample: Any, kind: Kind, size: Sequence[int]) -> NDArray[Any]:
+    """An array (*size, C) of a series or volume, as the source of the training samples gives them."""
+    expected = (*size, kind.channels)
+    if not isinstance(sample, np.ndarray) or sample.shape != expected or sample.dtype != np.dtype(kind.dtype):
+        found = f"{sample.dtype} {sample.shape}" if isinstance(sample, np.ndarray) else _kind(sample)
+        raise ValueError(f"a sample is {found}; this detector takes arrays of a {kind.name}: {kind.dtype} {expected}")
+    return sample
+
+
+def _file(path: Path) -> tuple[str, Path]:
+    if not path.exists():
+        raise ValueError(f"images is {path}: there is no such file or folder")
+    decode.size_of(path)  # raises where it is no image
+    return path.name, path
+
+
+def _files(folder: Path) -> list[tuple[str, Any]]:
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in EXTENSIONS)
+    if not paths:
+        raise ValueError(f"images is {folder}: it holds no image ({', '.join(EXTENSIONS)})")
+    for path in paths:
+        decode.size_of(path)
+    return [(path.relative_to(folder).as_posix(), path) for path in paths]
+
+
+def _kind(value: Any) -> str:
+    return f"an empty {type(value).__name__}" if value in ([], ()) else f"of type {type(value).__name__}"

@@ -1,0 +1,47 @@
+"""From the folder of a finished run to its detector."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from diffect.data.batches import zeros
+from diffect.data.sample import Kind
+from diffect.detector.calibration import Calibration
+from diffect.detector.detector import Detector
+from diffect.runs import record_file
+from diffect.storage import checkpoints
+from diffect.training import build
+
+
+def load(folder: str | Path) -> Detector:
+    """The detector of the finished run in `folder`, such as outputs/single/0123456789ab.
+
+    Nothing in the checkpoint is executed. ValueError where the run is not finished, or where the checkpoint cannot be
+    read or belongs to another run.
+    """
+    folder = Path(folder).expanduser()
+    record = record_file.read(folder / record_file.RECORD)
+    if record.status != "finished":
+        raise ValueError(f"the run in {folder} is {record.status}: only a finished run can score")
+    cfg, categories, splits = DictConfig(record.config), record.categories, record.splits
+    path = folder / build.CHECKPOINT
+    kept = checkpoints.read(path, f"to train the run again, delete {record_file.RECORD} beside it")
+    if kept.get("signature") != record.signature:
+        raise ValueError(
+            f"{path} belongs to run {kept.get('signature')}, the record beside it to run {record.signature}"
+        )
+    kind = Kind(**splits.kind.model_dump())
+    blank, representation = zeros(kind, splits.canvas), build.represent(cfg, categories, kind)
+    predictor = build.build(cfg, categories, blank, representation, record.signature).predictor
+    try:
+        predictor.load_state_dict(kept["state"])
+        calibrations = [Calibration(**one) for one in kept["calibrations"]]
+    except (RuntimeError, KeyError, TypeError) as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise ValueError(f"{path} does not fit the config in {record_file.RECORD}: {reason}") from error
+    predictor.to(build.device(cfg))
+    # As training found them: found again on a batch, a score would depend on the other images in it.
+    bits = [splits.categories[category].grey_bits for category in categories]
+    return Detector(predictor, categories, calibrations, kind, str(cfg.data.get("aspect", "pad")), bits)
