@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.stats import rankdata
 
 from diffect.data.sample import Kind, Sample
 from diffect.data.store import Store
+from diffect.metrics.curves import area, image_curve
 
 SUSPECT = 0.95  # AUROC of one trivial statistic from which a category is marked
 ENOUGH = 5  # normal and defective test images each; with fewer a perfect separation can be chance
@@ -50,13 +50,10 @@ def audit(samples: list[Sample], store: Store, kind: Kind) -> dict[str, Any]:
 
 
 def auroc(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> float | None:
-    """P(positive scores above negative) + P(equal) / 2, by ranks; None where one kind is absent."""
-    count = int(positive.sum())
-    others = len(positive) - count
-    if not count or not others:
+    """P(positive scores above negative) + P(equal) / 2; None where one class is missing."""
+    if positive.all() or not positive.any():
         return None
-    ranks = rankdata(scores)
-    return float((ranks[positive].sum() - count * (count + 1) / 2) / (count * others))
+    return float(area(*image_curve(scores, positive))[0])
 
 
 def near_copies(store: Store, rows: NDArray[np.int64], among: NDArray[np.int64]) -> dict[int, int]:

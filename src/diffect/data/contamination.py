@@ -46,7 +46,7 @@ class Contamination:
         if self.folder not in (None, TEST) and not Path(self.folder).expanduser().is_dir():
             raise ValueError(
                 f"data.contamination_from={self.folder} is no folder; it must hold defective images, or a folder of "
-                f"them for each category, or be {TEST} for some of the test's own, or null for synthetic defects"
+                f"them for each category, or be {TEST} for half of the test defects, or null for synthetic defects"
             )
 
     @property

@@ -104,7 +104,8 @@ class DataModule(pl.LightningDataModule):
             return
         self._check()
         samples = [self.source.samples(category) for category in self.categories]
-        cut = self._cut(samples)
+        counts = self.selection, self.calibration, self.calibration_min
+        cut = splits.cut_samples(samples, self.seed, self.shots, *counts)
         training = [sample for category in samples for sample in category if sample.split == "train"]
         size = common_size(training, self.kind, self.size, self.aspect, self.max_aspect)
         self.augmentation.check(size)
@@ -117,25 +118,6 @@ class DataModule(pl.LightningDataModule):
             copies, rows = self.augmentation.apply(cut["fit"], parts, len(parts), self.cache)
             parts, cut["fit"] = parts + copies, cut["fit"] + rows
         self.parts, self.splits = parts, cut
-
-    def _cut(self, samples: list[list[Sample]]) -> dict[str, list[Row]]:
-        """The rows of each split."""
-        cut: dict[str, list[Row]] = {"fit": [], "selection": [], "calibration": [], "test": []}
-        for index, (category, of_category) in enumerate(zip(self.categories, samples, strict=True)):
-            normal = [row for row, sample in enumerate(of_category) if sample.split == "train"]
-            pieces = splits.cut(
-                len(normal),
-                category,
-                self.seed,
-                self.shots,
-                self.selection,
-                self.calibration,
-                self.calibration_min,
-            )
-            for name, positions in pieces.items():
-                cut[name] += [(index, normal[position]) for position in positions]
-            cut["test"] += [(index, row) for row, sample in enumerate(of_category) if sample.split == "test"]
-        return cut
 
     def _check(self) -> None:
         if self.augmentation.copies:

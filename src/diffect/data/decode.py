@@ -34,7 +34,7 @@ _UNREADABLE = (
 
 
 def read_image(path: Path, bits: int = 16) -> tuple[NDArray[np.uint8], str]:
-    """Pixels (H, W, 3), RGB, turned as EXIF says, and the file's own colour mode.
+    """Pixels (H, W, 3), RGB, turned as EXIF says, and the file's colour mode.
 
     Grey is repeated over the channels, alpha is dropped, palettes are looked up. 16-bit grey is scaled by
     255 / (2^bits - 1): one factor for a whole category, so that brightness stays comparable between images.

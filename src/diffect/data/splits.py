@@ -1,9 +1,12 @@
 """How the normal training images of a category are cut into fit, selection and calibration."""
 
 import hashlib
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
+
+from diffect.data.sample import Sample
 
 Split = Literal["fit", "selection", "calibration"]  # of normal images
 
@@ -40,19 +43,39 @@ def cut(
         )
     order = generator(seed, category).permutation(count)[:shots].tolist()
     n = len(order)
-    held = kept = 0
+    selected = calibrated = 0
     if n >= 8:
-        kept = max(2, round(selection * n))
-        held = max(round(calibration * n), min(calibration_min, n // 4))
-    fit = n - kept - held
+        selected = max(2, round(selection * n))
+        calibrated = max(round(calibration * n), min(calibration_min, n // 4))
+    fit = n - selected - calibrated
     return {
         "fit": sorted(order[:fit]),
-        "selection": sorted(order[fit : fit + kept]),
-        "calibration": sorted(order[fit + kept :]),
+        "selection": sorted(order[fit : fit + selected]),
+        "calibration": sorted(order[fit + selected :]),
     }
 
 
+def cut_samples(
+    samples: Sequence[Sequence[Sample]],
+    seed: int,
+    shots: int | None,
+    selection: float,
+    calibration: float,
+    calibration_min: int,
+) -> dict[str, list[tuple[int, int]]]:
+    """(category, row) of each split, for the samples of each category; see `cut`. The test samples are a split too."""
+    rows: dict[str, list[tuple[int, int]]] = {"fit": [], "selection": [], "calibration": [], "test": []}
+    for label, of_category in enumerate(samples):
+        normal = [row for row, sample in enumerate(of_category) if sample.split == "train"]
+        category = of_category[0].category
+        pieces = cut(len(normal), category, seed, shots, selection, calibration, calibration_min)
+        for name, positions in pieces.items():
+            rows[name] += [(label, normal[position]) for position in positions]
+        rows["test"] += [(label, row) for row, sample in enumerate(of_category) if sample.split == "test"]
+    return rows
+
+
 def generator(seed: int, category: str, *purposes: str) -> np.random.Generator:
-    """Randomness of a category's own, and of its own for every purpose: adding a category moves no other's draws."""
+    """A generator for each category and purpose: adding a category changes no draws of another."""
     salts = [int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "little") for name in (category, *purposes)]
     return np.random.Generator(np.random.PCG64([seed, *salts]))

@@ -1,4 +1,4 @@
-"""Finding one's way in a folder of MVTec AD layout, and saying which folder was meant."""
+"""Listing a folder in MVTec AD layout, and suggesting the folder that was meant."""
 
 import difflib
 from collections.abc import Iterable
@@ -7,7 +7,7 @@ from pathlib import Path
 from diffect.data.sample import GOOD
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
-# Pictures that a user may believe to be part of the data: refused by name, never skipped in silence.
+# Formats that a user may take for part of the data: refused by name, never skipped silently.
 UNREAD_EXTENSIONS = (
     ".gif",
     ".webp",
@@ -39,7 +39,7 @@ def choose_categories(wanted: str | Iterable[str], known: list[str]) -> list[str
 
 
 def entries(folder: Path) -> list[Path]:
-    """What a folder holds, sorted; nothing where there is no such folder."""
+    """The entries of a folder, sorted; none where there is no such folder."""
     # Hidden files are the file system's own (.DS_Store, ._001.png), never data.
     return sorted(p for p in folder.iterdir() if not p.name.startswith(".")) if folder.is_dir() else []
 
@@ -51,14 +51,14 @@ def folders(folder: Path) -> list[Path]:
 
 def pictures(folder: Path) -> list[Path]:
     """The image files in a folder, sorted; a ValueError names one in a format that is not read."""
-    found = []
+    files = []
     for path in entries(folder):
         suffix = path.suffix.lower()
         if suffix in UNREAD_EXTENSIONS:
             raise ValueError(f"{path} is not read: convert it to one of {listed(EXTENSIONS)}, or remove it")
         if suffix in EXTENSIONS and path.is_file():
-            found.append(path)
-    return found
+            files.append(path)
+    return files
 
 
 def is_category(folder: Path) -> bool:
@@ -67,14 +67,14 @@ def is_category(folder: Path) -> bool:
 
 
 def unknown(category: str, known: list[str], where: str) -> str:
-    """The sentence for a category that is not there, with the names near it."""
+    """The error for an unknown category, with similar names."""
     near = difflib.get_close_matches(category.lower(), known, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}? It" if near else "it"
     return f"data.category={category} is not in {where}: {hint} holds {listed(known)}"
 
 
 def too_low(root: Path, category: Path) -> str:
-    """The sentence for a root that is a category, or lies inside one."""
+    """The error for a root that is a category, or lies inside one."""
     category = category.resolve()
     inside = root.resolve() != category
     what = f"lies inside the category {category.name}" if inside else "is a category itself"
@@ -82,7 +82,7 @@ def too_low(root: Path, category: Path) -> str:
 
 
 def misplaced(root: Path) -> str:
-    """The sentence for a root without categories: which other folder fits."""
+    """The error for a root without categories: which other folder fits."""
     for above in list(root.resolve().parents)[:3]:
         if is_category(above):
             return too_low(root, above)
@@ -95,9 +95,9 @@ def misplaced(root: Path) -> str:
                 f"data.root={root} is too high, no folder in it is a category: pass data.root="
                 f"{' or data.root='.join(str(d) for d in datasets[:3])}"
             )
-    held = "it is empty" if not entries(root) else "no folder in it has train/good"
+    content = "it is empty" if not entries(root) else "no folder in it has train/good"
     return (
-        f"data.root={root} is not a dataset in MVTec AD layout, {held}; it must hold one folder per "
+        f"data.root={root} is not a dataset in MVTec AD layout, {content}; it must hold one folder per "
         f"category, each with train/good, test and ground_truth"
     )
 

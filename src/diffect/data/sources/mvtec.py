@@ -54,10 +54,10 @@ class Folder(Source):
     def categories(self) -> list[str]:
         """All categories, sorted; a ValueError says which folder to pass where there are none."""
         root = self.root
-        found = sorted(folder.name for folder in folders.folders(root) if folders.is_category(folder))
-        if not found:
+        names = sorted(folder.name for folder in folders.folders(root) if folders.is_category(folder))
+        if not names:
             raise ValueError(folders.misplaced(root))
-        return found
+        return names
 
     def samples(self, category: str) -> list[Sample]:
         """All samples of one category: train, then test, each sorted by name."""
@@ -71,10 +71,10 @@ class Folder(Source):
             for path in folders.pictures(folder / "train" / GOOD)
         ]
         if not train:
-            held = ", ".join(sorted(p.name for p in folders.entries(folder / "train"))[:5]) or "nothing"
+            content = ", ".join(sorted(p.name for p in folders.entries(folder / "train"))[:5]) or "nothing"
             raise ValueError(
                 f"category {category} has no normal images: {folder / 'train' / GOOD} must hold "
-                f"{folders.listed(EXTENSIONS)} files ({folder / 'train'} holds {held})"
+                f"{folders.listed(EXTENSIONS)} files ({folder / 'train'} holds {content})"
             )
         for other in folders.folders(folder / "train"):
             if other.name != GOOD:
