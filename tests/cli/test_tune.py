@@ -197,11 +197,11 @@ def figures(objective: float, *replicates: float) -> dict[str, Any]:
 
 def test_the_first_of_the_tied_is_chosen_and_a_clear_winner_whatever_its_place() -> None:
     noisy = {"a": [figures(0.80, 0.70, 0.90), figures(0.81, 0.90, 0.70)]}
-    assert selection.choose(noisy)["candidate"] == 0 and selection.choose(noisy)["best"] == 1
+    assert selection.choose(noisy).candidate == 0 and selection.choose(noisy).best == 1
     clear = {"a": [figures(0.80, 0.80, 0.81), figures(0.90, 0.90, 0.91)]}
-    assert selection.choose(clear)["candidate"] == 1
+    assert selection.choose(clear).candidate == 1
     both = {**clear, "b": [figures(0.90, 0.90, 0.91), figures(0.70, 0.70, 0.71)]}
-    assert selection.choose(both)["candidate"] == 0  # the mean over categories decides
+    assert selection.choose(both).candidate == 0  # the mean over categories decides
 
 
 def test_ranks_correlate_as_spearman_has_it() -> None:

@@ -53,7 +53,7 @@ def run(cfg: DictConfig) -> dict[str, Any]:
             folder.rmdir()  # only if it failed before it wrote anything
     if hydra.mode == RunMode.RUN:
         record.show(done, folder, found)
-    return {"line": f"{name}  {record.label(done, done['choice']['candidate'])}", "found": found}
+    return {"line": f"{name}  {done.label(done.chosen.candidate)}", "found": found}
 
 
 def check(cfg: DictConfig) -> None:

@@ -75,20 +75,18 @@ def training_name(config: DictConfig) -> str:
 
 def _grids(cfg: DictConfig, allowed: Sequence[str]) -> list[dict[str, list[Any]]]:
     """The grids, each with the values of every key; ValueError unless they can be chosen from."""
-    told = OmegaConf.to_container(cfg.tune, resolve=True)
-    assert isinstance(told, dict)
-    grids = told["candidates"]
+    tune = OmegaConf.to_container(cfg.tune, resolve=True)
+    assert isinstance(tune, dict)
+    grids = tune["candidates"]
     if not isinstance(grids, list) or not grids or not all(isinstance(grid, dict) and grid for grid in grids):
         raise ValueError(
             f"tune.candidates is {grids!r}; it must be a list of grids, each config keys with their values"
         )
     for key, values in (item for grid in grids for item in grid.items()):
         if str(key).split(".")[0] not in allowed or key == "training":
-            near = get_close_matches(str(key), allowed, 1)
-            hint = f"did you mean {near[0]}? " if near else ""
             raise ValueError(
-                f"tune.candidates names {key}, in which nothing can be chosen; {hint}allowed: a key of "
-                f"{', '.join(allowed)}, or one of these groups itself"
+                f"tune.candidates names {key}, in which nothing can be chosen{suggest(str(key), allowed)}; allowed: a "
+                f"key of {', '.join(allowed)}, or one of these groups itself"
             )
         if not isinstance(values, list) or not values:
             raise ValueError(f"tune.candidates gives {key} the values {values!r}; it must be a list of one or more")

@@ -19,13 +19,13 @@ from diffect.data.synthetic import check_kinds
 from diffect.detector.module import DetectorModule
 from diffect.errors import sentence
 from diffect.runs import record_file
-from diffect.runs.record import Choice
 from diffect.runs.record import Tuning as Evidence
 from diffect.training import build, fingerprint, provenance
 from diffect.training.run import Run, prepare
 from diffect.tuning import evidence, selection
 from diffect.tuning import record as tune_record
 from diffect.tuning.candidates import Candidate, training_name
+from diffect.tuning.record import ChosenRun, TuningRecord
 
 WORK = "resume"  # what was trained, to go on from; removed at the end
 
@@ -35,62 +35,55 @@ Gatherer = Callable[[DetectorModule, evidence.Indexed, DataModule], dict[int, An
 class Tuning:
     """A tuning in its folder, where it leaves tune.json, candidates.csv and tune.md; its runs lie beside the folder.
 
-    What tune.json holds already is not done again: evidence is kept by category and training.
+    What tune.json already holds is not repeated: evidence is kept by category and training.
     """
 
     def __init__(
         self, cfg: DictConfig, folder: Path, name: str, choices: dict[str, str], candidates: list[Candidate]
     ) -> None:
         self.cfg, self.folder, self.choices, self.candidates = cfg, folder, choices, candidates
-        self.began = time.monotonic()
+        self.start = time.monotonic()
         self.categories: list[str] = []
         self.data: dict[str, DataModule] = {}
-        self.told = tune_record.read(folder) or {
-            "format": tune_record.FORMAT,
-            "status": "running",
-            "signature": name,
-            "study": cfg.study,
-            "seed": cfg.seed,
-            "rule": selection.RULE,
-            "notes": _notes(cfg, candidates),
-            "candidates": [candidate.overrides for candidate in candidates],
-            "choice": None,
-            "runs": {},
-            "hindsight": None,
-            "test_reads": {},
-            "evidence": {},
-            "test": {},
-            "seconds": 0.0,
-            "versions": provenance.versions(),
-            "commit": provenance.commit(),
-            "created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-            "config": OmegaConf.to_container(cfg, resolve=True),
-        }
-        self.before: float = self.told["seconds"]  # of earlier calls
+        config = OmegaConf.to_container(cfg, resolve=True)
+        assert isinstance(config, dict)
+        self.record = tune_record.read(folder) or TuningRecord(
+            signature=name,
+            study=cfg.study,
+            seed=cfg.seed,
+            rule=selection.RULE,
+            notes=_notes(cfg, candidates),
+            candidates=[candidate.overrides for candidate in candidates],
+            versions=provenance.versions(),
+            commit=provenance.commit(),
+            created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            config={str(key): value for key, value in config.items()},
+        )
+        self.seconds_before = self.record.seconds  # of earlier calls
 
-    def execute(self) -> dict[str, Any]:
+    def execute(self) -> TuningRecord:
         """Do what is not done yet; ValueError, before any training, for a candidate that cannot be built."""
         prepare(self.cfg, self.folder)
         self._open()
-        if self.told["choice"] is None:
-            self._gather("evidence", self._on_selection)
-            self.told["choice"] = selection.choose(self._listed("evidence"))
+        if self.record.choice is None:
+            self._gather(self.record.evidence, "evidence", self._on_selection)
+            self.record.choice = selection.choose(self._listed(self.record.evidence))
             self._write()
         self._run_chosen()
-        if self.cfg.tune.hindsight and self.told["hindsight"] is None:
-            self._gather("test", evidence.on_test)
-            chosen = self.told["choice"]["candidate"]
-            self.told["hindsight"] = selection.hindsight(self._listed("evidence"), self._listed("test"), chosen)
+        if self.cfg.tune.hindsight and self.record.hindsight is None:
+            self._gather(self.record.test, "test", evidence.on_test)
+            pseudo, test = self._listed(self.record.evidence), self._listed(self.record.test)
+            self.record.hindsight = selection.hindsight(pseudo, test, self.record.chosen.candidate)
             for category in self.categories:
-                self.told["test_reads"][category] += len(self.candidates)
-        self.told["status"] = "finished"
+                self.record.test_reads[category] += len(self.candidates)
+        self.record.status = "finished"
         self._write()
-        tune_record.write_tables(self.folder, self.told)
+        tune_record.write_tables(self.folder, self.record)
         shutil.rmtree(self.folder / WORK, ignore_errors=True)
-        return self.told
+        return self.record
 
     def _open(self) -> None:
-        """The data of each category by itself, and that the candidates are sound."""
+        """Open the data of each category, and check that the candidates can be built."""
         self.categories = choose_categories(self.cfg.data.category, instantiate(self.cfg.data.source).categories())
         for category in self.categories:
             data = build.open_data(self.candidates[0].of(category))
@@ -103,7 +96,7 @@ class Tuning:
         self._check(self.data[self.categories[0]])
 
     def _check(self, data: DataModule) -> None:
-        """Build every candidate once, alike ones together, so that none fails when its turn comes."""
+        """Build every distinct detector once, so that no candidate fails later."""
         built: set[str] = set()
         for candidate in self.candidates:
             config = candidate.of(data.categories[0])
@@ -124,36 +117,36 @@ class Tuning:
     def _on_selection(self, trained: DetectorModule, candidates: evidence.Indexed, data: DataModule) -> dict[int, Any]:
         return evidence.on_selection(trained, candidates, data, self.cfg.tune)
 
-    def _gather(self, kind: str, judge: Gatherer) -> None:
-        """Figures of every candidate on every category into `told[kind]`, training once what shares its training."""
+    def _gather(self, gathered: tune_record.Gathered, kind: str, judge: Gatherer) -> None:
+        """Figures of every candidate on every category into `gathered`, training once what shares its training."""
         groups: dict[str, list[int]] = {}
         for index, candidate in enumerate(self.candidates):
             groups.setdefault(training_name(candidate.of(self.categories[0])), []).append(index)
         jobs = [(category, group) for category in self.categories for group in groups.values()]
         for number, (category, group) in enumerate(jobs, start=1):
-            held = self.told[kind].setdefault(category, {})
-            if all(str(index) in held for index in group):
+            done = gathered.setdefault(category, {})
+            if all(str(index) in done for index in group):
                 continue
             _say(f"[{number}/{len(jobs)}] {kind} on {category}: {len(group)} of {len(self.candidates)} candidates")
             configs = [(index, self.candidates[index].of(category)) for index in group]
             data = self.data[category]
             trained = evidence.train(configs[0][1], data, training_name(configs[0][1]), self.folder / WORK)
-            held |= {str(index): figures for index, figures in judge(trained, configs, data).items()}
+            done |= {str(index): figures for index, figures in judge(trained, configs, data).items()}
             self._write()
 
-    def _listed(self, kind: str) -> dict[str, list[dict[str, Any]]]:
+    def _listed(self, gathered: tune_record.Gathered) -> dict[str, list[tune_record.Figures]]:
         """Figures by category, in the candidates' order."""
-        return {c: [self.told[kind][c][str(i)] for i in range(len(self.candidates))] for c in self.categories}
+        return {c: [gathered[c][str(i)] for i in range(len(self.candidates))] for c in self.categories}
 
     def _run_chosen(self) -> None:
         """The chosen setting as a run of each category, each found if it is finished."""
-        candidate = self.candidates[self.told["choice"]["candidate"]]
+        candidate = self.candidates[self.record.chosen.candidate]
         settings = f"chosen among {len(self.candidates)} candidates before the test set was read: {selection.RULE}"
         tuning = Evidence(
-            notes=self.told["notes"],
-            candidates=self.told["candidates"],
-            choice=Choice(**self.told["choice"]),
-            evidence={c: tune_record.short(held) for c, held in self._listed("evidence").items()},
+            notes=self.record.notes,
+            candidates=self.record.candidates,
+            choice=self.record.chosen,
+            evidence={c: tune_record.short(figures) for c, figures in self._listed(self.record.evidence).items()},
             path=str(self.folder / tune_record.NAME),
         )
         for category in self.categories:
@@ -165,17 +158,17 @@ class Tuning:
                 _say(f"run of the chosen setting on {category}: {folder}")
                 choices = self.choices | candidate.overrides | {"data.category": category}
                 record = Run(config, folder, name, choices, settings, tuning).execute()
-            self.told["runs"][category] = {"signature": name, "metrics": record.results[category].metrics}
-            self.told["test_reads"][category] = record.test_reads
+            self.record.runs[category] = ChosenRun(signature=name, metrics=record.results[category].metrics)
+            self.record.test_reads[category] = record.test_reads or 1
             self._write()
 
     def _write(self) -> None:
-        self.told["seconds"] = self.before + time.monotonic() - self.began
-        tune_record.write(self.folder, self.told)
+        self.record.seconds = self.seconds_before + time.monotonic() - self.start
+        tune_record.write(self.folder, self.record)
 
 
 def _notes(cfg: DictConfig, candidates: list[Candidate]) -> list[str]:
-    """What a reader of the evidence must know."""
+    """Warnings for a reader of the evidence."""
     judged = set(check_kinds(cfg.tune.kinds or ()))
     heads = [head for candidate in candidates if (head := candidate.config.get("head")) is not None]
     shared = sorted({kind for head in heads for kind in judged & set(check_kinds(head.get("kinds") or ()))})
