@@ -7,7 +7,6 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any
 
 from hydra import compose
@@ -15,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from diffect.config import inert
 from diffect.config.validate import settings
+from diffect.errors import suggest
 from diffect.training import fingerprint
 
 PLAIN = re.compile(r"[\w./-]+")
@@ -84,9 +84,10 @@ def _grids(cfg: DictConfig, allowed: Sequence[str]) -> list[dict[str, list[Any]]
         )
     for key, values in (item for grid in grids for item in grid.items()):
         if str(key).split(".")[0] not in allowed or key == "training":
+            hint = suggest(str(key), allowed) or ";"
             raise ValueError(
-                f"tune.candidates names {key}, in which nothing can be chosen{suggest(str(key), allowed)}; allowed: a "
-                f"key of {', '.join(allowed)}, or one of these groups itself"
+                f"tune.candidates names {key}, in which nothing can be chosen{hint} allowed: a key of "
+                f"{', '.join(allowed)}, or one of these groups itself"
             )
         if not isinstance(values, list) or not values:
             raise ValueError(f"tune.candidates gives {key} the values {values!r}; it must be a list of one or more")
@@ -108,8 +109,7 @@ def _set(config: DictConfig, key: str, value: Any) -> None:
     parent, _, last = key.rpartition(".")
     node = OmegaConf.select(config, parent)
     if not isinstance(node, DictConfig) or last not in node:
-        near = get_close_matches(last, [str(name) for name in node or {}], 1)
-        hint = f"; did you mean {parent}.{near[0]}?" if near else ""
+        hint = suggest(key, [f"{parent}.{name!s}" for name in node or {}])
         raise ValueError(f"tune.candidates names {key}, which the config does not have{hint}")
     OmegaConf.update(config, key, value, merge=False)
 
