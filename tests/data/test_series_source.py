@@ -110,9 +110,12 @@ def test_series_are_trained_and_judged(study: Path, denoiser: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("denoiser", ["gaussian", "conv"])
-def test_a_finished_run_scores_its_test_samples_to_the_same_numbers(study: Path, denoiser: str) -> None:
+def test_a_finished_run_scores_its_test_samples_to_the_same_numbers(
+    study: Path, denoiser: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder, _ = runs(study)[denoiser]
     assert main(["score", f"run={folder}"]) == 0
+    assert "samples of kind series cannot be drawn" in capsys.readouterr().out
     again = {row["name"]: float(row["score"]) for row in csv.DictReader((folder / "scored/test/scores.csv").open())}
     first = {f"pump/{row['name']}": float(row["score"]) for row in csv.DictReader((folder / "scores.csv").open())}
     assert again.keys() == first.keys()

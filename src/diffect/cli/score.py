@@ -42,11 +42,14 @@ def run(cfg: DictConfig) -> None:
     folder = Path(str(cfg.run)).expanduser()
     detector, record = load(folder), record_file.read(folder / record_file.RECORD)
     trained = DictConfig(record.config)
-    if (cfg.explain or "png" in maps) and not detector.kind.drawable:
-        raise ValueError(
-            f"the samples of this run are of kind {detector.kind.name}, which cannot be drawn: set explain=false and "
-            "maps=npy or maps=false"
-        )
+    if not detector.kind.drawable:
+        if cfg.explain:
+            raise ValueError(f"samples of kind {detector.kind.name} cannot be drawn: set explain=false")
+        if "png" in maps:
+            maps.discard("png")
+            print(
+                f"no pictures of maps: samples of kind {detector.kind.name} cannot be drawn; maps=npy saves the values"
+            )
     if cfg.images is None:
         names, batches = _own_test_images(cfg, detector, trained)
     else:

@@ -1,4 +1,4 @@
-"""Where a scorer's components come from, and what each scoring level alone would have given on the test set."""
+"""Figures on the test set, by category: of the whole detector, and of each scoring level alone."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from diffect.metrics.detection import DetectionMetrics
 from diffect.metrics.evaluation import Evaluation
 from diffect.scorers.base import Scorer
 
-TOLD = ("image_auroc", "pixel_aupro_30")
+LEVEL_FIGURES = ("image_auroc", "pixel_aupro_30")
 
 
 def components_by_level(scorer: Scorer) -> dict[float, list[int]]:
@@ -26,41 +26,45 @@ def components_by_level(scorer: Scorer) -> dict[float, list[int]]:
     return found if len(found) > 1 else {}
 
 
+def _update(metrics: Sequence[DetectionMetrics], scores: Tensor, maps: Tensor, batch: Mapping[str, Tensor]) -> None:
+    """Add a test batch with its scores (B,) and maps (B, *size) to the metrics of each of its categories."""
+    arrays = (scores, batch["anomalous"], maps, batch["mask"], batch["valid"], batch["has_mask"])
+    for label in batch["label"].unique().tolist():
+        rows = batch["label"] == label
+        metrics[label].update(*(array[rows] for array in arrays))
+
+
 class LevelMetrics:
-    """Gathers, level by level, the scores and maps that its components alone make; says nothing about intervals."""
+    """Figures, without intervals, of what the components of each level alone make of the test set."""
 
-    def __init__(self, places: Mapping[float, list[int]], categories: Sequence[str]) -> None:
-        self._places = places
-        self._metrics = {level: [DetectionMetrics(name, replicates=0) for name in categories] for level in places}
+    def __init__(self, components: Mapping[float, list[int]], categories: Sequence[str]) -> None:
+        self._components = components
+        self._metrics = {level: [DetectionMetrics(name, replicates=0) for name in categories] for level in components}
 
-    def update(self, components: Tensor, anomaly_map: AnomalyMap, batch: dict[str, Tensor]) -> None:
-        """Count in a test batch with its components (B, K, h, w); `anomaly_map` is calibrated for all of them."""
-        for level, places in self._places.items():
-            alone = anomaly_map.alone(places)
-            maps = alone.map(components[:, places], batch["valid"].shape[1:], batch["label"])
-            scores = alone.score(maps, batch["valid"])
-            told = (scores, batch["anomalous"], maps, batch["mask"], batch["valid"], batch["has_mask"])
-            for label in batch["label"].unique().tolist():
-                rows = batch["label"] == label
-                self._metrics[level][label].update(*(part[rows] for part in told))
+    def update(self, components: Tensor, anomaly_map: AnomalyMap, batch: Mapping[str, Tensor]) -> None:
+        """Add a test batch with its components (B, K, *grid); `anomaly_map` is calibrated for all of them."""
+        for level, of_level in self._components.items():
+            alone = anomaly_map.alone(of_level)
+            maps = alone.map(components[:, of_level], batch["valid"].shape[1:], batch["label"])
+            _update(self._metrics[level], alone.score(maps, batch["valid"]), maps, batch)
 
     def compute(self) -> dict[str, list[dict[str, Any]]]:
-        """By category, the figures at each level, in the order of log-SNR; empty where there are no levels to tell."""
-        found: dict[str, list[dict[str, Any]]] = {}
+        """By category, the figures at each level in the order of log-SNR; empty with fewer than two levels."""
+        rows: dict[str, list[dict[str, Any]]] = {}
         for level in sorted(self._metrics):
             for metrics in self._metrics[level]:
                 figures = metrics.compute().metrics
-                row = {"log_snr": level, **{name: figures[name] for name in TOLD}}
-                found.setdefault(metrics.category, []).append(row)
-        return found
+                row = {"log_snr": level, **{name: figures[name] for name in LEVEL_FIGURES}}
+                rows.setdefault(metrics.category, []).append(row)
+        return rows
 
 
 class Tally:
-    """The scores, the figures and those of each scoring level alone, one entry for each category.
+    """The scores and figures of the test set, and the figures of each level alone, by category.
 
     Args:
         categories: in the order of their labels.
-        scorer: whose components are judged.
+        scorer: whose components are evaluated.
         replicates: bootstrap resamples of the test images.
     """
 
@@ -70,22 +74,18 @@ class Tally:
         self._metrics = [DetectionMetrics(name, replicates) for name in categories]
 
     def set_thresholds(self, thresholds: Sequence[float | None]) -> None:
-        """What an image must exceed to count as flagged, by category; None where nothing is promised."""
+        """Set each category's threshold, above which an image is flagged; None where there is none."""
         for metrics, threshold in zip(self._metrics, thresholds, strict=True):
             metrics.threshold = threshold
 
     def update(self, batch: Batch, prediction: Prediction, anomaly_map: AnomalyMap) -> None:
-        """Count in a test batch that was judged with its labels by the calibrated map."""
+        """Add a test batch that was scored with its labels by the calibrated map."""
         self.by_level.update(prediction.components, anomaly_map, batch)
-        for label in batch["label"].unique().tolist():
-            rows = batch["label"] == label
-            anomalous, masks, valid, told, index = (
-                batch[name][rows] for name in ("anomalous", "mask", "valid", "has_mask", "index")
-            )
-            scores = prediction.score[rows]
-            self._metrics[label].update(scores, anomalous, prediction.map[rows], masks, valid, told)
-            self.scores[label].update(zip(index.tolist(), scores.tolist(), strict=True))
+        _update(self._metrics, prediction.score, prediction.map, batch)
+        rows = zip(batch["label"].tolist(), batch["index"].tolist(), prediction.score.tolist(), strict=True)
+        for label, row, score in rows:
+            self.scores[label][row] = score
 
     def evaluations(self) -> list[Evaluation]:
-        """What the test set said, one entry for each category."""
+        """The figures of each category."""
         return [metrics.compute() for metrics in self._metrics]
