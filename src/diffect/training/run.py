@@ -155,7 +155,9 @@ class Run:
             milliseconds = fit.latency(detector.predictor, data, self.cfg.evaluation.latency_repeats)
         self._save(detector)
         record = self.record
-        record.description = detector.describe()
+        record.description |= detector.describe()
+        if detector.learned is not None:
+            record.description["training"] += _batches(self.cfg, data)
         record.results = _results(detector, data, evaluations, milliseconds)
         record.training = _training(detector)
         schedule, weight = detector.objective.schedule, detector.objective.weight
@@ -211,6 +213,13 @@ def prepare(cfg: DictConfig, folder: Path) -> None:
     if cfg.threads:
         torch.set_num_threads(cfg.threads)
     pl.seed_everything(cfg.seed, verbose=False)
+
+
+def _batches(cfg: DictConfig, data: DataModule) -> str:
+    """What the description of training leaves out: batch size, clipping, precision."""
+    clip = cfg.trainer.get("gradient_clip_val")
+    clipped = f", gradients clipped at norm {clip:g}" if clip else ""
+    return f"; batches hold {data.batch_size} images{clipped}, in {cfg.trainer.precision} precision"
 
 
 def _splits(data: DataModule) -> Splits:
