@@ -2,7 +2,7 @@
 
     python experiments/statistics/simulate.py [studies=10000] [out=FOLDER]
 
-Writes simulation.csv beside this file, and simulated.csv into the package, where the report looks small studies up;
+Writes simulation.csv beside this file, and coverage.csv into the package, where the report looks small studies up;
 with `out` both go there. Every figure comes out of the functions that the report calls. A study has figures like real
 ones: what a category is worth, what a method gains on it (an interaction), a seed's split, training noise, and the
 luck of the test images, of which most is the same for both methods. The true mean and the true difference are 0.
@@ -17,11 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from diffect.runs import estimands, paired_tests
-from diffect.runs.estimands import FIXED, RANDOM
+from diffect.runs import paired_tests, statistics
+from diffect.runs.coverage import TABLE
 from diffect.runs.ranks import ranking
-from diffect.runs.simulated import TABLE
-from diffect.runs.statistics import FEWEST_CATEGORIES, random_mean
+from diffect.runs.statistics import FEWEST_CATEGORIES, FIXED, RANDOM, random_mean
 from diffect.runs.statistics import paired as less
 from diffect.storage.atomic import write_atomic
 
@@ -74,8 +73,8 @@ def intervals(rng: np.random.Generator, estimand: str, shape: tuple[int, int], s
     for _ in range(studies):
         values = [cells(table) for table in figures(rng, estimand, shape)]
         drawn = [cells(table) for table in bootstrap(rng, shape)] if estimand == FIXED else [{}, {}]
-        mean = estimands.mean(estimand, values[0], drawn[0], names)
-        difference = estimands.difference(estimand, (values[0], values[1]), (drawn[0], drawn[1]), names)
+        mean = statistics.estimate_mean(estimand, values[0], drawn[0], names)
+        difference = statistics.estimate_difference(estimand, (values[0], values[1]), (drawn[0], drawn[1]), names)
         held += [abs(found.value) <= found.half for found in (mean, difference)]
     return float(held[0]) / studies, float(held[1]) / studies
 
@@ -88,7 +87,7 @@ def differences(
 
     def study() -> list[list[float]]:
         first, *others = (cells(table) for table in figures(rng, estimand, shape, groups, own))
-        return [list(estimands.blocks(estimand, less(other, first), names).values()) for other in others]
+        return [list(statistics.block_means(estimand, less(other, first), names).values()) for other in others]
 
     return np.array([study() for _ in range(studies)])
 
@@ -109,7 +108,9 @@ def friedman(rng: np.random.Generator, estimand: str, shape: tuple[int, int], st
     for _ in range(studies):
         tables = figures(rng, estimand, shape, groups=5, own=0.0 if estimand == FIXED else OWN)
         names = [f"{c:02d}" for c in range(shape[0])]
-        found = ranking({str(g): estimands.blocks(estimand, cells(t), names) for g, t in enumerate(tables)}, "blocks")
+        found = ranking(
+            {str(g): statistics.block_means(estimand, cells(t), names) for g, t in enumerate(tables)}, "blocks"
+        )
         rejected += found.p is not None and found.p <= 0.05
         parted += found.cliques != (tuple(range(5)),)
     return rejected / studies, parted / studies

@@ -12,7 +12,7 @@ from test_comparison import built, detection
 
 from diffect.reports import cells, csv_tables, markdown, study
 from diffect.reports.comparison import COMPARED
-from diffect.runs.estimands import RANDOM
+from diffect.runs.statistics import RANDOM
 
 SIX = tuple("abcdef")
 

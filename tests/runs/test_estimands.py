@@ -5,10 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from diffect.runs import estimands
-from diffect.runs.estimands import FIXED, RANDOM
-from diffect.runs.simulated import achieved
-from diffect.runs.statistics import p_value, paired, random_mean
+from diffect.runs import statistics
+from diffect.runs.coverage import simulated_coverage
+from diffect.runs.statistics import FIXED, RANDOM, p_value, paired, random_mean
 
 NAMES = tuple("abcdefgh")
 
@@ -38,11 +37,11 @@ def test_a_difference_is_paired_by_cell_before_seeds_are_averaged() -> None:
 
     a, b = figures(0), figures(1)
     a["a", 2] = None  # then seed 2 of b counts for nothing in category a
-    found = estimands.difference(RANDOM, (a, b), ({}, {}), NAMES)
+    found = statistics.estimate_difference(RANDOM, (a, b), ({}, {}), NAMES)
     rows = [[np.mean([v[n, s] for s in range(2 if n == "a" else 3)]) for n in NAMES] for v in (a, b)]
     oracle = ttest_rel(*rows)
     assert p_value(found) == pytest.approx(oracle.pvalue)
-    blocks = estimands.blocks(RANDOM, paired(a, b), NAMES)
+    blocks = statistics.block_means(RANDOM, paired(a, b), NAMES)
     assert list(blocks) == list(NAMES) and np.mean(list(blocks.values())) == pytest.approx(found.value)
 
 
@@ -50,11 +49,11 @@ def test_below_six_categories_there_is_no_interval_and_a_study_is_refused() -> N
     five = random_mean(figures(0, NAMES[:5]))
     assert five.value is not None and five.half is None and p_value(five) is None
     with pytest.raises(ValueError, match=r"at least 6; there are 5 \(a, b, c, d, e\): use estimand=fixed"):
-        estimands.check(RANDOM, NAMES[:5])
-    estimands.check(RANDOM, NAMES[:6])
-    estimands.check(FIXED, NAMES[:1])
+        statistics.check_estimand(RANDOM, NAMES[:5])
+    statistics.check_estimand(RANDOM, NAMES[:6])
+    statistics.check_estimand(FIXED, NAMES[:1])
     with pytest.raises(ValueError, match="estimand=mixed is not known; allowed are fixed and random"):
-        estimands.check("mixed", NAMES)
+        statistics.check_estimand("mixed", NAMES)
 
 
 def test_what_is_missing_is_named_and_what_is_not_finite_is_missing() -> None:
@@ -66,14 +65,14 @@ def test_what_is_missing_is_named_and_what_is_not_finite_is_missing() -> None:
 
 def test_blocks_of_fixed_categories_are_whole_seeds() -> None:
     values = {("a", 0): 1.0, ("b", 0): 3.0, ("a", 1): 1.0, ("b", 1): None, ("a", 2): math.inf, ("b", 2): 1.0}
-    assert estimands.blocks(FIXED, values, ("a", "b")) == {0: 2.0}
+    assert statistics.block_means(FIXED, values, ("a", "b")) == {0: 2.0}
 
 
 def test_the_achieved_coverage_of_small_studies_is_at_hand() -> None:
     for seeds in range(2, 10):
-        known = achieved(FIXED, seeds)
+        known = simulated_coverage(FIXED, seeds)
         assert known is not None and 0.94 < known.difference_coverage < 0.995 and known.studies >= 10_000
-    known = achieved(RANDOM, 6)
+    known = simulated_coverage(RANDOM, 6)
     assert known is not None and known.size <= 0.05
     assert "10,000 simulated studies with 6 categories" in known.of_means
-    assert achieved(FIXED, 10) is None and achieved(RANDOM, 5) is None
+    assert simulated_coverage(FIXED, 10) is None and simulated_coverage(RANDOM, 5) is None

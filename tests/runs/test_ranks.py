@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from diffect.runs.ranks import critical_difference, friedman, ranking
-from diffect.runs.stability import stability
+from diffect.runs.ranks import critical_difference, friedman, ranking, stability
 
 
 def table(groups: int, blocks: int, gap: float = 0.0, seed: int = 0) -> dict[str, dict[int, float]]:

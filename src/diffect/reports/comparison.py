@@ -5,10 +5,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from diffect.reports.cells import METRIC
-from diffect.runs import estimands, grid, paired_tests
-from diffect.runs.estimands import FIXED, RANDOM
+from diffect.runs import grid, paired_tests, statistics
 from diffect.runs.grid import Group, short
-from diffect.runs.statistics import Estimate, Unit, p_value
+from diffect.runs.statistics import FIXED, RANDOM, Estimate, Unit, p_value
 from diffect.runs.statistics import paired as less
 
 COMPARED = ("image_auroc", "image_tpr_at_5fpr", "pixel_aupro_30")
@@ -114,8 +113,8 @@ def paired_difference(group: Group, other: Group, metric: str, wanted: Sequence[
     common = {cell for cell in _common(group, other) if cell[0] in wanted}
     (mine, drawn), (theirs, drawn_b) = grid.cells(group.runs, metric), grid.cells(other.runs, metric)
     kept = {unit: value for unit, value in mine.items() if unit in common}
-    estimate = estimands.difference(estimand, (kept, theirs), (drawn, drawn_b), wanted)
-    blocks = estimands.blocks(estimand, less(kept, theirs), wanted) if estimate.comparable else {}
+    estimate = statistics.estimate_difference(estimand, (kept, theirs), (drawn, drawn_b), wanted)
+    blocks = statistics.block_means(estimand, less(kept, theirs), wanted) if estimate.comparable else {}
     return Difference(estimate, blocks=tuple(blocks.values()))
 
 

@@ -5,12 +5,10 @@ from collections.abc import Sequence
 from diffect.reports.cells import IMAGES, METRIC, PARTIAL, SHOWN, marks, over_seeds
 from diffect.reports.comparison import COMPARED, LEVEL, Comparison, Difference
 from diffect.reports.notes import joined, listed, without
-from diffect.runs.estimands import BLOCK, BLOCKS, RANDOM
+from diffect.runs.coverage import simulated_coverage
 from diffect.runs.paired_tests import blocks_needed, smallest_p
-from diffect.runs.ranks import Ranking
-from diffect.runs.simulated import achieved
-from diffect.runs.stability import Stability
-from diffect.runs.statistics import FEWEST_CATEGORIES, Unit
+from diffect.runs.ranks import Ranking, Stability
+from diffect.runs.statistics import BLOCK, BLOCKS, FEWEST_CATEGORIES, RANDOM, Unit
 
 _FEW_FLIPPED = 6  # seeds below which a sign flip cannot reach LEVEL, whatever they show
 _FEW_RESAMPLED = 10  # seeds below which resampling them overstates how certain the first place is
@@ -156,7 +154,7 @@ def _seeds(found: Comparison) -> str:
 def _achieved(found: Comparison) -> str:
     """What the interval and the test are worth at so few blocks."""
     few = [len(one.blocks) for row in found.differences.values() for one in row if len(one.blocks) > 1]
-    known = achieved(found.estimand, min(few)) if few else None
+    known = simulated_coverage(found.estimand, min(few)) if few else None
     return "" if known is None else known.of_differences
 
 

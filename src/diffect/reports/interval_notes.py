@@ -5,9 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from scipy.special import stdtrit
 
 from diffect.reports.cells import IMAGES, METRIC, marks, over_seeds
-from diffect.runs.estimands import FIXED, RANDOM
-from diffect.runs.simulated import achieved
-from diffect.runs.statistics import FEWEST_CATEGORIES, Estimate
+from diffect.runs.coverage import simulated_coverage
+from diffect.runs.statistics import FEWEST_CATEGORIES, FIXED, RANDOM, Estimate
 from diffect.runs.table import Run
 
 Table = Mapping[str, Sequence[Estimate]]  # by metric, an estimate per group
@@ -75,7 +74,7 @@ def _seeds_only(rows: Rows) -> str:
 
 def _achieved(estimand: str, blocks: int) -> list[str]:
     """How often such intervals held the truth, where there are too few blocks to promise 95%."""
-    known = achieved(estimand, blocks)
+    known = simulated_coverage(estimand, blocks)
     return [] if known is None else [known.of_means]
 
 

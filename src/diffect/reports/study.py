@@ -8,12 +8,10 @@ from diffect.reports import comparison, comparison_notes, latency, likeness, not
 from diffect.reports.cells import Table
 from diffect.reports.comparison import COMPARED, Comparison
 from diffect.reports.tables import BY_CATEGORY, COLUMNS, Estimates
-from diffect.runs import estimands, grid
-from diffect.runs.estimands import BLOCKS, FIXED
+from diffect.runs import grid, statistics
 from diffect.runs.grid import Group
-from diffect.runs.ranks import Ranking, ranking
-from diffect.runs.stability import Stability, stability
-from diffect.runs.statistics import Estimate
+from diffect.runs.ranks import Ranking, Stability, ranking, stability
+from diffect.runs.statistics import BLOCKS, FIXED, Estimate
 from diffect.runs.table import LeftOut, Run
 
 RANKED = COLUMNS[0]
@@ -57,7 +55,7 @@ def build_study(
     is the one with the best mean image AUROC. `estimand` says if the categories are fixed, or a sample (random).
     Raises ValueError where the baseline names no group, or several, or the categories are too few for a sample.
     """
-    estimands.check(estimand, grid.categories(runs))
+    statistics.check_estimand(estimand, grid.categories(runs))
     axes = grid.axes(runs)
     groups = _ranked(runs, grid.groups(runs, axes), estimand)
     recorded = {RANKED} | {name for run in runs for result in run.record.results.values() for name in result.metrics}
@@ -128,7 +126,7 @@ def _estimates(
 ) -> tuple[Estimate, ...]:
     """One estimate per group, all over the same categories."""
     wanted = _wanted(runs, metric, only)
-    return tuple(estimands.mean(estimand, *grid.cells(group.runs, metric), wanted) for group in groups)
+    return tuple(statistics.estimate_mean(estimand, *grid.cells(group.runs, metric), wanted) for group in groups)
 
 
 def _tied(
@@ -148,7 +146,7 @@ def _blocks(
     """By group that has every category, the image AUROC of each block."""
     wanted = _wanted(runs, RANKED)
     return {
-        group.label or name: estimands.blocks(estimand, grid.cells(group.runs, RANKED)[0], wanted)
+        group.label or name: statistics.block_means(estimand, grid.cells(group.runs, RANKED)[0], wanted)
         for group, estimate in zip(groups, estimates[RANKED], strict=True)
         if estimate.comparable
     }

@@ -7,9 +7,8 @@ from diffect.reports import comparison_notes, interval_notes, notes, seeds
 from diffect.reports.cells import METRIC, SHOWN, WARNED, Cell, Table, figure_text, marks, metric_cells, over_seeds
 from diffect.reports.comparison import COMPARED, Comparison, Difference
 from diffect.runs import grid
-from diffect.runs.estimands import BLOCKS, RANDOM
 from diffect.runs.grid import Group, short
-from diffect.runs.statistics import Estimate
+from diffect.runs.statistics import BLOCKS, RANDOM, Estimate
 from diffect.runs.table import Run
 
 # The columns of the summary, and what the field quotes as its reference for three of them.

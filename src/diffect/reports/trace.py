@@ -11,10 +11,9 @@ from diffect.reports.cells import METRIC, figure_text
 from diffect.reports.notes import count
 from diffect.reports.study import Study
 from diffect.reports.tables import BY_CATEGORY, COLUMNS
-from diffect.runs import estimands, grid
-from diffect.runs.estimands import FIXED, RANDOM
+from diffect.runs import grid, statistics
 from diffect.runs.grid import Group
-from diffect.runs.statistics import Estimate
+from diffect.runs.statistics import FIXED, RANDOM, Estimate
 from diffect.runs.table import rows
 
 _HEADER = ("category", "seed", "value", "95% over test images", "used", "signature", "read from")
@@ -29,7 +28,7 @@ def trace_figure(study: Study, wanted: str) -> str:
     metric, group, category = _parse(study, wanted)
     categories = tuple(name for name in grid.categories(study.runs, metric) if category in (None, name))
     estimand = FIXED if category is not None else study.estimand
-    estimate = estimands.mean(estimand, *grid.cells(group.runs, metric), categories)
+    estimate = statistics.estimate_mean(estimand, *grid.cells(group.runs, metric), categories)
     blocks = [
         f"{METRIC[metric].title} of {study.label(group)}{f' on {category}' if category else ''} ({study.name})",
         tabulate(_lines(group, metric, category, estimate), _HEADER, "simple", disable_numparse=True),

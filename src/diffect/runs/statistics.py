@@ -16,7 +16,11 @@ from scipy.special import ndtri, stdtrit
 
 Floats = NDArray[np.float64]
 Unit = tuple[str, int]  # (category, seed): one cell of a group's grid
+Values = Mapping[Unit, float | None]
 
+FIXED, RANDOM = "fixed", "random"
+BLOCK = {FIXED: "seed", RANDOM: "category"}
+BLOCKS = {FIXED: "seeds", RANDOM: "categories"}
 FEWEST_CATEGORIES = 6  # fewer say next to nothing about categories that were not tried
 SMALLEST_P = 1e-12
 
@@ -68,7 +72,7 @@ class Estimate:
 
 
 def fixed_mean(
-    values: Mapping[Unit, float | None],
+    values: Values,
     replicates: Mapping[Unit, Any] | None = None,
     categories: Sequence[str] | None = None,
 ) -> Estimate:
@@ -108,8 +112,8 @@ def fixed_mean(
 
 
 def fixed_difference(
-    values_a: Mapping[Unit, float | None],
-    values_b: Mapping[Unit, float | None],
+    values_a: Values,
+    values_b: Values,
     replicates_a: Mapping[Unit, Any] | None = None,
     replicates_b: Mapping[Unit, Any] | None = None,
     categories: Sequence[str] | None = None,
@@ -139,7 +143,7 @@ def fixed_difference(
     return fixed_mean(values, replicates, categories)
 
 
-def random_mean(values: Mapping[Unit, float | None], categories: Sequence[str] | None = None) -> Estimate:
+def random_mean(values: Values, categories: Sequence[str] | None = None) -> Estimate:
     """The mean of `values` over categories as a sample of their kind, with a 95% interval.
 
         half = t_{C-1, 0.975} s / sqrt(C)
@@ -166,20 +170,53 @@ def random_mean(values: Mapping[Unit, float | None], categories: Sequence[str] |
     return Estimate(value, seeds=seeds, missing=missing, category_error=error, categories=tuple(means))
 
 
-def paired(values_a: Mapping[Unit, float | None], values_b: Mapping[Unit, float | None]) -> dict[Unit, float | None]:
+def check_estimand(estimand: str, categories: Sequence[str]) -> None:
+    """Raise ValueError unless `estimand` exists and can be estimated from these `categories`."""
+    if estimand not in BLOCKS:
+        raise ValueError(f"estimand={estimand} is not known; allowed are {FIXED} and {RANDOM}")
+    if estimand == RANDOM and len(categories) < FEWEST_CATEGORIES:
+        raise ValueError(
+            f"estimand={RANDOM} takes the categories as a sample, of at least {FEWEST_CATEGORIES}; there"
+            f" are {len(categories)} ({', '.join(categories)}): use estimand={FIXED}, a claim about these"
+        )
+
+
+def estimate_mean(estimand: str, values: Values, replicates: Mapping[Unit, Any], categories: Sequence[str]) -> Estimate:
+    """`fixed_mean` or `random_mean`."""
+    return random_mean(values, categories) if estimand == RANDOM else fixed_mean(values, replicates, categories)
+
+
+def estimate_difference(
+    estimand: str,
+    values: tuple[Values, Values],
+    replicates: tuple[Mapping[Unit, Any], Mapping[Unit, Any]],
+    categories: Sequence[str],
+) -> Estimate:
+    """The mean of the first values less the second, paired by cell: `fixed_difference`, or `random_mean` of them."""
+    if estimand == RANDOM:
+        return random_mean(paired(*values), categories)
+    return fixed_difference(*values, *replicates, categories)
+
+
+def block_means(estimand: str, values: Values, categories: Sequence[str]) -> dict[Any, float]:
+    """What repeats independently: a mean over `categories` for each whole seed, or over seeds for each category."""
+    return (category_means if estimand == RANDOM else seed_means)(values, categories)
+
+
+def paired(values_a: Values, values_b: Values) -> dict[Unit, float | None]:
     """a - b in every cell that has both."""
     a, b = _known(values_a), _known(values_b)
     return {unit: value - b[unit] for unit, value in a.items() if unit in b}
 
 
-def seed_means(values: Mapping[Unit, float | None], categories: Sequence[str]) -> dict[int, float]:
+def seed_means(values: Values, categories: Sequence[str]) -> dict[int, float]:
     """By seed, the mean over `categories`; only seeds that have every one of them."""
     known = _known(values)
     whole = [seed for seed in sorted({seed for _, seed in known}) if all((c, seed) in known for c in categories)]
     return {seed: float(np.mean([known[category, seed] for category in categories])) for seed in whole}
 
 
-def category_means(values: Mapping[Unit, float | None], categories: Sequence[str]) -> dict[str, float]:
+def category_means(values: Values, categories: Sequence[str]) -> dict[str, float]:
     """By category, the mean over its seeds; only those of `categories` that have any."""
     known = _known(values)
     rows = {category: [value for unit, value in known.items() if unit[0] == category] for category in categories}
@@ -206,7 +243,7 @@ def p_value(difference: Estimate) -> float | None:
     return math.exp(high)
 
 
-def _known(values: Mapping[Unit, float | None]) -> dict[Unit, float]:
+def _known(values: Values) -> dict[Unit, float]:
     return {unit: value for unit, value in values.items() if value is not None and math.isfinite(value)}
 
 

@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from diffect.reports.cells import METRIC
 from diffect.reports.study import RANKED, Study
 from diffect.reports.style import GREY, WIDTH, new, save, shorten, style
-from diffect.runs.estimands import BLOCKS
 from diffect.runs.ranks import Ranking
+from diffect.runs.statistics import BLOCKS
 
 _NONE = "no critical-difference diagram"
 _MOST = 60  # groups that a page has room for

@@ -11,11 +11,10 @@ from diffect.reports.page.tables import page_tables
 from diffect.reports.study import RANKED, Study
 from diffect.reports.tables import REFERENCE
 from diffect.runs import grid
-from diffect.runs.estimands import BLOCKS
 from diffect.runs.fingerprint import IRRELEVANT
 from diffect.runs.grid import short
 from diffect.runs.record import METRICS
-from diffect.runs.statistics import Estimate
+from diffect.runs.statistics import BLOCKS, Estimate
 from diffect.runs.table import Run
 
 _CURVE = 120  # points of a training curve; a screen shows no more

@@ -5,7 +5,7 @@ from diffect.reports.escaping import breakable, escape
 from diffect.reports.paper.numbers import p_text
 from diffect.reports.paper.phrases import counted, listed
 from diffect.reports.study import RANKED, Study
-from diffect.runs.estimands import BLOCKS, RANDOM
+from diffect.runs.statistics import BLOCKS, RANDOM
 
 _CITED = {
     "pixel_aupro_30": r"~\cite{bergmann2020uninformed}",

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from diffect.runs.simulated import TABLE
+from diffect.runs.coverage import TABLE
 
 FOLDER = Path(__file__).parents[2] / "experiments" / "statistics"
 

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from diffect.runs.estimands import BLOCKS
+from diffect.runs.statistics import BLOCKS
 
-TABLE = Path(__file__).with_name("simulated.csv")
+TABLE = Path(__file__).with_name("coverage.csv")
 
 
 @dataclass(frozen=True)
-class Achieved:
+class Coverage:
     """Of simulated studies with so many blocks: how often intervals hold the truth, and tests reject it at 5%."""
 
     estimand: str
@@ -37,16 +37,16 @@ class Achieved:
         return f"measured in {self.studies:,} simulated studies with {self.blocks} {BLOCKS[self.estimand]}"
 
 
-def achieved(estimand: str, blocks: int) -> Achieved | None:
+def simulated_coverage(estimand: str, blocks: int) -> Coverage | None:
     """What was measured at so many seeds (fixed) or categories (random); None where the promise of 95% holds."""
     return _table().get((estimand, blocks))
 
 
 @cache
-def _table() -> dict[tuple[str, int], Achieved]:
+def _table() -> dict[tuple[str, int], Coverage]:
     with TABLE.open(encoding="utf-8", newline="") as file:
         rows = [
-            Achieved(
+            Coverage(
                 row["estimand"],
                 int(row["blocks"]),
                 int(row["studies"]),
