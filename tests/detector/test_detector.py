@@ -30,11 +30,12 @@ from diffect.diffusion.objective import Objective, denoising_loss
 from diffect.diffusion.schedules import Cosine
 from diffect.diffusion.weights import V
 from diffect.representations.pixels import Pixels
+from diffect.runs.record import Training
 from diffect.scorers.base import Scorer
 from diffect.scorers.denoising import DenoisingError
 from diffect.training.build import check_one_learns
 from diffect.training.fit import fit
-from diffect.training.provenance import training
+from diffect.training.run import training_of
 
 SIZE = 8
 CATEGORIES = ("brick", "grass")
@@ -309,13 +310,7 @@ def test_a_closed_form_is_solved_without_steps_and_then_the_scorer(tmp_path: Pat
         torch.cat([denoising_loss(detector.predictor.denoiser, x0, label, noise) for noise in noises]).mean().item()
     )
     assert detector.losses == [(0, pytest.approx(wanted))]
-    assert training(detector) == {
-        "steps": 0,
-        "loss_initial": None,
-        "loss_best": detector.losses[0][1],
-        "step_best": 0,
-        "losses": [[0, detector.losses[0][1]]],
-    }
+    assert training_of(detector) == Training(loss_best=detector.losses[0][1], losses=detector.losses)
 
 
 def test_a_scorer_learns_by_steps_where_there_is_no_denoiser(tmp_path: Path) -> None:

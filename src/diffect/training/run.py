@@ -159,7 +159,7 @@ class Run:
         if detector.learned is not None:
             record.description["training"] += _batches(self.cfg, data)
         record.results = _results(detector, data, evaluations, milliseconds)
-        record.training = _training(detector)
+        record.training = training_of(detector)
         schedule, weight = detector.objective.schedule, detector.objective.weight
         record.schedule = Curves(**schedule_curves(type(schedule).__name__, schedule, weight))
         record.protocol = protocol.describe(self.cfg, detector, data, thresholds, reference)
@@ -253,7 +253,7 @@ def _scores(detector: DetectorModule, data: DataModule, label: int) -> list[Imag
     ]
 
 
-def _training(detector: DetectorModule) -> Training:
+def training_of(detector: DetectorModule) -> Training:
     """How training went. Without selection images there are no losses, and the last step is kept.
 
     What is solved at once takes no step and has no initial loss.
