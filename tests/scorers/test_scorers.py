@@ -10,6 +10,7 @@ from scoring import CLOSED_FORMS, NETWORKS, always, denoiser, features, keyed
 from torch import Tensor
 
 from diffect.diffusion.noise import ImageNoise
+from diffect.diffusion.process import Denoise
 from diffect.scorers.base import Scorer
 from diffect.scorers.denoising import DenoisingError
 from diffect.scorers.density import Density
@@ -153,3 +154,18 @@ def test_what_cannot_be_judged_is_refused_with_a_sentence(case: str) -> None:
     call, message = REFUSED[case]
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_a_scorer_needs_nothing_but_forward() -> None:
+    class Norm(Scorer):
+        """The squared norm of x0. It asks nothing of the denoiser."""
+
+        def forward(self, denoiser: Denoise, x0: Tensor, label: Tensor | None, noise: ImageNoise) -> Tensor:
+            return x0.square().mean(1, keepdim=True)
+
+    scorer, x0 = Norm([3, 1]), features(2)
+    scorer.check(denoiser("conv"), 0.1, 0.2)
+    scorer.fit(denoiser("conv"), [(x0, torch.zeros(2, dtype=torch.int64), keyed(2))])
+    assert scorer.reconstruct(denoiser("conv"), x0, None, keyed(2)) is None
+    assert scorer.components == 1 and [origin.name for origin in scorer.origins] == ["all levels"]
+    assert scorer.describe() == "The squared norm of x0"

@@ -66,6 +66,11 @@ class LearnedDenoiser(Denoiser, Learner):
                 "conditional=true and denoiser.label_dropout above 0"
             )
         self.network = network(shape=shape, classes=self.groups + 1 if self.groups > 1 else 0)
+        if not isinstance(self.network, Network):
+            raise ValueError(
+                f"denoiser.network is a {type(self.network).__name__}, which must derive from "
+                "diffect.denoisers.base.Network"
+            )
 
     def describe(self) -> str:
         guided = f", with classifier-free guidance {self.guidance:g} [@ho2022guidance]" if self.guidance else ""

@@ -1,4 +1,4 @@
-"""Schedules to and from diffusers' schedulers, so that a model trained here samples there, and the other way round."""
+"""Schedules to and from diffusers' schedulers, so that a model trained with one samples with the other."""
 
 from __future__ import annotations
 

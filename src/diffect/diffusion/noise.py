@@ -1,4 +1,4 @@
-"""Seeded noise: a function of the seed, the image and the draw, never of the batch."""
+"""Seeded noise: a function of the seed, the image and the draw, independent of the batch."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class ImageNoise:
-    """Noise of an image that depends on the seed and on that image's content alone, never on its batch mates."""
+    """Noise of an image that depends on the seed and the content of the image alone, not on the rest of the batch."""
 
     seed: int
     keys: Tensor  # (B,) int64, a hash of each image's pixels
 
     def __call__(self, x0: Tensor, level: float | str, draw: int) -> Tensor:
-        """eps for draw number `draw` at noise level `level`, the shape, dtype and device of x0 (B, C, h, w).
+        """eps for draw number `draw` at noise level `level`, the shape, dtype and device of x0 (B, C, *grid).
 
-        Drawn on the CPU, so that the same image meets the same noise on any device.
+        Drawn on the CPU, so that an image gets the same noise on any device.
         """
         generator = torch.Generator()
         rows = []

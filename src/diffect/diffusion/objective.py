@@ -14,9 +14,9 @@ from diffect.diffusion.weights import LossWeight
 
 
 def denoising_loss(denoiser: Denoise, x0: Tensor, label: Tensor | None, noise: TrainingNoise) -> Tensor:
-    """The training objective of any denoiser, weight * SNR * mean over (C, h, w) of (x0 - x0_hat)^2, per sample: (B,).
+    """The training objective of any denoiser, weight * SNR * mean over (C, *grid) of (x0 - x0_hat)^2, per sample: (B,).
 
-    SNR ||x0 - x0_hat||^2 is the squared eps error: the figure that learned denoisers report, to compare with.
+    SNR ||x0 - x0_hat||^2 is the squared eps error, so that closed forms compare with learned denoisers.
     """
     x0_hat = denoiser(add_noise(x0, noise.eps, noise.log_snr), noise.log_snr, label)
     error = (x0 - x0_hat).float().square().flatten(1).mean(1)
@@ -25,10 +25,10 @@ def denoising_loss(denoiser: Denoise, x0: Tensor, label: Tensor | None, noise: T
 
 @dataclass(frozen=True)
 class TrainingNoise:
-    """One draw of the objective for a batch: log_snr (B,), eps (B, C, h, w), and the weight (B,) on the eps error.
+    """One draw of the objective for a batch: log_snr (B,), eps (B, C, *grid), and the weight (B,) on the eps error.
 
-    `coin` (B,), uniform in [0, 1), is what a denoiser decides by at random, such as whether a sample sees its label;
-    1 for noise that is fixed.
+    `coin` (B,), uniform in [0, 1), is for random decisions of a denoiser, such as whether a sample sees its label; 1
+    for fixed noise.
     """
 
     log_snr: Tensor
@@ -45,22 +45,22 @@ class Objective:
     weight: LossWeight
 
     def sample(self, x0: Tensor, generator: torch.Generator) -> TrainingNoise:
-        """Noise for x0 (B, C, h, w): one t uniform in each stratum [i/B, (i+1)/B), strata dealt out at random.
+        """Noise for x0 (B, C, *grid): one t uniform in each stratum [i/B, (i+1)/B), in random order.
 
-        Strata lower the variance of the batch's loss over noise levels; dealing keeps places in the batch, which
-        may belong to categories, from being bound to levels.
+        Strata lower the variance of the batch's loss over noise levels. The random order keeps positions in the
+        batch, which may belong to categories, from being tied to levels.
         """
         batch = len(x0)
         u = torch.rand(batch, generator=generator, device=x0.device).double().cpu()
-        deal = torch.randperm(batch, generator=generator, device=x0.device).double().cpu()
-        t = (deal + u) / batch
+        order = torch.randperm(batch, generator=generator, device=x0.device).double().cpu()
+        t = (order + u) / batch
         eps = torch.randn(x0.shape, generator=generator, device=x0.device, dtype=x0.dtype)
         return self._at(t, eps, torch.rand(batch, generator=generator, device=x0.device))
 
     def fixed(self, x0: Tensor, noise: ImageNoise, draw: int, draws: int) -> TrainingNoise:
-        """The same for validation: t and eps depend on the image and the draw alone, so losses compare over steps.
+        """The same for validation: t and eps depend on the image and the draw alone, so that losses compare over steps.
 
-        The `draws` of an image are evenly spaced in t, from a start of its own.
+        The `draws` of an image are evenly spaced in t, from a start that depends on the image.
         """
         start = torch.tensor([unit(noise.seed, key) for key in noise.keys.tolist()], dtype=torch.float64)
         eps = noise(x0, "selection", draw)

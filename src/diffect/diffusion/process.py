@@ -14,24 +14,24 @@ from torch import Tensor
 
 PredictionType = Literal["eps", "v", "x0"]
 Denoise = Callable[[Tensor, Tensor, Tensor | None], Tensor]
-"""x0_hat (B, C, h, w) from x_t (B, C, h, w), log_snr (B,) and label (B,), or None for no label."""
+"""x0_hat (B, C, *grid) from x_t (B, C, *grid), log_snr (B,) and label (B,), or None for no label."""
 
 
 def alpha_sigma(log_snr: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
-    """alpha and sigma of log_snr (B,), shaped (B, 1, 1, 1) to multiply `like` (B, C, h, w), in its dtype and device."""
+    """alpha and sigma of log_snr (B,), shaped (B, 1, ...) to multiply `like` (B, C, *grid), in its dtype and device."""
     wide = log_snr.to(device=like.device, dtype=torch.float64 if like.dtype == torch.float64 else torch.float32)
     wide = wide.view(-1, *[1] * (like.ndim - 1))
     return torch.sigmoid(wide).sqrt().to(like.dtype), torch.sigmoid(-wide).sqrt().to(like.dtype)
 
 
 def add_noise(x0: Tensor, eps: Tensor, log_snr: Tensor) -> Tensor:
-    """x_t = alpha x0 + sigma eps; x0 and eps (B, C, h, w), log_snr (B,)."""
+    """x_t = alpha x0 + sigma eps; x0 and eps (B, C, *grid), log_snr (B,)."""
     alpha, sigma = alpha_sigma(log_snr, x0)
     return alpha * x0 + sigma * eps
 
 
 def output_to_x0(output: Tensor, x_t: Tensor, log_snr: Tensor, prediction: PredictionType) -> Tensor:
-    """x0_hat from what a network predicts: its eps, v or x0 (all (B, C, h, w))."""
+    """x0_hat from what a network predicts: its eps, v or x0 (all (B, C, *grid))."""
     alpha, sigma = alpha_sigma(log_snr, x_t)
     if prediction == "v":
         return alpha * x_t - sigma * output
@@ -41,7 +41,7 @@ def output_to_x0(output: Tensor, x_t: Tensor, log_snr: Tensor, prediction: Predi
 
 
 def training_target(x0: Tensor, eps: Tensor, log_snr: Tensor, prediction: PredictionType) -> Tensor:
-    """What the network should have predicted, (B, C, h, w)."""
+    """The target of the network's output, (B, C, *grid)."""
     if prediction == "v":
         alpha, sigma = alpha_sigma(log_snr, x0)
         return alpha * eps - sigma * x0
@@ -49,7 +49,7 @@ def training_target(x0: Tensor, eps: Tensor, log_snr: Tensor, prediction: Predic
 
 
 def eps_error_factor(log_snr: Tensor, prediction: PredictionType) -> Tensor:
-    """||eps - eps_hat||^2 over the network's own squared error: 1 for eps, alpha^2 for v, SNR for x0; (B,)."""
+    """||eps - eps_hat||^2 over the squared error of the output: 1 for eps, alpha^2 for v, SNR for x0; (B,)."""
     if prediction == "v":
         return torch.sigmoid(log_snr)
     return torch.exp(log_snr) if prediction == "x0" else torch.ones_like(log_snr)

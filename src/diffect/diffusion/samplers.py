@@ -20,11 +20,11 @@ def ddim(
     target: Tensor | None = None,
     guidance: float = 0.0,
 ) -> Tensor:
-    """Denoise x_t (B, C, h, w) from levels[0] through the rest to x0 (Song et al. 2021, eq. 12, eta = 0).
+    """Denoise x_t (B, C, *grid) from levels[0] through the rest to x0 (Song et al. 2021, eq. 12, eta = 0).
 
     `levels` are increasing log-SNRs; k of them make k denoiser calls, the last one going to x0. On N(0, I) data the
     result is x_t times the product of the cosines of the angle steps, angle = arctan(sigma / alpha).
-    With `target` (B, C, h, w) every step leans towards it by `guidance` (Mousakhan et al. 2023, DDAD, eq. 8):
+    With `target` (B, C, *grid) every step is pulled towards it by `guidance` (Mousakhan et al. 2023, DDAD, eq. 8):
     eps_hat - guidance sigma (target_t - x_t).
     """
     if any(b <= a for a, b in pairwise(levels)):
@@ -35,8 +35,8 @@ def ddim(
         x0_hat = denoiser(x_t, log_snr, label)
         eps_hat = (x_t - alpha * x0_hat) / sigma
         if target is not None and guidance:
-            towards = alpha * target + sigma * eps_hat
-            eps_hat = eps_hat - guidance * sigma * (towards - x_t)
+            target_t = alpha * target + sigma * eps_hat
+            eps_hat = eps_hat - guidance * sigma * (target_t - x_t)
             x0_hat = (x_t - sigma * eps_hat) / alpha
         if number + 1 == len(levels):
             return x0_hat

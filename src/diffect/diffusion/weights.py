@@ -1,4 +1,4 @@
-"""Loss weights w(log_snr), always on the eps error ||eps - eps_hat||^2, whatever the network predicts.
+"""Loss weights w(log_snr), on the eps error ||eps - eps_hat||^2 whatever the network predicts.
 
 The other losses of the literature are weights on it, because
 ||x0 - x0_hat||^2 = e^(-log_snr) ||eps - eps_hat||^2 and ||v - v_hat||^2 = ||eps - eps_hat||^2 / alpha^2.
@@ -112,13 +112,13 @@ class Matched(LossWeight):
 
 def schedule_curves(name: str, schedule: NoiseSchedule, weight: LossWeight) -> dict[str, Any]:
     """What `reports.figures.schedule_figure` draws: the name, and t, log_snr, density, weight as lists."""
-    found = curves(schedule)
-    found["weight"] = effective_weight(found["log_snr"], schedule, weight)
-    return {"name": name, **{key: values.tolist() for key, values in found.items()}}
+    columns = curves(schedule)
+    columns["weight"] = effective_weight(columns["log_snr"], schedule, weight)
+    return {"name": name, **{key: values.tolist() for key, values in columns.items()}}
 
 
 def effective_weight(log_snr: Tensor, schedule: NoiseSchedule, weight: LossWeight) -> Tensor:
-    """p(log_snr) w(log_snr), scaled to integrate to 1 over the schedule's range: what training really optimises."""
+    """p(log_snr) w(log_snr), scaled to integrate to 1 over the schedule's range: what training optimises."""
     low, high = schedule.log_snr_range
     grid = torch.linspace(low, high, 4097, dtype=torch.float64)
     total = torch.trapezoid(schedule.density(grid) * weight(grid, schedule), grid)

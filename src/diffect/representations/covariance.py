@@ -11,7 +11,7 @@ from torch import Tensor
 class RunningCovariance:
     """Sums over images of deviations d from a shift: count, d (P, C), d d^T (G, C, C), P cells in G groups.
 
-    G is P for one covariance a cell, 1 for a shared one. About a shift near the mean float32 sums are exact enough.
+    G is P for one covariance a cell, 1 for a shared one. With a shift near the mean, float32 sums are exact enough.
     """
 
     count: int
@@ -20,12 +20,12 @@ class RunningCovariance:
 
     @classmethod
     def none(cls, cells: int, groups: int, like: Tensor) -> RunningCovariance:
-        """Of no image yet; C, dtype and device are those of `like` (..., C)."""
+        """Before any image; C, dtype and device are those of `like` (..., C)."""
         channels = like.shape[-1]
         return cls(0, like.new_zeros(cells, channels), like.new_zeros(groups, channels, channels))
 
     def add(self, deviation: Tensor) -> None:
-        """Count in the deviations (P, B, C) of B images."""
+        """Add the deviations (P, B, C) of B images."""
         self.count += deviation.shape[1]
         self.first += deviation.sum(1)
         flat = deviation.reshape(len(self.second), -1, deviation.shape[2])

@@ -24,8 +24,8 @@ class Likelihood(Scorer):
 
     -log p(x0) = -log N(x0; 0, I) - 1/2 int (e_N - e) dlog_snr with e = SNR E ||x0 - x0_hat(x_t)||^2 and e_N the same
     of the exact denoiser of N(0, I), x0_hat = alpha x_t (Guo, Shamai & Verdu 2005; Kong et al. 2023,
-    "Information-theoretic diffusion", eq. 9). Positions add up to the whole image exactly; of a denoiser that looks at
-    each position alone each is that position's own likelihood.
+    "Information-theoretic diffusion", eq. 9). Positions add up to the whole image exactly; for a denoiser that sees
+    each position alone, each is the likelihood of that position.
 
     x0 has unit variance, so e_N is near e at both ends, and sharing the noise with it cancels most of the sampling
     error; so does drawing noise in pairs eps, -eps. The integral is the trapezoid rule on the whole line, whose error
