@@ -33,19 +33,18 @@ Indexed = Sequence[tuple[Index, DictConfig]]
 
 
 class Judge:
-    """A detector whose training is done, and whose scorer and head are fitted anew on any normal images."""
+    """A trained detector whose scorer and head can be fitted anew on any normal images."""
 
     def __init__(self, predictor: Predictor, config: DictConfig, data: DataModule) -> None:
         self.predictor, self.config, self.data = predictor, config, data
         self.scorer, self.head = predictor.scorer, predictor.head
 
-    def settle(self, held_out: Loader) -> None:
+    def fit(self, held_out: Loader) -> None:
         """Fit scorer and head as a run does whose selection images are these."""
-        predictor, learned = self.predictor, isinstance(self.scorer, Learner)
-        scorer: Any = self.scorer if learned else copy.deepcopy(self.scorer)
-        predictor.scorer = scorer
-        if not learned:
-            scorer.fit(predictor.denoiser, Passes(held_out, predictor.encode))
+        predictor = self.predictor
+        if not isinstance(self.scorer, Learner):
+            predictor.scorer = copy.deepcopy(self.scorer)
+            predictor.scorer.fit(predictor.denoiser, Passes(held_out, predictor.encode))
         if self.head is not None:
             predictor.head = copy.deepcopy(self.head)
             copies = self.data.synthetic("fit", self.head.copies, self.head.kinds, self.config.seed)
@@ -57,7 +56,7 @@ class Judge:
         return torch.cat([self.predictor.components(batch).cpu() for batch in batches])
 
     def anomaly_map(self, cfg: DictConfig) -> Any:
-        """A map of the detector's components, pooled otherwise."""
+        """An anomaly map of the detector's components with other settings."""
         fitted = self.predictor.anomaly_map
         head = {} if self.head is None else {"weights": fitted.weights}
         return instantiate(cfg, components=fitted.scale.shape[1], **head)
@@ -68,7 +67,7 @@ def train(config: DictConfig, data: DataModule, name: str, work: Path) -> Detect
     pl.seed_everything(config.seed, verbose=False)
     representation = build.attach_features(config, data)
     representation.fit((batch["raw"], batch["label"]) for batch in data.fit_dataloader())
-    if config.get("head") is not None:  # it learns last, see `Judge.settle`
+    if config.get("head") is not None:  # it learns last, see `Judge.fit`
         config = config.copy()
         config.head = None
     detector = build.build(config, data.categories, data.blank(), representation, name)
@@ -80,8 +79,8 @@ def train(config: DictConfig, data: DataModule, name: str, work: Path) -> Detect
 def on_selection(trained: DetectorModule, candidates: Indexed, data: DataModule, tune: DictConfig) -> dict[Index, Any]:
     """Figures of candidates that share their training, from selection normals and their synthetic defects.
 
-    Scorer, head and scale are fitted on other selection images than those they judge (a third, with its copies): a
-    scorer that has seen the very normals which it judges would look better than it is.
+    The selection images are cut into FOLDS parts. Scorer, head and scale are fitted without the part that they judge,
+    since a scorer looks too good on normals that it has seen.
     """
     normals = data.val_dataloader()
     copies = data.synthetic("selection", tune.copies, tune.kinds or (), tune.seed)
@@ -91,12 +90,13 @@ def on_selection(trained: DetectorModule, candidates: Indexed, data: DataModule,
     for judge, group in _judges(trained, candidates, data):
         folds = []
         for fold in range(min(FOLDS, count)):
-            held = [row for row in range(count) if row % min(FOLDS, count) == fold]
-            rest = normals.subset([row for row in range(count) if row not in held])
-            made = _copies_of(held, tune.copies)
-            judge.settle(rest)
-            parts = [judge.components(normals.subset(held)), judge.components(copies.subset(made))]
-            folds.append(([*held, *(count + place for place in made)], judge.components(rest), torch.cat(parts)))
+            judged = [row for row in range(count) if row % min(FOLDS, count) == fold]
+            rest = normals.subset([row for row in range(count) if row not in judged])
+            copied = [row * tune.copies + copy for row in judged for copy in range(tune.copies)]
+            judge.fit(rest)
+            parts = [judge.components(normals.subset(judged)), judge.components(copies.subset(copied))]
+            rows = [*judged, *(count + row for row in copied)]
+            folds.append((rows, judge.components(rest), torch.cat(parts)))
         for maps, pooled in _by_map(judge, folds, sheet.valid, group):
             found |= pseudo_figures(sheet, maps, pooled, data.categories[0], tune.replicates)
     return found
@@ -104,21 +104,25 @@ def on_selection(trained: DetectorModule, candidates: Indexed, data: DataModule,
 
 @torch.no_grad()
 def on_test(trained: DetectorModule, candidates: Indexed, data: DataModule) -> dict[Index, Any]:
-    """Figures of candidates that share their training, on the test set, as runs of theirs would find them."""
+    """Figures of candidates that share their training, on the test set, as their own runs would have them."""
     batches = list(data.test_dataloader())
-    told = {name: torch.cat([batch[name] for batch in batches]) for name in batches[0] if name not in ("raw", "image")}
-    valid = told["valid"].numpy()
+    names = ("anomalous", "mask", "valid", "has_mask")
+    truth = {name: torch.cat([batch[name] for batch in batches]).numpy() for name in names}
+    valid = truth["valid"]
     found: dict[Index, Any] = {}
     for judge, group in _judges(trained, candidates, data):
-        judge.settle(data.val_dataloader())
+        judge.fit(data.val_dataloader())
         folds = [(list(range(len(valid))), judge.components(data.val_dataloader()), judge.components(batches))]
         for maps, pooled in _by_map(judge, folds, valid, group):
             for index, scores in pooled.items():
                 images = ScoredImages(
-                    data.categories[0],
-                    scores,
-                    *(told["anomalous"].numpy(), maps),
-                    *(told[name].numpy() for name in ("mask", "valid", "has_mask")),
+                    category=data.categories[0],
+                    scores=scores,
+                    anomalous=truth["anomalous"],
+                    maps=maps,
+                    masks=truth["mask"],
+                    valid=valid,
+                    has_mask=truth["has_mask"],
                 )
                 metrics = images.evaluate(None, replicates=0).metrics
                 found[index] = {name: metrics[name] for name in ("image_auroc", "pixel_aupro_30", "image_tpr_at_5fpr")}
@@ -147,7 +151,7 @@ def _by_map(
 ) -> Iterator[tuple[NDArray[np.float32], dict[Index, NDArray[np.float64]]]]:
     """Each set of maps once, with the scores (N,) of every candidate that pools them.
 
-    folds: (places in the sheet, components to find the scale on, components (n, K, h, w) of those places).
+    folds: (rows of the sheet, components to calibrate on, components (n, K, h, w) of those rows).
     """
     groups: dict[str, list[tuple[Index, DictConfig]]] = {}
     for index, config in group:
@@ -156,17 +160,13 @@ def _by_map(
     inside, device = torch.from_numpy(valid), judge.predictor.device
     for same in groups.values():
         maps = torch.zeros(valid.shape)
-        for places, scale, components in folds:
+        for rows, reference, components in folds:
             anomaly_map = judge.anomaly_map(same[0][1].anomaly_map)
-            anomaly_map.calibrate([(scale, None)])
+            anomaly_map.calibrate([(reference, None)])
             anomaly_map.to(device)
             made = [anomaly_map.map(part.to(device), valid.shape[1:]).cpu() for part in components.split(BATCH)]
-            maps[places] = torch.cat(made)
+            maps[rows] = torch.cat(made)
         pooled = {
             index: judge.anomaly_map(config.anomaly_map).score(maps, inside).double().numpy() for index, config in same
         }
         yield maps.numpy(), pooled
-
-
-def _copies_of(rows: Iterable[int], copies: int) -> list[int]:
-    return [row * copies + copy for row in rows for copy in range(copies)]

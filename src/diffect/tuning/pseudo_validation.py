@@ -21,9 +21,9 @@ LIMIT = 0.30  # false-positive rate to which the overlap is integrated
 
 @dataclass(frozen=True)
 class Sheet:
-    """What is known of n normal images and, after them, their copies, image by image: N = n (1 + copies) in all.
+    """The truth about n normal images and, after them, their copies with defects: N = n (1 + copies) in all.
 
-    masks, valid (N, H, W); origin (N,) the normal image that each is, or was made from; kinds (N,) of the defects, ""
+    masks, valid (N, H, W); origin (N,) the normal image that each is or was made from; kinds (N,) of the defects, ""
     for normal images.
     """
 
@@ -51,7 +51,7 @@ class Sheet:
 def pseudo_figures(
     sheet: Sheet, maps: Maps, pooled: dict[int, Floats], category: str, replicates: int
 ) -> dict[int, dict[str, Any]]:
-    """Of every candidate that pools these maps (N, H, W) to scores (N,): its figures, overall and by kind of defect.
+    """The figures, overall and by kind of defect, of every candidate that pools these maps (N, H, W) to scores (N,).
 
     `replicates` of the objective (image AUROC + AUPRO 30%) / 2 come from resamples of the normal images, each with all
     its copies; they are the same resamples for every candidate.
@@ -75,8 +75,8 @@ def pseudo_figures(
 
 
 def _of_kind(sheet: Sheet, scores: Floats, kind: str) -> dict[str, float]:
-    entering = np.isin(sheet.kinds, ("", kind))
-    metrics = image_metrics(scores[entering], sheet.anomalous[entering])
+    chosen = np.isin(sheet.kinds, ("", kind))
+    metrics = image_metrics(scores[chosen], sheet.anomalous[chosen])
     return {
         "images": int((sheet.kinds == kind).sum()),
         "image_auroc": float(metrics["image_auroc"][0]),
@@ -84,14 +84,14 @@ def _of_kind(sheet: Sheet, scores: Floats, kind: str) -> dict[str, float]:
     }
 
 
-def _overlap(sheet: Sheet, maps: Maps, enters: Bools) -> float:
-    """AUPRO 30% over the images that enter."""
-    fp, _, pro = Pixels.select(maps[enters], sheet.masks[enters], sheet.valid[enters], enters[enters]).ordered().curve()
+def _overlap(sheet: Sheet, maps: Maps, chosen: Bools) -> float:
+    """AUPRO 30% over the chosen images."""
+    fp, _, pro = Pixels.select(maps[chosen], sheet.masks[chosen], sheet.valid[chosen], chosen[chosen]).ordered().curve()
     return float(area(fp, pro, LIMIT)[0])
 
 
 def _overlap_replicates(sheet: Sheet, maps: Maps, weights: Floats) -> Floats:
-    """AUPRO 30% of resamples (R, N), (R,), from histograms; their error on the whole set, which is known, is undone."""
+    """AUPRO 30% (R,) of resamples (R, N), from histograms, corrected by their error on the whole set."""
     pixels = Pixels.select(maps, sheet.masks, sheet.valid, np.ones(len(maps), bool))
     ordered = pixels.ordered()
     fp, _, pro = ordered.curve()
