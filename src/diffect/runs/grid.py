@@ -1,4 +1,4 @@
-"""The grid of a study: its axes (what varied between the runs), the groups along them, and the holes."""
+"""The grid of a study: its axes (the choices that vary), the groups of runs along them, and the missing cells."""
 
 import math
 import re
@@ -12,7 +12,7 @@ from typing import Any
 from diffect.runs.statistics import Unit
 from diffect.runs.table import Run
 
-_BARE = re.compile(r"[-+.\d\[]|(null|true|false|none)$")  # values that say nothing without their axis
+_BARE = re.compile(r"[-+.\d\[]|(null|true|false|none)$")  # values that mean nothing without the name of their axis
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Group:
 
     @property
     def label(self) -> str:
-        """The group's values, as one name; empty where there are no axes. A number is said with its axis."""
+        """The group's values, as one name; empty where there are no axes. A number is given with its axis."""
         named = zip(short(self.axes), self.values, strict=True)
         return ", ".join(f"{axis}={value}" if _BARE.match(value) else value for axis, value in named)
 
@@ -37,12 +37,12 @@ class Group:
 
     @property
     def planned(self) -> int:
-        """How many runs there would be without holes, at as many categories a run as these have."""
+        """How many runs there would be without missing cells, with as many categories a run as these have."""
         return len(self.runs) + math.ceil(len(self.missing) * len(self.runs) / len(self.by_cell))
 
 
 def short(axes: Sequence[str]) -> list[str]:
-    """Each axis by its last part, where that is not another's too."""
+    """Each axis by its last part, where no other axis ends in the same."""
     last = [axis.rsplit(".", 1)[-1] for axis in axes]
     return [part if last.count(part) == 1 else axis for part, axis in zip(last, axes, strict=True)]
 
@@ -53,18 +53,18 @@ def axes(runs: Sequence[Run]) -> tuple[str, ...]:
     They are the choices that vary, less those that follow from another (see `followers`). The category itself
     is an axis only where runs differ in what it was trained with.
     """
-    found = _leading(runs)
-    company: dict[str, set[str]] = {}
+    keys = _leading(runs)
+    trained_with: dict[str, set[str]] = {}
     for run in runs:
         for category in run.unit[0]:
-            company.setdefault(category, set()).add(run.choice("data.category"))
-    if any(len(values) > 1 for values in company.values()):
-        found.append("data.category")
-    return tuple(sorted(found))
+            trained_with.setdefault(category, set()).add(run.choice("data.category"))
+    if any(len(values) > 1 for values in trained_with.values()):
+        keys.append("data.category")
+    return tuple(sorted(keys))
 
 
 def followers(runs: Sequence[Run]) -> dict[str, tuple[str, ...]]:
-    """By axis, the choices that vary but have one value for each of the axis's, as a detector's parts do."""
+    """By axis, the choices that vary only with it: one value for each value of the axis, as the parts of a detector."""
     leading = _leading(runs)
     found: dict[str, list[str]] = {}
     for key in sorted(set(_varying(runs)) - set(leading)):
@@ -76,9 +76,8 @@ def followers(runs: Sequence[Run]) -> dict[str, tuple[str, ...]]:
 def _leading(runs: Sequence[Run]) -> list[str]:
     """The varying choices less those that follow from the choice of a config group.
 
-    Of groups that follow from each other one leads: first one that has no part of its own in the config, for
-    it can only have been chosen to set the others; then the one of more values; then by name. A single key
-    brings nothing along.
+    Of groups that follow from each other one leads: a group without a part in the config first, since it was chosen
+    to set the others; then the one with more values; then by name. No choice follows from a single key.
     """
 
     def weight(key: str) -> tuple[bool, bool, int, str]:
@@ -115,7 +114,7 @@ def _varying(runs: Sequence[Run]) -> list[str]:
 
 
 def _one_to_each(pairs: Iterable[tuple[Any, str]]) -> bool:
-    """Whether each first has a single second: whether the second is a function of the first."""
+    """Whether the second of each pair is a function of the first."""
     found: dict[Any, str] = {}
     return all(found.setdefault(first, second) == second for first, second in pairs)
 

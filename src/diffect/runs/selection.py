@@ -1,4 +1,4 @@
-"""Which of the runs that a source holds make a study's tables: the rest is named, with the reason."""
+"""Choose the runs of one study from all that a source holds; the others are named, with the reason."""
 
 import difflib
 import re
@@ -15,8 +15,8 @@ from diffect.runs.table import LeftOut, Run
 class Selection:
     """The runs of one study, in one order, and what is not among them.
 
-    `left_out` are runs of the study, the same whatever source they were read from. `ignored` is what only
-    this source holds besides: files that are no run, copies, earlier attempts, other studies.
+    `left_out` are runs of the study, the same for every source. `ignored` is what else this source holds: files that
+    are no run, copies, earlier attempts, other studies.
     """
 
     study: str

@@ -1,4 +1,4 @@
-"""Weights & Biases: every run is logged, offline unless the user is logged in or asks; never a prompt, never a hang."""
+"""Weights & Biases: every run is logged, offline unless there is an API key; it never asks and never hangs."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Tracking:
         tags: Sequence[str],
         config: Mapping[str, Any],
     ) -> Any:
-        """A started W&B run that writes under `folder`; offline, said in one line, where the server does not answer."""
+        """Start a W&B run that writes under `folder`; offline, with a line on stderr, if the server does not answer."""
         import wandb
 
         online = self.online()
@@ -65,7 +65,7 @@ class Tracking:
         return wandb.init(mode="offline", settings=wandb.Settings(**settings), **options)
 
     def online(self) -> bool:
-        """Whether runs go to the server; ValueError for an unknown mode, or where online was asked for in vain."""
+        """Whether runs go to the server; ValueError for an unknown mode, or if mode=online cannot be had."""
         if self.mode not in ("auto", "online", "offline"):
             raise ValueError(f"tracking.mode is {self.mode!r}; allowed: auto, online, offline")
         wanted = os.environ.get("WANDB_MODE", self.mode) if self.mode == "auto" else self.mode
@@ -74,7 +74,7 @@ class Tracking:
 
 @cache  # a sweep asks once, not once a run
 def _reachable(mode: Mode, timeout: int) -> bool:
-    """Whether W&B has an API key here and takes it."""
+    """Whether there is an API key and W&B accepts it."""
     import wandb
 
     try:
@@ -91,7 +91,7 @@ def _reachable(mode: Mode, timeout: int) -> bool:
 
 
 def _unreachable(mode: Mode, error: Exception) -> None:
-    """Who asked for online is told no; who did not is told that runs are logged offline."""
+    """ValueError if the mode is online; else say on stderr that runs are logged offline."""
     reason = str(error).splitlines()[0]
     if mode == "online":
         raise ValueError(f"tracking.mode is online, but W&B does not answer: {reason}") from error
@@ -99,7 +99,7 @@ def _unreachable(mode: Mode, error: Exception) -> None:
 
 
 def log_pictures(tracker: Any, picture: Any, record: Record) -> None:
-    """The panel and each category's ROC curve into the W&B log, its figures into the summary."""
+    """Log the panel and the ROC curve of each category, and put the metrics into the summary."""
     import wandb
 
     logged: dict[str, Any] = {}
