@@ -274,7 +274,7 @@ def test_a_promise_that_was_not_kept_is_said(low: float, warned: bool, capsys: p
 
 def test_what_the_images_were_used_for_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     few = {"fit": 4, "selection": 0, "calibration": 0, "test": 46, "copies": 28}
-    many = {"fit": 60, "selection": 9, "calibration": 20, "test": 46, "dirty": {"fit": 1, "selection": 0}}
+    many = {"fit": 60, "selection": 9, "calibration": 20, "test": 46, "contaminated": {"fit": 1, "selection": 0}}
     for counts in (few, many | {"dropped": {"fit": 5}}):
         config = {"evaluation": {"conformal_rate": 0.05}}
         _tell(record_of(make(config=config, splits={"categories": {"brick": counts}})), Path("run"), found=False)

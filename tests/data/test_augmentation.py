@@ -276,7 +276,7 @@ def test_copies_of_dirty_images_are_dirty_and_no_batch_tells(module: Callable[..
         assert not items[at]["mask"].any() and not items[at]["anomalous"]
     dirty = [data.sample(*row).anomalous for row in data.splits["fit"]]
     assert dirty[:real] == dirty[real:] and any(dirty)
-    assert data.summary()["categories"]["a"]["dirty"] == plain.summary()["categories"]["a"]["dirty"]
+    assert data.summary()["categories"]["a"]["contaminated"] == plain.summary()["categories"]["a"]["contaminated"]
 
 
 # Fresh copies

@@ -65,7 +65,7 @@ def test_no_share_leaves_everything_as_it_is(module: Callable[..., DataModule]) 
     data = module(0)
     assert dirty(data) == {"fit": [], "selection": [], "calibration": []} and len(data.parts) == 2
     told = data.summary()
-    assert "contamination" not in told and not {"dirty", "dropped_dirty"} & set(told["categories"]["a"])
+    assert "contamination" not in told and not {"contaminated", "dropped_contaminated"} & set(told["categories"]["a"])
 
 
 @pytest.mark.parametrize("share", [0.05, 0.1, 0.2, 0.5])
@@ -78,13 +78,13 @@ def test_as_many_as_asked_of_each_category_wherever_they_were_cut_to(
     for label, category in enumerate(data.categories):
         held = data.summary()["categories"][category]
         mine = [one for name in SPLITS for _, one in found[name] if one.category == category]
-        assert len(mine) == sum(held["dirty"].values()) == round(share * 20)
+        assert len(mine) == sum(held["contaminated"].values()) == round(share * 20)
         assert [held[name] for name in SPLITS] == [clean.summary()["categories"][category][name] for name in SPLITS]
         assert {data.parts[part].label for part, _ in data.splits["fit"]} == {0, 1}
         assert len({one.name for one in mine}) == len(mine) and label < len(data.parts)
     assert data.splits["test"] == clean.splits["test"]
     told = data.summary()
-    assert told["contamination"] == share and told["dirty_from"] == "synthetic defects on the very images"
+    assert told["contamination"] == share and told["contamination_from"] == "synthetic defects on the very images"
 
 
 def test_an_image_dirty_at_one_share_is_dirty_at_every_larger_one(module: Callable[..., DataModule]) -> None:
@@ -171,13 +171,13 @@ def test_further_defects_can_be_drawn_on_dirty_images(module: Callable[..., Data
 
 def test_dropped_images_are_told_by_whether_they_were_dirty(module: Callable[..., DataModule]) -> None:
     data = module(0.5, category="a")
-    before = data.summary()["categories"]["a"]["dirty"]["fit"]
+    before = data.summary()["categories"]["a"]["contaminated"]["fit"]
     at = [position for position, _ in dirty(data)["fit"]]
     clean = next(position for position in range(len(data.splits["fit"])) if position not in at)
     data.drop("fit", [at[0], clean])
     told = data.summary()["categories"]["a"]
-    assert told["dirty"]["fit"] == before - 1
-    assert told["dropped"] == {"fit": 2} and told["dropped_dirty"] == {"fit": 1}
+    assert told["contaminated"]["fit"] == before - 1
+    assert told["dropped"] == {"fit": 2} and told["dropped_contaminated"] == {"fit": 1}
 
 
 # From a folder
@@ -192,7 +192,7 @@ def test_images_of_a_folder_take_the_places_of_the_same_images(
     assert {one.defect for some in found.values() for _, one in some} <= {"dent", "hole"}
     places = {name: [at for at, _ in some] for name, some in found.items()}
     assert places == {name: [at for at, _ in some] for name, some in dirty(module(0.2, category="a")).items()}
-    assert data.summary()["dirty_from"] == str(defective)
+    assert data.summary()["contamination_from"] == str(defective)
     more = dirty(module(0.3, category="a", contamination_from=str(defective)))
     assert all({*found[name]} <= {*more[name]} for name in SPLITS)
     other = module(0.2, category="b", contamination_from=str(defective / "mixed"))
@@ -207,7 +207,10 @@ def test_what_the_folder_holds_has_a_fingerprint_of_its_own(module: Callable[...
     assert named(0) == named(0.1, "test") == clean
     assert before["fingerprint"] == clean["fingerprint"]  # tested on the same images
     save(defective / "a/hole/9.png", picture(9))
-    assert named(0.1)["dirt_fingerprint"] != before["dirt_fingerprint"] and named(0.1).keys() == before.keys()
+    assert (
+        named(0.1)["contamination_fingerprint"] != before["contamination_fingerprint"]
+        and named(0.1).keys() == before.keys()
+    )
 
 
 def test_a_data_set_gives_its_test_images_for_it_but_not_those_that_are_tested(
@@ -243,10 +246,10 @@ def test_half_of_the_tests_defects_are_held_out_and_trained_on(module: Callable[
         held = Counter(one.defect for one in before - tested)
         assert held == {kind: number // 2 for kind, number in kinds.items()}
         told = data.summary()
-        assert told["dirty_from"] == "half of the test defects of each kind, held out of the test set"
+        assert told["contamination_from"] == "half of the test defects of each kind, held out of the test set"
         assert told["categories"]["a"]["defects"] == Counter(one.defect for one in tested)
         assert told["categories"]["a"]["masks"] == sum(one.load_mask is not None for one in tested) == 2
-        assert sum(told["categories"]["a"].get("dirty", {}).values()) == len(dirt)
+        assert sum(told["categories"]["a"].get("contaminated", {}).values()) == len(dirt)
         seen = [
             batch["anomalous"].any() or batch["mask"].any()
             for name in SPLITS

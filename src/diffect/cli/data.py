@@ -32,8 +32,8 @@ def run(cfg: DictConfig) -> None:
     print(_table([_contents(category, counts, samples[category]) for category, counts in held.items()]))
     print(f"\nsplits (data.seed={module.seed}):")
     print(_table([_splits(category, counts) for category, counts in held.items()]))
-    if "dirty_from" in (found := module.summary()):
-        print(f"dirty: {found['dirty_from']}")
+    if "contamination_from" in (found := module.summary()):
+        print(f"contamination: {found['contamination_from']}")
     print("\naudit: AUROC of one trivial statistic alone, + higher or - lower on defective images")
     print(_table([_audit(category, found) for category, found in audited.items()]))
     for category, found in audited.items():
@@ -62,8 +62,9 @@ def _splits(category: str, counts: dict[str, Any]) -> dict[str, str]:
     cells = {"category": category} | {name: str(counts[name]) for name in ("fit", "selection", "calibration", "test")}
     if "copies" in counts:
         cells["copies of fit"] = str(counts["copies"])
-    if "dirty" in counts:
-        cells["dirty"] = ", ".join(f"{name} {number}" for name, number in counts["dirty"].items() if number) or "none"
+    if "contaminated" in counts:
+        numbers = [f"{name} {number}" for name, number in counts["contaminated"].items() if number]
+        cells["contaminated"] = ", ".join(numbers) or "none"
     return cells
 
 

@@ -130,7 +130,7 @@ def _images(split: CategorySplit) -> str:
     fit = f"{split.fit} and {split.copies} copies" if split.copies else split.fit
     counts = {"fit": fit, "selection": split.selection, "calibration": split.calibration, "test": split.test}
     said = [", ".join(f"{name} {count}" for name, count in counts.items() if count)]
-    for numbers, what in ((split.dirty, "defective among the normal ones"), (split.dropped, "left out")):
+    for numbers, what in ((split.contaminated, "defective among the normal ones"), (split.dropped, "left out")):
         if found := [f"{name} {number}" for name, number in numbers.items() if number]:
             said.append(f"{what}: {', '.join(found)}")
     if not split.selection:

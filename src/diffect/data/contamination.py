@@ -90,7 +90,7 @@ class Contamination:
             None: "synthetic defects on the very images",
             TEST: "half of the test defects of each kind, held out of the test set",
         }
-        return {"contamination": self.share, "dirty_from": known.get(self.folder, self.folder)}
+        return {"contamination": self.share, "contamination_from": known.get(self.folder, self.folder)}
 
     def describe(self) -> str:
         """What share is replaced, and by what; empty where nothing is."""

@@ -289,7 +289,7 @@ class DataModule(pl.LightningDataModule):
 
         Needs no `setup`. Runs that agree in the first are tested on the same samples.
         """
-        sources = {"fingerprint": self.source, "dirt_fingerprint": self.contamination.defects}
+        sources = {"fingerprint": self.source, "contamination_fingerprint": self.contamination.defects}
         named = {key: source for key, source in sources.items() if source is not None}
         return {key: data_fingerprint(source, self.categories) for key, source in named.items()}
 

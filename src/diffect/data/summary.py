@@ -57,8 +57,8 @@ def _contaminated(
     def count(rows: Rows) -> int:
         return sum(part in defective for part, _ in rows)
 
-    counts = {"dirty": {name: count(rows) for name, rows in splits.items() if name != "test"}}
-    return counts | ({"dropped_dirty": {name: count(rows) for name, rows in dropped.items()}} if dropped else {})
+    counts = {"contaminated": {name: count(rows) for name, rows in splits.items() if name != "test"}}
+    return counts | ({"dropped_contaminated": {name: count(rows) for name, rows in dropped.items()}} if dropped else {})
 
 
 def _notes(samples: list[Sample], store: Store, tested: list[int]) -> list[str]:

@@ -118,8 +118,9 @@ class NormalImages:
         ValueError where they are gone, or are others than it was trained on.
         """
         data: DataModule = build.open_data(trained)
-        recorded = {"fingerprint": record.fingerprint, "dirt_fingerprint": record.splits.dirt_fingerprint}
-        if any(recorded[name] != value for name, value in data.fingerprints().items()):
+        now = data.fingerprints()
+        then = record.fingerprint, record.splits.contamination_fingerprint
+        if (now["fingerprint"], now.get("contamination_fingerprint")) != then:
             raise ValueError("the images there are no longer those that the run was trained on")
         build.attach(data, predictor.representation, predictor.device)
         dropped = record.outlier_removal.dropped if record.outlier_removal else {}

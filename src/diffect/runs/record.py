@@ -114,8 +114,8 @@ class CategorySplit(Part):
     test: int = 0
     copies: int = 0
     dropped: dict[str, int] = {}
-    dirty: dict[str, int] = {}
-    dropped_dirty: dict[str, int] = {}
+    contaminated: dict[str, int] = {}
+    dropped_contaminated: dict[str, int] = {}
     defects: dict[str, int] = {}
     masks: int = 0
     groups: int = 0
@@ -144,9 +144,9 @@ class Splits(Part):
     canvas: tuple[int, ...] = ()
     kind: SampleKind = SampleKind()
     contamination: Number = 0.0
-    dirty_from: str | None = None
+    contamination_from: str | None = None
     augment: list[str] = []
-    dirt_fingerprint: str | None = None
+    contamination_fingerprint: str | None = None
     categories: dict[str, CategorySplit] = {}
 
 

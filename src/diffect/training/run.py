@@ -223,7 +223,7 @@ def _batches(cfg: DictConfig, data: DataModule) -> str:
 
 
 def _splits(data: DataModule) -> Splits:
-    return Splits(**data.summary(), dirt_fingerprint=data.fingerprints().get("dirt_fingerprint"))
+    return Splits(**data.summary(), contamination_fingerprint=data.fingerprints().get("contamination_fingerprint"))
 
 
 def _results(
