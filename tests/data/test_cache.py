@@ -37,15 +37,15 @@ def test_colour_modes_become_rgb(tmp_path: Path) -> None:
     for mode in ("L", "RGB", "RGBA", "LA", "P", "1", "CMYK"):
         path = tmp_path / ("x.tif" if mode == "CMYK" else "x.png")
         Image.fromarray(picture(1)).convert(mode).save(path)
-        pixels, found = decode.read_image(path)
-        assert pixels.shape == (40, 40, 3) and pixels.dtype == np.uint8 and found == mode
+        pixels = decode.read_image(path)
+        assert pixels.shape == (40, 40, 3) and pixels.dtype == np.uint8 and decode.mode_of(path) == mode
     path = save(tmp_path / "grey.png", grey)
-    assert np.array_equal(decode.read_image(path)[0], np.repeat(grey[..., None], 3, axis=2))
+    assert np.array_equal(decode.read_image(path), np.repeat(grey[..., None], 3, axis=2))
 
 
 def test_transparency_is_dropped_not_blended(tmp_path: Path) -> None:
     pixels = np.dstack([picture(1), np.zeros((40, 40), np.uint8)])
-    assert np.array_equal(decode.read_image(save(tmp_path / "x.png", pixels))[0], picture(1))
+    assert np.array_equal(decode.read_image(save(tmp_path / "x.png", pixels)), picture(1))
 
 
 @pytest.mark.parametrize("extension", ["png", "tif"])
@@ -72,10 +72,10 @@ def test_16_bit_grey_is_scaled_by_the_sensor_depth_of_the_training_images(
 def test_full_16_bit_range_and_eight_bits_in_sixteen(tmp_path: Path) -> None:
     full = save(tmp_path / "full.png", np.array([[0, 65535], [32768, 257]], np.uint16))
     assert decode.grey_bits([full]) == 16
-    assert decode.read_image(full)[0][..., 0].tolist() == [[0, 255], [128, 1]]
+    assert decode.read_image(full)[..., 0].tolist() == [[0, 255], [128, 1]]
     low = save(tmp_path / "low.png", np.array([[0, 255]], np.uint16))
     assert decode.grey_bits([low]) == 8
-    assert decode.read_image(low, 8)[0][..., 0].tolist() == [[0, 255]]
+    assert decode.read_image(low, 8)[..., 0].tolist() == [[0, 255]]
     assert decode.grey_bits([save(tmp_path / "plain.png", picture(1))]) == 16
 
 
@@ -83,7 +83,7 @@ def test_exif_orientation_is_applied(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # shown turned by 90 degrees clockwise
     Image.fromarray(picture(1, 20, 40)).save(tmp_path / "x.png", exif=exif)
-    pixels, _ = decode.read_image(tmp_path / "x.png")
+    pixels = decode.read_image(tmp_path / "x.png")
     assert np.array_equal(pixels, np.rot90(picture(1, 20, 40), -1))
 
 
@@ -94,7 +94,7 @@ def test_the_size_in_the_header_is_that_of_the_pixels(tmp_path: Path, extension:
         exif = Image.Exif()
         exif[0x0112] = orientation
         Image.fromarray(picture(1, 20, 40)).save(path, **({} if extension == "bmp" else {"exif": exif}))
-        assert decode.size_of(path) == decode.read_image(path)[0].shape[:2]
+        assert decode.size_of(path) == decode.read_image(path).shape[:2]
 
 
 def test_the_size_is_read_without_decoding(tmp_path: Path) -> None:
@@ -166,7 +166,7 @@ def test_a_phones_photograph_with_a_preview_behind_it_is_one_image(tmp_path: Pat
     first, preview = (Image.fromarray(picture(seed)) for seed in (1, 2))
     first.save(tmp_path / "x.jpg", format="MPO", save_all=True, append_images=[preview])
     assert Image.open(tmp_path / "x.jpg").n_frames == 2
-    pixels, _ = decode.read_image(tmp_path / "x.jpg")
+    pixels = decode.read_image(tmp_path / "x.jpg")
     assert np.abs(pixels.astype(int) - picture(1)).mean() < 6
 
 

@@ -61,7 +61,7 @@ def test_the_fingerprint_follows_every_parameter(tmp_path: Path) -> None:
 def test_train_and_test_crops_share_no_pixel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     columns = np.repeat(np.arange(256, dtype=np.uint8), 2)  # each pixel tells its column
     picture = np.tile(columns[None, :, None], (512, 1, 3))
-    monkeypatch.setattr(decode, "read_image", lambda path: (picture, "L"))
+    monkeypatch.setattr(decode, "read_image", lambda path: picture)
     root = small(tmp_path, train=40, good=40).folder()
     seen = {
         split: {

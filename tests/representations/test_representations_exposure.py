@@ -76,7 +76,7 @@ def texture(request: pytest.FixtureRequest) -> tuple[Tensor, Tensor]:
 
     def opened(split: str) -> Tensor:
         paths = [sample.path for sample in samples if sample.split == split and not sample.anomalous]
-        return torch.from_numpy(np.stack([read_image(path)[0] for path in paths])).permute(0, 3, 1, 2).contiguous()
+        return torch.from_numpy(np.stack([read_image(path) for path in paths])).permute(0, 3, 1, 2).contiguous()
 
     return opened("train")[::2], opened("test")
 

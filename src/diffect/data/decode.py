@@ -33,8 +33,8 @@ _UNREADABLE = (
 )
 
 
-def read_image(path: Path, bits: int = 16) -> tuple[NDArray[np.uint8], str]:
-    """Pixels (H, W, 3), RGB, turned as EXIF says, and the file's colour mode.
+def read_image(path: Path, bits: int = 16) -> NDArray[np.uint8]:
+    """Pixels (H, W, 3), RGB, turned as EXIF says.
 
     Grey is repeated over the channels, alpha is dropped, palettes are looked up. 16-bit grey is scaled by
     255 / (2^bits - 1): one factor for a whole category, so that brightness stays comparable between images.
@@ -42,19 +42,19 @@ def read_image(path: Path, bits: int = 16) -> tuple[NDArray[np.uint8], str]:
     return to_pixels(_load(path), bits, path)
 
 
-def to_pixels(picture: Image.Image, bits: int, name: Path | str) -> tuple[NDArray[np.uint8], str]:
+def to_pixels(picture: Image.Image, bits: int, name: Path | str) -> NDArray[np.uint8]:
     """The same of a picture in memory; `name` is what errors call it."""
     mode = picture.mode
     if mode == "F":
         raise ValueError(f"{name} holds floating-point pixels; save it with 8 or 16 bits per channel")
     if not mode.startswith("I"):
         try:
-            return np.asarray(picture.convert("RGB")), mode
+            return np.asarray(picture.convert("RGB"))
         except _UNREADABLE as error:
             raise ValueError(_corrupt(name, error)) from error
     top = 2**bits - 1
     grey = np.rint(np.minimum(_deep(picture, name), top) * (255.0 / top)).astype(np.uint8)
-    return np.repeat(grey[..., None], 3, axis=2), mode
+    return np.repeat(grey[..., None], 3, axis=2)
 
 
 def mode_of(path: Path) -> str:

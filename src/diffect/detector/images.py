@@ -88,9 +88,9 @@ def read_pixels(image: Any, bits: int) -> NDArray[np.uint8]:
     Arrays hold uint8, uint16 of a sensor of so many `bits`, or floating-point numbers in [0, 1].
     """
     if isinstance(image, Path):
-        return decode.read_image(image, bits)[0]
+        return decode.read_image(image, bits)
     if isinstance(image, Image.Image):
-        return decode.to_pixels(ImageOps.exif_transpose(image), bits, "the image")[0]
+        return decode.to_pixels(ImageOps.exif_transpose(image), bits, "the image")
     if not isinstance(image, np.ndarray):
         raise ValueError(f"an image is {_kind(image)}; it must be a file, a PIL image or an array")
     if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3) or 0 in image.shape:

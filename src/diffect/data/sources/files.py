@@ -42,7 +42,7 @@ class ImageFiles:
             split,
             name,
             defect,
-            load=lambda: decode.read_image(path, self._bits)[0],
+            load=lambda: decode.read_image(path, self._bits),
             load_mask=None if mask is None else load_mask,
             path=path,
             load_size=lambda: decode.size_of(path),

@@ -106,7 +106,7 @@ class Textures(Source):
 
     def _write(self, category: str, folder: Path) -> None:
         """One category, with one generator for each kind of image, so that counts do not shift the others."""
-        picture = decode.read_image(_picture_file(category))[0][..., 0]
+        picture = decode.read_image(_picture_file(category))[..., 0]
         left = round(picture.shape[1] * (1 - TEST_SHARE) / 2)
         right = picture.shape[1] - left
         sides, middle = (picture[:, :left], picture[:, right:]), (picture[:, left:right],)
