@@ -1,4 +1,4 @@
-"""A source of one-dimensional windows without any file: trained, scored and reported through the command line."""
+"""Sources without any file, of one-dimensional windows and of volumes, go through the command line as images do."""
 
 import csv
 from collections.abc import Callable
@@ -59,6 +59,25 @@ class Windows(Source):
             None if defect == "good" else lambda: mask,
             group=f"{split} hour {number // 4}",
         )
+
+
+class Volumes(Windows):
+    """Volumes of one channel (6, 7, 8): noise, brighter in a corner where they are defective."""
+
+    @property
+    def kind(self) -> Kind:
+        return Kind("volume", channels=1, rank=3, dtype="float32")
+
+    @staticmethod
+    def _sample(split: str, defect: str, number: int) -> Sample:
+        mask = np.zeros((6, 7, 8), bool)
+        mask[:3, :3, :3] = defect != "good"
+
+        def load() -> NDArray[np.float32]:
+            rng = np.random.default_rng([("train", "test").index(split), defect == "good", number])
+            return (rng.normal(0, 1, mask.shape) + 3 * mask)[..., None].astype(np.float32)
+
+        return Sample("pump", split, f"{split}/{defect}/{number}", defect, load, lambda: mask)
 
 
 @pytest.fixture(scope="module")
@@ -144,6 +163,35 @@ def test_what_needs_images_is_refused_in_a_sentence(
         assert main(["train", *common, override]) == 1
         error = capsys.readouterr().err
         assert said in error and len(error.strip().splitlines()) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("denoiser", ["gaussian", "conv"])
+def test_volumes_go_the_same_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, denoiser: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "conf" / "data").mkdir(parents=True)
+    (tmp_path / "conf" / "data" / "volumes.yaml").write_text(YAML.replace("Windows", "Volumes"))
+    monkeypatch.chdir(tmp_path)
+    overrides = [
+        f"hydra.searchpath=[file://{tmp_path}/conf]",
+        "data=volumes",
+        "representation=pixels",
+        f"denoiser={denoiser}",
+        "anomaly_map.border=1",
+        "anomaly_map.blur=0.1",
+        "evaluation.replicates=5",
+        "evaluation.latency_repeats=1",
+        "hydra.run.dir=run",
+    ]
+    small = ["denoiser.network.width=8", "denoiser.network.depth=1", "training.steps=4", "training.validate_every=2"]
+    assert main(["train", *overrides, *(small if denoiser == "conv" else [])]) == 0
+    record = read(tmp_path / "run/record.json")
+    assert record.splits.canvas == (6, 7, 8)
+    assert record.results["pump"].metrics["pixel_auroc"] > 0.8
+    assert main(["score", "run=run", "maps=npy"]) == 0
+    (saved,) = {np.load(path).shape for path in (tmp_path / "run/scored/test/maps").rglob("*.npy")}
+    assert saved == (6, 7, 8)
 
 
 def windows(change: Callable[[NDArray[np.float32]], NDArray]) -> Source:

@@ -16,36 +16,39 @@ if TYPE_CHECKING:
 
 
 class Spill:
-    """Arrays (B, *size) of one size and dtype, appended to a temporary file (in $TMPDIR) rather than kept in memory.
+    """Maps, masks and valid (B, *size) of one size, appended to a temporary file (in $TMPDIR), not kept in memory."""
 
-    Booleans take a bit each.
-    """
-
-    def __init__(self, dtype: Any) -> None:
-        self.dtype = np.dtype(dtype)
-        self.size: tuple[int, ...] | None = None
+    def __init__(self) -> None:
+        self._file: Any = None  # opened by the first batch: most detectors are never tested
+        self._row: np.dtype[np.void] | None = None
         self._count = 0
-        self._file = tempfile.TemporaryFile(prefix="diffect-")  # noqa: SIM115  (open for as long as the spill lives)
 
-    def append(self, arrays: NDArray[Any]) -> None:
-        """Add arrays (B, *size); ValueError where their size is not that of those before."""
-        if self.size is None:
-            self.size = arrays.shape[1:]
-        if arrays.shape[1:] != self.size:
-            raise ValueError(f"maps of one category must have one size; they have {self.size} and {arrays.shape[1:]}")
-        rows = arrays.astype(self.dtype, copy=False).reshape(len(arrays), -1)
-        self._file.write(np.packbits(rows, axis=1).data if self.dtype == bool else np.ascontiguousarray(rows).data)
-        self._count += len(arrays)
+    def append(self, maps: NDArray[np.float32], masks: NDArray[np.bool_], valid: NDArray[np.bool_]) -> None:
+        """Add a batch; ValueError where its size is not that of those before."""
+        size, bits = maps.shape[1:], (-(-math.prod(maps.shape[1:]) // 8),)
+        row = np.dtype([("map", "<f4", size), ("mask", "u1", bits), ("valid", "u1", bits)], align=True)
+        if self._row is None:
+            self._row, self._file = row, tempfile.TemporaryFile(prefix="diffect-")  # noqa: SIM115
+        if row != self._row:
+            raise ValueError(f"maps of one category must have one size; they have {self._row['map'].shape} and {size}")
+        rows = np.zeros(len(maps), row)
+        rows["map"] = maps
+        for name, flags in (("mask", masks), ("valid", valid)):
+            rows[name] = np.packbits(flags.reshape(len(maps), -1), axis=1)
+        self._file.write(rows.tobytes())
+        self._count += len(maps)
 
-    def read(self) -> NDArray[Any]:
-        """All arrays (N, *size): mapped, not read, unless they are booleans."""
-        assert self.size is not None
+    def read(self) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]:
+        """All maps (N, *size), mapped and not read, masks and valid."""
+        assert self._row is not None
         self._file.flush()
-        cells = math.prod(self.size)
-        if self.dtype == bool:
-            packed = np.memmap(self._file, np.uint8, "r", shape=(self._count, -(-cells // 8)))
-            return np.unpackbits(packed, axis=1, count=cells).view(bool).reshape(self._count, *self.size)
-        return np.memmap(self._file, self.dtype, "r", shape=(self._count, *self.size))
+        rows = np.memmap(self._file, self._row, "r", shape=(self._count,))
+        size = self._row["map"].shape
+        masks, valid = (
+            np.unpackbits(rows[name], axis=1, count=math.prod(size)).view(bool).reshape(-1, *size)
+            for name in ("mask", "valid")
+        )
+        return rows["map"], masks, valid
 
 
 class DetectionMetrics:
@@ -66,7 +69,7 @@ class DetectionMetrics:
         self.threshold: float | None = None
         self._scores: list[NDArray[np.float64]] = []
         self._labels: list[NDArray[np.bool_]] = []  # (B, 2): anomalous, has_mask
-        self._maps, self._masks, self._valid = Spill(np.float32), Spill(bool), Spill(bool)
+        self._spill = Spill()
 
     def update(
         self, scores: Tensor, anomalous: Tensor, maps: Tensor, masks: Tensor, valid: Tensor, has_mask: Tensor
@@ -83,15 +86,12 @@ class DetectionMetrics:
         )
         self._scores.append(images.scores)
         self._labels.append(np.stack([images.anomalous, images.has_mask], axis=1))
-        for spill, arrays in ((self._maps, images.maps), (self._masks, images.masks), (self._valid, images.valid)):
-            spill.append(arrays)
+        self._spill.append(images.maps, images.masks, images.valid)
 
     def compute(self) -> Evaluation:
         """All figures over the images given so far; ValueError where there are none."""
         if not self._scores:
             raise ValueError(f"No test image of category '{self.category}' was given to the metrics.")
         anomalous, has_mask = np.concatenate(self._labels).T
-        maps, masks, valid = self._maps.read(), self._masks.read(), self._valid.read()
-        scores = np.concatenate(self._scores)
-        images = ScoredImages(self.category, scores, anomalous, maps, masks, valid, has_mask)
+        images = ScoredImages(self.category, np.concatenate(self._scores), anomalous, *self._spill.read(), has_mask)
         return images.evaluate(self.threshold, self.replicates, self.bins)
