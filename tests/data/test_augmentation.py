@@ -312,8 +312,8 @@ def test_fresh_copies_are_of_the_real_images_and_others_than_those_trained_on(
     ("settings", "said"),
     [
         ({"kinds": ["twist"], "copies": 1}, r"data\.augment names twist, which is not known; allowed: mirror, flip"),
-        ({"kinds": ["turn"], "copies": -1}, r"data\.augment_copies=-1 is not allowed; it must be 0 \(none\) or more"),
-        ({"kinds": ["turn"], "copies": 1.5}, r"data\.augment_copies=1\.5 is not allowed"),
+        ({"kinds": ["turn"], "copies": -1}, r"augment_copies is -1; it must be a whole number, 0 or more"),
+        ({"kinds": ["turn"], "copies": 1.5}, r"augment_copies is 1\.5; it must be a whole number"),
         (
             {"kinds": ["mirror"], "copies": 7},
             r"data\.augment_copies=7 is not allowed: mirror makes 1 different copy of an",

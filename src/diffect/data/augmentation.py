@@ -49,8 +49,6 @@ class Augmentation:
         unknown = [kind for kind in self.kinds if kind not in KINDS]
         if unknown:
             raise ValueError(f"data.augment names {unknown[0]}, which is not known; allowed: {', '.join(KINDS)}")
-        if isinstance(self.copies, bool) or not isinstance(self.copies, int) or self.copies < 0:
-            raise ValueError(f"data.augment_copies={self.copies} is not allowed; it must be 0 (none) or more")
         if self.copies and not self.kinds:
             raise ValueError(
                 f"data.augment_copies={self.copies} asks for copies, but data.augment names nothing that makes "

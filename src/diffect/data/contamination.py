@@ -38,11 +38,6 @@ class Contamination:
     seed: int
 
     def __post_init__(self) -> None:
-        if isinstance(self.share, bool) or not 0 <= self.share <= MOST:
-            raise ValueError(
-                f"data.contamination={self.share} is not allowed; it is the share of the normal training images that "
-                f"are replaced by defective ones, from 0 to {MOST}"
-            )
         if self.folder not in (None, TEST) and not Path(self.folder).expanduser().is_dir():
             raise ValueError(
                 f"data.contamination_from={self.folder} is no folder; it must hold defective images, or a folder of "
