@@ -135,7 +135,8 @@ class Gaussian(ClosedForm):
         centre = moments.average if self.mean_of == "cell" else moments.average.mean(0, keepdim=True)
         self.mean[group] = shift + centre
         cells, spreads = len(moments.first), len(moments.second)
-        samples = (moments.count - (self.mean_of == "cell")) * (cells // spreads)  # less what the mean takes
+        fitted = 1 if self.mean_of == "cell" else 0  # the mean of a cell takes one degree of freedom
+        samples = (moments.count - fitted) * (cells // spreads)
         for start in range(0, spreads, _CHUNK):
             some = slice(start, start + _CHUNK)
             values, vectors = torch.linalg.eigh(moments.scatter(centre, some) / samples)
