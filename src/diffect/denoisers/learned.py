@@ -14,7 +14,7 @@ from diffect.config.types import PositiveInt, Supplied
 from diffect.denoisers.base import Denoiser, Learner, Network
 from diffect.diffusion.objective import TrainingNoise
 from diffect.diffusion.process import PredictionType, add_noise, eps_error_factor, output_to_x0, training_target
-from diffect.representations.groups import group_count, known
+from diffect.representations.groups import group_count, required_labels
 
 _PREDICTIONS = {
     "v": "predicts v [@salimans2022progressive]",
@@ -103,7 +103,7 @@ class LearnedDenoiser(Denoiser, Learner):
             return None
         if label is None and self.label_dropout:
             return self._blank(x)
-        return known(label, self.groups)
+        return required_labels(label, self.groups)
 
     def _blank(self, x: Tensor) -> Tensor:
         """The label (B,) that means "no label"."""

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from diffect.config.check import checked
 from diffect.config.description import Described
 from diffect.config.types import Fraction, NonNegativeFloat, NonNegativeInt, Supplied
-from diffect.representations.groups import by_group, group_count, own
+from diffect.representations.groups import by_group, group_count, of_each_image
 
 Pool = Literal["max", "top_mean"]
 Combine = Literal["mean", "max"]
@@ -164,7 +164,7 @@ class AnomalyMap(nn.Module, Described):
 
     def _standardised(self, components: Tensor, label: Tensor | None) -> Tensor:
         around = (..., *[None] * (components.ndim - 2))
-        location, scale = (own(part, label)[around] for part in (self.location, self.scale))
+        location, scale = (of_each_image(part, label)[around] for part in (self.location, self.scale))
         return (self.border(components, label) - location) / scale
 
     @staticmethod
@@ -238,7 +238,7 @@ class BorderCorrection(nn.Module):
             return components
         grid = components.shape[2:]
         product = components.new_ones(1, dtype=self.profiles.dtype)
-        for axis, profile in enumerate(own(self.profiles, label).split(list(grid), dim=-1)):
+        for axis, profile in enumerate(of_each_image(self.profiles, label).split(list(grid), dim=-1)):
             product = product * profile.view(
                 *profile.shape[:2], *[-1 if axis == other else 1 for other in range(len(grid))]
             )

@@ -21,17 +21,17 @@ def by_group(label: Tensor | None, groups: int, batch: int) -> Iterator[tuple[in
     if groups == 1:
         yield 0, torch.arange(batch)
         return
-    label = known(label, groups)
+    label = required_labels(label, groups)
     for group in label.unique().tolist():
         yield group, (label == group).nonzero()[:, 0]
 
 
-def own(values: Tensor, label: Tensor | None) -> Tensor:
+def of_each_image(values: Tensor, label: Tensor | None) -> Tensor:
     """The values (B, ...) for each image from values (G, ...) by group; (1, ...) if there is a single group."""
-    return values if len(values) == 1 else values[known(label, len(values))]
+    return values if len(values) == 1 else values[required_labels(label, len(values))]
 
 
-def known(label: Tensor | None, groups: int) -> Tensor:
+def required_labels(label: Tensor | None, groups: int) -> Tensor:
     """The labels (B,), which several groups need."""
     if label is None:
         raise ValueError(
