@@ -1,4 +1,4 @@
-"""The normal training patches that come nearest to a place of an image, and where they come from."""
+"""The normal training patches that are nearest to a patch of an image, and where they come from."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Neighbour:
 
 @dataclass(frozen=True)
 class Neighbourhood:
-    """What normal images hold that is near to a patch.
+    """The normal patches near a patch.
 
     `anywhere`: the nearest patch of each of the nearest images, nearest first. `here`: the nearest at the same place,
     None without an image. `usual`: how far normal images are from each other at this place, see `usual_distance`.
@@ -48,40 +48,40 @@ class Neighbourhood:
     searched: int
 
 
-_Found = tuple[float, int, int]  # distance, position of the image among the fit images, place in its grid
+_Match = tuple[float, int, int]  # distance, position of the image among the fit images, cell of its grid
 
 
 @dataclass
 class _Search:
-    """What has come nearest to one patch so far; `at` is its own place."""
+    """The nearest matches of one patch so far; `cell` is where it lies in its grid."""
 
     count: int
-    at: int
-    anywhere: list[_Found] = field(default_factory=list)
-    here: _Found | None = None
-    own: list[Tensor] = field(default_factory=list)
-    seen: int = 0
+    cell: int
+    anywhere: list[_Match] = field(default_factory=list)
+    here: _Match | None = None
+    patches_here: list[Tensor] = field(default_factory=list)
+    searched: int = 0
 
     def add(self, values: Tensor, patches: Tensor, rows: list[int], start: int) -> None:
-        """Count in images, of which `rows` may be taken: distances (B, P) to all places, patches (B, C, k, k) here."""
-        nearest, places = (part.tolist() for part in values.min(1))
-        same = values[:, self.at].tolist()
-        self.anywhere = sorted([*self.anywhere, *((nearest[row], start + row, places[row]) for row in rows)])
+        """Add the allowed `rows` of a batch: distances (B, P) to all cells, and the patches (B, C, k, k) here."""
+        nearest, cells = (part.tolist() for part in values.min(1))
+        same = values[:, self.cell].tolist()
+        self.anywhere = sorted([*self.anywhere, *((nearest[row], start + row, cells[row]) for row in rows)])
         del self.anywhere[self.count :]
-        met = [(same[row], start + row, self.at) for row in rows]
-        self.here = min([*met, self.here] if self.here else met, default=None)
-        self.own.append(patches[rows].flatten(1))
-        self.seen += len(rows)
+        matches = [(same[row], start + row, self.cell) for row in rows]
+        self.here = min([*matches, self.here] if self.here else matches, default=None)
+        self.patches_here.append(patches[rows].flatten(1))
+        self.searched += len(rows)
 
 
 def cells_at(peak: tuple[int, int], canvas: tuple[int, int], grid: tuple[int, int]) -> Cells:
     """The patch that is compared: the cell in which a pixel lies.
 
-    Where cells are pixels, one says nothing: then a square around it, a sixteenth of the short side, inside the grid.
+    Where cells are pixels, a single one says too little: then a square around it, a sixteenth of the short side.
     """
-    row, column = (place * cells // size for place, cells, size in zip(peak, grid, canvas, strict=True))
+    row, column = (pixel * cells // size for pixel, cells, size in zip(peak, grid, canvas, strict=True))
     side = max(1, min(grid) // 16) if grid == canvas else 1
-    top, left = (min(max(at - side // 2, 0), cells - side) for at, cells in zip((row, column), grid, strict=True))
+    top, left = (min(max(cell - side // 2, 0), cells - side) for cell, cells in zip((row, column), grid, strict=True))
     return top, left, side
 
 
@@ -103,7 +103,7 @@ def usual_distance(patches: Tensor) -> float | None:
 
 
 class NormalImages:
-    """The images that a run was fitted on, without copies made of them, with features and fitted representation."""
+    """The images that a run was fitted on, without their copies."""
 
     def __init__(self, data: DataModule, representation: Representation) -> None:
         self.data, self.representation = data, representation
@@ -113,9 +113,9 @@ class NormalImages:
 
     @classmethod
     def open(cls, trained: DictConfig, record: Record, predictor: Predictor) -> NormalImages:
-        """Those of a run by its config and record, without what its outlier removal left out.
+        """The images of a run, without the outliers that it removed.
 
-        ValueError where they are gone, or are others than it was trained on.
+        ValueError where they are gone or have changed.
         """
         data: DataModule = build.open_data(trained)
         now = data.fingerprints()
@@ -125,15 +125,15 @@ class NormalImages:
         build.attach(data, predictor.representation, predictor.device)
         dropped = record.outlier_removal.dropped if record.outlier_removal else {}
         gone = {(category, one.name) for category, some in dropped.items() for one in some if one.split == "fit"}
-        held = [data.sample(*row) for row in data.splits["fit"]]
-        data.drop("fit", [at for at, sample in enumerate(held) if (sample.category, sample.name) in gone])
+        samples = [data.sample(*row) for row in data.splits["fit"]]
+        data.drop("fit", [i for i, sample in enumerate(samples) if (sample.category, sample.name) in gone])
         return cls(data, predictor.representation)
 
     @torch.no_grad()
     def nearest(
         self, x0: Tensor, cells: Sequence[Cells], labels: Sequence[int | None], count: int
     ) -> list[Neighbourhood]:
-        """What comes nearest to the patch at its cells, for each image of x0 (B, C, h, w).
+        """The normal patches nearest to the patch at the given cells, for each image of x0 (B, C, h, w).
 
         Only images of its category count, of `labels`, or all for None. Distances are root mean squares over channels,
         in standard deviations of x0.
@@ -143,30 +143,30 @@ class NormalImages:
         queries = torch.stack(patches)
         columns = x0.shape[-1] - side + 1
         here = [top * columns + left for top, left, _ in cells]
-        found: list[_Search] = [_Search(count, at) for at in here]
+        searches = [_Search(count, cell) for cell in here]
         start = 0
         for batch in self.loader:
             known = self.representation.encode(batch["raw"].to(x0.device), batch["label"].to(x0.device))
-            own = batch["label"].tolist()
+            theirs = batch["label"].tolist()
             far = distances(queries, known).flatten(2)
-            for search, label, row, (top, left, _) in zip(found, labels, far, cells, strict=True):
-                rows = [place for place, of in enumerate(own) if label in (None, of)]
+            for search, label, row, (top, left, _) in zip(searches, labels, far, cells, strict=True):
+                rows = [i for i, other in enumerate(theirs) if label in (None, other)]
                 search.add(row.cpu(), known[:, :, top : top + side, left : left + side], rows, start)
-            start += len(own)
+            start += len(theirs)
         grid = int(x0.shape[2]), int(x0.shape[3])
         made = []
-        for search in found:
+        for search in searches:
             anywhere = [self._neighbour(one, columns, side, grid) for one in search.anywhere]
             same = None if search.here is None else self._neighbour(search.here, columns, side, grid)
-            made.append(Neighbourhood(anywhere, same, usual_distance(torch.cat(search.own)), search.seen))
+            made.append(Neighbourhood(anywhere, same, usual_distance(torch.cat(search.patches_here)), search.searched))
         return made
 
-    def _neighbour(self, found: _Found, columns: int, side: int, grid: Sequence[int]) -> Neighbour:
-        distance, position, place = found
+    def _neighbour(self, match: _Match, columns: int, side: int, grid: Sequence[int]) -> Neighbour:
+        distance, position, cell = match
         batch = self.loader.batch([position])
         image, valid = batch["image"][0].permute(1, 2, 0).numpy(), batch["valid"][0].numpy()
         sample = self.data.sample(*self.rows[position])  # contamination may have put another in the image's place
-        cells = (*divmod(place, columns), side)
+        cells = (*divmod(cell, columns), side)
         box = Fitting.of(valid, sample.size()).out(*edges(cells, image.shape[:2], grid))
         return Neighbour(f"{sample.category}/{sample.name}", distance, box, image, cells)
 

@@ -17,7 +17,7 @@ from diffect.explain.explanation import Explanation, three_digits
 from diffect.explain.nearest import Cells, edges
 from diffect.training.gallery import colours
 
-_Place = tuple[float, float, float, float]  # left, top, width and height
+_Frame = tuple[float, float, float, float]  # left, top, width and height
 _OUTLINE = "#00e5ff"  # a colour that neither photographs of parts nor the maps have
 _FLAGGED, _PASSED, _GREY = "#c62828", "#2e7d32", "#555555"
 _BARS = "#37568c"
@@ -41,11 +41,11 @@ def draw(one: Explanation) -> bytes:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    said = textwrap.wrap(" ".join(one.sentences), _CHARACTERS, break_on_hyphens=False)
-    places, height = _places(one)
+    lines = textwrap.wrap(" ".join(one.sentences), _CHARACTERS, break_on_hyphens=False)
+    frames, height = _frames(one)
     rows = max(map(len, one.shares.values()), default=0)
     parts = {
-        "heading": 0.75 + _LINE * len(said),
+        "heading": 0.75 + _LINE * len(lines),
         "images": height,
         "patches": _PATCHES,
         "bars": 0.5 + _ROW * rows if rows else 0.1,
@@ -55,8 +55,8 @@ def draw(one: Explanation) -> bytes:
         FigureCanvasAgg(figure)
         drawn: Any = figure.subfigures(len(parts), 1, height_ratios=list(parts.values()), hspace=0)
         page = dict(zip(parts, drawn, strict=True))
-        _heading(page["heading"], one, said, parts["heading"])
-        _images(page["images"], one, places, height)
+        _heading(page["heading"], one, lines, parts["heading"])
+        _images(page["images"], one, frames, height)
         _patches(page["patches"], one)
         if rows:
             _bars(page["bars"], one, parts["bars"])
@@ -65,18 +65,18 @@ def draw(one: Explanation) -> bytes:
     return buffer.getvalue()
 
 
-def _heading(figure: Any, one: Explanation, said: list[str], height: float) -> None:
+def _heading(figure: Any, one: Explanation, lines: list[str], height: float) -> None:
     colour = _GREY if one.result.flagged is None else _FLAGGED if one.result.flagged else _PASSED
     category = "" if one.result.category is None else f"  ·  {_short(one.result.category, 20)}"
     named = _short(one.name, 52 - len(category)) + category
     left, right, top = _MARGIN / _WIDTH, 1 - _MARGIN / _WIDTH, 1 - 0.3 / height
     figure.text(left, top, named, size=13, weight="bold", va="center", parse_math=False)
     figure.text(right, top, one.decision, size=13, weight="bold", color=colour, ha="right", va="center")
-    text, below = "\n".join(said), 1 - 0.55 / height
+    text, below = "\n".join(lines), 1 - 0.55 / height
     figure.text(left, below, text, size=9, color="#222222", va="top", linespacing=1.35, parse_math=False)
 
 
-def _places(one: Explanation) -> tuple[list[_Place], float]:
+def _frames(one: Explanation) -> tuple[list[_Frame], float]:
     """Where photograph, map and, where there is one, reconstruction go, and the height that they take, in inches.
 
     Side by side, or one above the other where the photograph is long; the map has room for its colour bar.
@@ -86,15 +86,15 @@ def _places(one: Explanation) -> tuple[list[_Place], float]:
     room = _WIDTH - 2 * _MARGIN - _BAR_ROOM
     if wide > _LONG * tall:
         height = room * tall / wide
-        tops = [_TITLE + place * (height + 2 * _TITLE) for place in range(count)]
+        tops = [_TITLE + i * (height + 2 * _TITLE) for i in range(count)]
         return [(_MARGIN, top, room, height) for top in tops], tops[-1] + height + _TITLE
     width = min((room - (count - 1) * _GAP) / count, _TALLEST * wide / tall)
     height = width * tall / wide
-    lefts = [_MARGIN + place * (width + _GAP) + (place > 1) * _BAR_ROOM for place in range(count)]
+    lefts = [_MARGIN + i * (width + _GAP) + (i > 1) * _BAR_ROOM for i in range(count)]
     return [(left, _TITLE, width, height) for left in lefts], height + 2 * _TITLE
 
 
-def _images(figure: Any, one: Explanation, places: list[_Place], height: float) -> None:
+def _images(figure: Any, one: Explanation, frames: list[_Frame], height: float) -> None:
     """Photograph, map and reconstruction, in pixels of the photograph."""
     tall, wide = one.photograph.shape[:2]
     valid, scale = one.fitting.valid, one.colours
@@ -105,19 +105,19 @@ def _images(figure: Any, one: Explanation, places: list[_Place], height: float) 
     if one.rebuilt is not None:
         shown["as the model rebuilds it"] = one.rebuilt[valid]
     for number, (title, image) in enumerate(shown.items()):
-        axis = _axis(figure, places[number], height)
+        axis = _axis(figure, frames[number], height)
         axis.imshow(image, extent=(0, wide, tall, 0), interpolation="bilinear", aspect="auto")
         axis.set_title(title)
         axis.tick_params(length=2, labelsize=7, labelcolor=_GREY, color=_GREY)
         axis.spines[:].set_visible(False)
         if number < 2:
             _outline(axis, one)
-    left, top, width, below = places[1]
+    left, top, width, below = frames[1]
     _colour_bar(_axis(figure, (left + width + 0.12, top, _BAR, below), height), one)
 
 
-def _axis(figure: Any, place: _Place, height: float) -> Any:
-    left, top, wide, tall = place
+def _axis(figure: Any, frame: _Frame, height: float) -> Any:
+    left, top, wide, tall = frame
     return figure.add_axes((left / _WIDTH, 1 - (top + tall) / height, wide / _WIDTH, tall / height))
 
 
@@ -163,7 +163,7 @@ def _outline(axis: Any, one: Explanation) -> None:
 
 
 def _patches(figure: Any, one: Explanation) -> None:
-    """The worst patch, the normal one at the same place, and those that come nearest wherever they lie."""
+    """The worst patch, the normal one at the same place, and the nearest ones anywhere."""
     room = {"left": _MARGIN / _WIDTH, "right": 1 - _MARGIN / _WIDTH, "bottom": 0.2, "top": 0.84, "wspace": 0.1}
     axes = figure.subplots(1, 5, gridspec_kw=room)
     for axis in axes:
@@ -172,20 +172,22 @@ def _patches(figure: Any, one: Explanation) -> None:
     _patch(axes[0], one.image, one.cells, one.grid, _OUTLINE)
     axes[0].set_title("the worst patch")
     if one.normal is None or one.normal.here is None:
-        said = "No normal patch to compare with: the training images are gone." if one.normal is None else "No image."
-        axes[1].text(0, 0.5, textwrap.fill(said, 40), transform=axes[1].transAxes, color=_GREY, va="center")
+        missing = (
+            "No normal patch to compare with: the training images are gone." if one.normal is None else "No image."
+        )
+        axes[1].text(0, 0.5, textwrap.fill(missing, 40), transform=axes[1].transAxes, color=_GREY, va="center")
         return
     if one.normal.usual is not None:
-        said = f"normal images here are usually\n{three_digits(one.normal.usual)} from each other"
-        axes[0].text(0, -0.05, said, transform=axes[0].transAxes, size=7, color=_GREY, va="top")
+        text = f"normal images here are usually\n{three_digits(one.normal.usual)} from each other"
+        axes[0].text(0, -0.05, text, transform=axes[0].transAxes, size=7, color=_GREY, va="top")
     titles = ["normal at this place", "nearest normal", "second nearest", "third nearest"]
-    for axis, title, found in zip(axes[1:], titles, [one.normal.here, *one.normal.anywhere], strict=False):
-        _patch(axis, found.image, found.cells, one.grid, "white")
+    for axis, title, near in zip(axes[1:], titles, [one.normal.here, *one.normal.anywhere], strict=False):
+        _patch(axis, near.image, near.cells, one.grid, "white")
         axis.set_title(title)
-        left, top, width, height = found.box
-        at = f"at {left + width / 2:.0f}, {top + height / 2:.0f} px; distance {three_digits(found.distance)}"
-        said = f"{_short(found.name, 26)}\n{at}"
-        axis.text(0, -0.05, said, transform=axis.transAxes, size=7, color=_GREY, va="top", parse_math=False)
+        left, top, width, height = near.box
+        at = f"at {left + width / 2:.0f}, {top + height / 2:.0f} px; distance {three_digits(near.distance)}"
+        text = f"{_short(near.name, 26)}\n{at}"
+        axis.text(0, -0.05, text, transform=axis.transAxes, size=7, color=_GREY, va="top", parse_math=False)
 
 
 def _patch(axis: Any, image: NDArray[np.uint8], cells: Cells, grid: tuple[int, int], colour: str) -> None:
@@ -222,11 +224,11 @@ def _bars(figure: Any, one: Explanation, height: float) -> None:
 def _bar(axis: Any, group: Mapping[str, float], score: float) -> None:
     names, values = list(group), list(group.values())
     axis.barh(names, values, color=_BARS, height=0.62)
-    for place, value in enumerate(values):
+    for row, value in enumerate(values):
         share = f" ({value / score:.0%})" if score > 0 else ""
         axis.annotate(
             f"{three_digits(value)}{share}",
-            (max(value, 0), place),
+            (max(value, 0), row),
             (4, 0),
             textcoords="offset points",
             va="center",

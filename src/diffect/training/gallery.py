@@ -38,44 +38,44 @@ def write(
 ) -> dict[str, list[dict[str, Any]]]:
     """Write the pictures of each category into `folder`/gallery, and return what they show, in the order chosen.
 
-    Of each image: the photograph and its anomaly map (JPEG), and an outline of its defect (PNG, transparent inside
-    and out; None where there is no mask), all of the true image, padding cut off. Colours of maps: see `colours`.
+    For each image: the photograph and its anomaly map (JPEG), and an outline of its defect (PNG with a transparent
+    background; None without a mask), all without padding. Colours of maps: see `colours`.
     """
     shutil.rmtree(folder / GALLERY, ignore_errors=True)  # of an earlier attempt at this run
     chosen = [_chosen(detector, data, index, count) for index in range(len(data.categories))]
     if not any(chosen) or not data.kind.drawable:
         return {}
     (folder / GALLERY).mkdir(parents=True)
-    told: dict[str, list[dict[str, Any]]] = {}
+    entries: dict[str, list[dict[str, Any]]] = {}
     number = 0
     for index, category in enumerate(data.categories):
-        told[category] = []
+        entries[category] = []
         if not chosen[index]:
             continue
         scores = [_scores(detector, data, index, anomalous) for anomalous in (False, True)]
-        batch, maps = _judged(detector, data, chosen[index])
+        batch, maps = _predicted(detector, data, chosen[index])
         coloured = colours(maps, *_scale(maps, chosen[index], scores[0], thresholds[index]))
-        for place, one in enumerate(chosen[index]):
-            picture = {name: batch[name][place].numpy() for name in ("image", "mask", "valid", "has_mask")}
-            told[category].append(
+        for row, shown in enumerate(chosen[index]):
+            picture = {name: batch[name][row].numpy() for name in ("image", "mask", "valid", "has_mask")}
+            entries[category].append(
                 {
-                    "name": one.sample.name,
-                    "defect": one.sample.defect,
-                    "anomalous": one.sample.anomalous,
-                    "score": one.score,
+                    "name": shown.sample.name,
+                    "defect": shown.sample.defect,
+                    "anomalous": shown.sample.anomalous,
+                    "score": shown.score,
                     "threshold": thresholds[index],
-                    "kind": _kind(one, thresholds[index], *scores),
-                    **_pictures(picture, coloured[place], folder, f"{GALLERY}/{number:04d}"),
+                    "kind": _kind(shown, thresholds[index], *scores),
+                    **_pictures(picture, coloured[row], folder, f"{GALLERY}/{number:04d}"),
                 }
             )
             number += 1
-    return told
+    return entries
 
 
 def choose(shown: Sequence[Shown], count: int) -> list[Shown]:
     """The `count` lowest-scoring defective images, as many highest-scoring good ones, and half as many clear hits.
 
-    Each stands once; equal scores stand by name.
+    No image is shown twice; equal scores are ordered by name.
     """
     up = sorted(shown, key=lambda one: (one.score, one.sample.name))
     defective = [one for one in up if one.sample.anomalous]
@@ -87,7 +87,7 @@ def choose(shown: Sequence[Shown], count: int) -> list[Shown]:
 def colours(maps: NDArray[np.float32], low: float, middle: float) -> NDArray[np.uint8]:
     """Maps (B, H, W) as colours (B, H, W, 3), matplotlib's inferno at u / (1 + u), u = (map - low) / (middle - low).
 
-    `low` is black, `middle` has the middle colour, and however high a map goes, it still has room above.
+    `low` is black, `middle` has the middle colour, and no value is too high for a colour of its own.
     """
     from matplotlib import colormaps
 
@@ -103,11 +103,11 @@ def _chosen(detector: DetectorModule, data: DataModule, index: int, count: int) 
 
 
 def _scores(detector: DetectorModule, data: DataModule, index: int, anomalous: bool) -> list[float]:
-    found = detector.tally.scores[index].items()
-    return [score for row, score in found if data.sample(index, row).anomalous == anomalous]
+    scores = detector.tally.scores[index].items()
+    return [score for row, score in scores if data.sample(index, row).anomalous == anomalous]
 
 
-def _judged(
+def _predicted(
     detector: DetectorModule, data: DataModule, chosen: Sequence[Shown]
 ) -> tuple[dict[str, torch.Tensor], NDArray[np.float32]]:
     """The batch of the chosen test images, and their maps (B, H, W)."""
@@ -120,10 +120,10 @@ def _judged(
 def _scale(
     maps: NDArray[np.float32], chosen: Sequence[Shown], good: Sequence[float], threshold: float | None
 ) -> tuple[float, float]:
-    """The two ends of one scale for a category: the usual level of a good image, and the threshold.
+    """The two ends of a category's colour scale: the usual value of a good image, and the threshold.
 
-    Without good images the usual level is that of those shown. Without a threshold the highest score of a good
-    image stands in for it, and without good images the lowest score of those shown.
+    Without good images the usual value is that of the images shown. Without a threshold it is the highest score of a
+    good image, and without good images the lowest score of those shown.
     """
     normal = maps[[not one.sample.anomalous for one in chosen]]
     low = float(np.median(normal if len(normal) else maps))
@@ -133,7 +133,7 @@ def _scale(
 
 
 def _kind(one: Shown, threshold: float | None, good: Sequence[float], defective: Sequence[float]) -> str:
-    """By the threshold; without one, by whether an image of the other class scores as far on this one's side."""
+    """By the threshold; without one, compared with the most extreme score of the other class."""
     if one.sample.anomalous:
         bar = max(good, default=-np.inf) if threshold is None else threshold
         return "hit" if one.score > bar else "miss"
@@ -158,7 +158,7 @@ def _pictures(
 
 
 def _outline(mask: NDArray[np.bool_]) -> Image.Image:
-    """A line around what the mask (H, W) marks, on transparent ground."""
+    """A line around what the mask (H, W) marks, on a transparent background."""
     from scipy.ndimage import binary_dilation
 
     inner = np.asarray(_small(Image.fromarray(mask.astype(np.uint8)), Image.Resampling.NEAREST), dtype=bool)
