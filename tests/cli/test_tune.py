@@ -228,7 +228,7 @@ def test_ranks_correlate_as_spearman_has_it() -> None:
         (["tune.candidates=[{scorer.levels:[[12]]}]"], "the candidate scorer.levels=[12] cannot be built: scorer.lev"),
         (
             ["tune.candidates=[{anomaly_map.share:[2]}]"],
-            "the candidate anomaly_map.share=2 cannot be built: anomaly_map.share",
+            "anomaly_map.share is 2; it must be a number, above 0 and 1 or less",
         ),
         (["data.shots=7"], "data.shots is 7, which leaves no selection images"),
         (["tune.kinds=[dent]"], "tune.kinds names the synthetic defect dent; allowed: blur"),

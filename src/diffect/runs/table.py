@@ -16,14 +16,14 @@ DEFAULT = "default"  # what stands for a choice in a run that did not make it
 
 @dataclass(frozen=True)
 class Run:
-    """A record and where it was found: the run's folder, or a W&B log or run, which hold no pictures."""
+    """A record and where it lies: in the run's folder, or in a W&B log or run, which hold no pictures."""
 
     folder: Path
     record: Record = field(repr=False)
 
     @property
     def name(self) -> str:
-        """What W&B calls the run, wherever its record was read from; its signature if it was never logged."""
+        """The run's id in W&B, for every source; its signature if it was never logged."""
         return self.record.wandb.id if self.record.wandb else self.record.signature
 
     @cached_property
@@ -33,7 +33,7 @@ class Run:
         return {key: choices[key] for key in choices if key not in IRRELEVANT or key.startswith("data.")}
 
     def choice(self, key: str) -> str:
-        """The run's place on the axis `key`; for the category: if it was trained alone or with others."""
+        """The run's value on the axis `key`; for the category: whether it was trained alone or with others."""
         if key != "data.category":
             return self.choices.get(key, DEFAULT)
         names = self.unit[0]
@@ -41,13 +41,13 @@ class Run:
 
     @property
     def unit(self) -> tuple[tuple[str, ...], int]:
-        """What the run is a run of: its categories and its seed."""
+        """The categories and the seed of the run."""
         return tuple(self.record.categories), self.record.seed
 
 
 @dataclass(frozen=True)
 class LeftOut:
-    """What is not in the tables, a run by its signature or a file by its path, and why, in one clause."""
+    """A run (by its signature) or a file (by its path) that is not in the tables, and the reason in one clause."""
 
     name: str
     reason: str
