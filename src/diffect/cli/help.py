@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 
-def text(command: str, folder: Path) -> str:
-    """What the command does, its groups with a line for each choice, its keys with their defaults and comments."""
+def text(command: str, folder: Path, overrides: Sequence[str] = ()) -> str:
+    """What the command does, its groups with a line for each choice, its keys with their defaults and comments.
+
+    Choices are also those of the folders that an override `hydra.searchpath=[...]` names.
+    """
+    folders = [folder, *_searched(overrides)]
     lines = (folder / f"{command}.yaml").read_text(encoding="utf-8").splitlines()
     head = [line.removeprefix("# ") for line in lines[: _first(lines, "defaults:")]]
     start, end = _first(lines, "defaults:"), _first(lines, "hydra:")
@@ -16,13 +23,29 @@ def text(command: str, folder: Path) -> str:
         group, _, chosen = default.partition(": ")
         if not chosen or group.startswith("override"):
             continue  # the file itself, or another command's config, which has a help text of its own
-        choices = sorted((folder / group).glob("*.yaml"))
+        choices = sorted(path for each in folders for path in (each / group).glob("*.yaml"))
         listed = [f"  {'*' if path.stem == chosen else ' '} {path.stem:16} {_summary(path)}" for path in choices]
         parts.append(f"{group}=...\n" + "\n".join(listed))
     keys = "\n".join(lines[_after(lines, start) : end]).strip()
     parts.append("keys, with their defaults; a group's keys are under its name, e.g. schedule.endpoints\n\n" + keys)
     parts.append(f"`diffect {command} --cfg job [overrides]` prints the config as composed; -m sweeps over a=1,2.")
     return "\n\n".join(part for part in parts if part)
+
+
+def _searched(overrides: Sequence[str]) -> list[Path]:
+    """The folders of `hydra.searchpath`: file://FOLDER, FOLDER or pkg://PACKAGE.FOLDER, which is not imported."""
+    listed = [value for key, _, value in (item.partition("=") for item in overrides) if key == "hydra.searchpath"]
+    found = []
+    for place in re.split(r"[\[\],\s]+", ",".join(listed)):
+        kind, _, rest = place.rpartition("://")
+        if kind == "pkg":
+            package, *folders = rest.split(".")
+            spec = find_spec(package)
+            places = [] if spec is None else list(spec.submodule_search_locations or ())
+            found += [Path(each, *folders) for each in places]
+        elif rest:
+            found.append(Path(rest))
+    return found
 
 
 def _summary(path: Path) -> str:

@@ -75,6 +75,7 @@ def _run(given: Sequence[str]) -> int:
         print(f"diffect: there is no command {command!r}; there are {', '.join(COMMANDS)}{hint}", file=sys.stderr)
         return 2
     # Only now: these import Hydra.
+    from diffect.cli import completion
     from diffect.cli.launch import launch
     from diffect.config.files import config_folder
     from diffect.errors import expected, sentence
@@ -82,9 +83,12 @@ def _run(given: Sequence[str]) -> int:
     if "--help" in overrides or "-h" in overrides:
         from diffect.cli.help import text
 
-        print(text(command, config_folder(command)))
+        print(text(command, config_folder(command), overrides))
         return 0
     try:
+        if "--shell-completion" in overrides and (script := completion.answers(overrides, list(COMMANDS))):
+            print(script)
+            return 0
         launch(command, overrides)
     except KeyboardInterrupt:
         print(f"\ndiffect {command}: interrupted; the same command goes on from here", file=sys.stderr)

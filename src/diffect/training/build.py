@@ -18,6 +18,7 @@ from diffect.detector.module import DetectorModule
 from diffect.diffusion.objective import Objective
 from diffect.representations.base import Representation
 from diffect.scorers.base import Scorer
+from diffect.training import contracts
 
 CHECKPOINT = "checkpoint.pt"
 
@@ -25,6 +26,7 @@ CHECKPOINT = "checkpoint.pt"
 def open_data(cfg: DictConfig) -> DataModule:
     """The data module, set up: scanned, checked, decoded, cut into fit, selection, calibration and test."""
     data: DataModule = instantiate(cfg.data)
+    contracts.check_source(data.source, data.categories[0])
     data.setup()
     return data
 
@@ -55,13 +57,15 @@ def build(
     signature: str,
 ) -> DetectorModule:
     """The detector for samples like the blank one (1, C, *size), which tells the shape of x0."""
-    shape = tuple(representation.extract(blank.to(device(cfg))).shape[1:])
+    shape = tuple(contracts.check_representation(representation, blank.to(device(cfg))).shape[1:])
     schedule = instantiate(cfg.schedule)
+    contracts.check_schedule(schedule)
     channels = representation.channels
     denoiser = instantiate(cfg.denoiser, shape=shape, classes=len(categories), channels=channels)
     scorer = instantiate(cfg.scorer, channels=channels)
     scorer.check(denoiser, *schedule.log_snr_range)  # which refuses a range that the schedule's family does not reach
     check_one_learns(denoiser, scorer)
+    contracts.check_judging(denoiser, scorer, shape)
     if cfg.get("head") is not None and blank.ndim != 4:
         raise ValueError("head=synthetic trains on defects drawn on images, and these data are none: take head=none")
     head = instantiate(cfg.get("head"), components=scorer.components, channels=sum(channels))
