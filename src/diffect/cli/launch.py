@@ -13,20 +13,24 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ValueType
-from hydra.errors import HydraException
+from hydra.errors import HydraException, InstantiationException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from diffect.config.files import config_folder
 from diffect.config.overrides import reachable
+from diffect.errors import sentence
 
 
 def _name_run(*, _root_: Any) -> str:
     from diffect.cli.train import check
     from diffect.training.fingerprint import of
 
-    check(_root_)
-    return of(_root_)
+    try:
+        check(_root_)
+        return of(_root_)
+    except InstantiationException as error:  # its cause would be lost on the way
+        raise ValueError(sentence(error)) from error
 
 
 # At import, so that workers of other launchers (joblib, submitit) have it as soon as they unpickle a Command.
@@ -73,7 +77,9 @@ def launch(name: str, overrides: Sequence[str]) -> Any:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # Hydra's parser wants its flag before the overrides; a user may put it anywhere.
     sweeping = [value for value in overrides if value in ("-m", "--multirun")]
-    rest = [reachable(value) for value in overrides if value not in ("-m", "--multirun")]
+    rest = [value for value in overrides if value not in ("-m", "--multirun")]
+    if "--shell-completion" not in rest:  # whose words are no overrides
+        rest = list(map(reachable, rest))
     command = Command(name)
     before, sys.argv = sys.argv, [f"diffect {name}", *sweeping[:1], *rest]
     try:

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from diffect.data.sample import Source
 from diffect.denoisers.base import ClosedForm, Denoiser
 from diffect.denoisers.gaussian import Gaussian
+from diffect.denoisers.learned import LearnedDenoiser
 from diffect.diffusion.noise import ImageNoise
 from diffect.diffusion.schedules import NoiseSchedule
 from diffect.representations.base import Representation
@@ -34,11 +35,10 @@ def check_schedule(schedule: NoiseSchedule) -> None:
     if not _outside(schedule):
         return
     t = torch.linspace(0.01, 0.99, 33, dtype=torch.float64)
-    log_snr = _called(schedule, "log_snr", schedule.log_snr, t)
+    log_snr = _called(schedule, "native_log_snr", schedule.native_log_snr, t)
     falls = bool((log_snr.diff() < 0).all())
     _require(falls, schedule, "native_log_snr", "values that fall strictly with t", f"{log_snr[:3].tolist()}, ...")
-    back = _called(schedule, "time", schedule.time, log_snr)
-    error = float((back - t).abs().max())
+    error = float((_called(schedule, "native_time", schedule.native_time, log_snr) - t).abs().max())
     _require(
         error < 1e-4, schedule, "native_time", "the inverse of native_log_snr", f"times that are off by {error:.2g}"
     )
@@ -69,9 +69,13 @@ def check_judging(denoiser: Denoiser, scorer: Scorer, shape: tuple[int, ...]) ->
     denoiser.eval(), scorer.eval()
     # A closed form is not fitted yet: N(0, I) stands in for it.
     stand_in = Gaussian(shape, covariance="shared") if isinstance(denoiser, ClosedForm) else denoiser
-    if not denoiser.absent:
+    if isinstance(denoiser, LearnedDenoiser):
+        network, told = denoiser.network, label if denoiser.groups > 1 else None
+        output = _called(network, "forward", network, x0, torch.zeros(2), told)
+        _require(output.shape == x0.shape, network, "forward", tuple(x0.shape), tuple(output.shape))
+    elif not denoiser.absent:
         x0_hat = _called(denoiser, "forward", stand_in, x0, torch.zeros(2), label)
-        _require(x0_hat.shape == x0.shape, _culprit(denoiser), "forward", f"{tuple(x0.shape)}", tuple(x0_hat.shape))
+        _require(x0_hat.shape == x0.shape, denoiser, "forward", tuple(x0.shape), tuple(x0_hat.shape))
     found = _called(scorer, "forward", scorer, stand_in, x0, label, ImageNoise(0, torch.tensor([1, 2])))
     wanted = (2, scorer.components, *shape[1:])
     _require(tuple(found.shape) == wanted, scorer, "forward", f"components {wanted}", tuple(found.shape))
@@ -83,20 +87,14 @@ def _outside(part: object) -> bool:
     return type(part).__module__.split(".")[0] not in _INSIDE
 
 
-def _culprit(denoiser: nn.Module) -> nn.Module:
-    """The module from outside that gives the denoiser's output: its network, or the denoiser itself."""
-    return next((module for module in denoiser.modules() if _outside(module)), denoiser)
-
-
 def _called(part: object, method: str, function: Callable[..., Any], *given: Any) -> Any:
     """The result; what goes wrong inside a class from outside is a sentence that names it."""
     try:
         return function(*given)
     except (AttributeError, IndexError, KeyError, RuntimeError, TypeError) as error:
-        owner = _culprit(part) if isinstance(part, nn.Module) else part
-        if not _outside(owner):
+        if not _outside(part):
             raise
-        raise ValueError(f"{_name(owner)}.{method} fails: {type(error).__name__}: {error}") from error
+        raise ValueError(f"{_name(part)}.{method} fails: {type(error).__name__}: {error}") from error
 
 
 def _require(right: bool, part: object, method: str, wanted: object, came: object) -> None:

@@ -7,16 +7,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffect.config.types import NonNegativeInt, PositiveInt
-from diffect.data.sample import IMAGE, Kind, Sample, fingerprint_of
+from diffect.data.sample import IMAGE, Kind, Sample, Source
 
 
-class Speckles:
+class Speckles(Source):
     """Speckled tiles, some of them with a dark square."""
-
-    kind: Kind = IMAGE
 
     def __init__(self, count: PositiveInt = 24, seed: NonNegativeInt = 0) -> None:
         self.count, self.seed = count, seed
+
+    @property
+    def kind(self) -> Kind:
+        return IMAGE
 
     def categories(self) -> list[str]:
         return ["tile"]
@@ -35,9 +37,6 @@ class Speckles:
             )
             for key, (split, defect, number) in enumerate(names)
         ]
-
-    def fingerprint(self, category: str) -> str:
-        return fingerprint_of(self.samples(category))
 
     def picture(self, key: int, defect: str) -> NDArray[Any]:
         tile = np.random.default_rng((self.seed, key)).integers(90, 160, (64, 64, 3), dtype=np.uint8)
