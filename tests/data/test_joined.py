@@ -11,6 +11,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from diffect.cli.main import main
+from diffect.data.sample import IMAGE, Kind
 from diffect.data.sources.joined import Joined
 from diffect.data.sources.mvtec import Folder
 from diffect.data.sources.textures import Textures
@@ -97,3 +98,12 @@ def test_the_command_describes_them_together(
 def test_it_is_free_of_torch() -> None:
     code = "import sys, diffect.data.sources.joined; print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
+
+
+def test_sources_of_two_kinds_are_refused(make: Make) -> None:
+    class Series(Folder):
+        kind = Kind("series", channels=1, rank=1, dtype="float32")
+
+    assert Joined({"one": Folder(make("bolt"))}).kind == IMAGE
+    with pytest.raises(ValueError, match=r"sources one and two .* hold .*image.* and .*series.*: one run takes"):
+        _ = Joined({"one": Folder(make("bolt")), "two": Series(make("nut"))}).kind

@@ -9,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from diffect.cli.main import main
+from diffect.data.datamodule import DataModule
 from diffect.data.sample import Kind, Sample, Source
 from diffect.runs.record import Record
 from diffect.runs.record_file import read
@@ -225,8 +226,6 @@ def windows(change: Callable[[NDArray[np.float32]], NDArray]) -> Source:
 def test_arrays_that_are_not_what_the_source_says_are_refused(
     change: Callable[[NDArray[np.float32]], NDArray], said: str, tmp_path: Path
 ) -> None:
-    from diffect.data.datamodule import DataModule
-
     with pytest.raises(ValueError, match=said):
         DataModule(windows(change), cache=str(tmp_path)).setup()
 
@@ -234,3 +233,8 @@ def test_arrays_that_are_not_what_the_source_says_are_refused(
 def test_the_fingerprint_is_of_the_arrays() -> None:
     same, changed = Windows().fingerprint("pump"), windows(lambda array: array + 1).fingerprint("pump")
     assert Windows().fingerprint("pump") == same != changed
+
+
+def test_a_source_that_is_none_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"data\.source is a str; it must inherit diffect\.data\.sample\.Source"):
+        DataModule("windows", cache=str(tmp_path))

@@ -4,7 +4,7 @@ Which of these keep an image normal depends on the part: a turned screw is a scr
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -40,7 +40,7 @@ class Augmentation:
     few compositions: the copies of an image are then all different ones, in random order.
     """
 
-    kinds: tuple[str, ...]
+    kinds: Sequence[str]
     copies: int
     seed: int
     fresh: bool = False
@@ -106,11 +106,6 @@ class Augmentation:
             image, mask = _moved(image, mask, self.kinds, rng)
         starts = [(side - length) // 2 for side, length in zip(store.size, mask.shape, strict=True)]
         return padded(image, mask, [*starts, *mask.shape], store.size, bool(store.has_mask[row]))
-
-
-def as_kinds(named: str | Iterable[str]) -> tuple[str, ...]:
-    """The kinds that `data.augment` names, one or several."""
-    return (named,) if isinstance(named, str) else tuple(str(kind) for kind in named)
 
 
 class _Move(NamedTuple):

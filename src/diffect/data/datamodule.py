@@ -12,9 +12,9 @@ from torch import Tensor
 from torch.utils.data import Sampler
 
 from diffect.config.check import checked
-from diffect.config.types import Display, Names, NonNegativeInt, Place, PositiveInt
+from diffect.config.types import Display, Names, NonNegativeInt, Place, PositiveInt, as_list
 from diffect.data import audit, splits
-from diffect.data.augmentation import Augmentation, as_kinds
+from diffect.data.augmentation import Augmentation
 from diffect.data.batches import Batches, Extract, Items, Loader, Part, Row, zeros
 from diffect.data.canvas import Aspect, common_size
 from diffect.data.contamination import Contamination
@@ -76,12 +76,14 @@ class DataModule(pl.LightningDataModule):
         cache: Place[str | None] = None,
     ) -> None:
         super().__init__()
+        if not isinstance(source, Source):
+            raise ValueError(f"data.source is a {type(source).__name__}; it must inherit diffect.data.sample.Source")
         self.source, self.root = source, root
-        self.category = category if isinstance(category, str) else [str(name) for name in category]
+        self.category = category
         self.size, self.aspect, self.max_aspect, self.shots = size, aspect, max_aspect, shots
         self.selection, self.calibration, self.calibration_min = selection, calibration, calibration_min
         self.contamination = Contamination(contamination, contamination_from, seed)
-        self.augmentation = Augmentation(as_kinds(augment), augment_copies, seed)
+        self.augmentation = Augmentation(as_list(augment), augment_copies, seed)
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
         self.batches_per_epoch, self.seed, self.workers = batches_per_epoch, seed, workers
         self.cache = cache_root() if cache is None else Path(cache).expanduser()
@@ -247,7 +249,7 @@ class DataModule(pl.LightningDataModule):
         """
         self._check_pictures("augmentation")
         self.setup()
-        augmentation = Augmentation(as_kinds(kinds), copies, seed, fresh=True)
+        augmentation = Augmentation(as_list(kinds), copies, seed, fresh=True)
         augmentation.check(self.canvas)
         rows = self.splits[split] if positions is None else [self.splits[split][position] for position in positions]
         originals = [row for row in rows if self._original(row) == row]

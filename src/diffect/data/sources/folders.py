@@ -4,6 +4,7 @@ import difflib
 from collections.abc import Iterable
 from pathlib import Path
 
+from diffect.config.types import as_list
 from diffect.data.sample import GOOD
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
@@ -27,7 +28,7 @@ def choose_categories(wanted: str | Iterable[str], known: list[str]) -> list[str
     """The categories named by `data.category` ("all", one name, or a list), in the order given."""
     if wanted == "all":
         return list(known)
-    chosen = [wanted] if isinstance(wanted, str) else [str(name) for name in wanted]
+    chosen = as_list(wanted)
     if not chosen:
         raise ValueError(f"data.category is an empty list; allowed are all, or some of {listed(known)}")
     for name in chosen:
