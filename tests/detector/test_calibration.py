@@ -193,8 +193,8 @@ def test_calibration_images_go_where_that_is_asked_for() -> None:
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ("outlier_removal.threshold=0", r"outlier_removal\.threshold is 0; it must be above 0"),
-        ("outlier_removal.folds=1", r"outlier_removal\.folds is 1; it must be 2 or more"),
+        ("outlier_removal.threshold=0", r"OutlierRemoval\.threshold is 0; it must be a number, above 0"),
+        ("outlier_removal.folds=1", r"OutlierRemoval\.folds is 1; it must be a whole number, 2 or more"),
     ],
 )
 def test_wrong_settings_are_refused(setting: str, message: str) -> None:

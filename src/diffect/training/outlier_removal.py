@@ -1,15 +1,18 @@
-"""Dirt among the images that were said to be normal: found by what the others cannot explain, and left out."""
+"""Outlier removal: training images that a model of the others explains badly are left out."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+from annotated_types import Ge
 from hydra.errors import InstantiationException
 from numpy.typing import NDArray
 from omegaconf import DictConfig
 
+from diffect.config.check import checked
+from diffect.config.types import PositiveFloat
 from diffect.data.datamodule import DataModule
 from diffect.data.splits import Split
 from diffect.detector import calibration
@@ -22,6 +25,7 @@ LEAST = 3  # images of a category: of two, both are as far from their median, |z
 _NORMAL = 1.4826  # standard deviations of a Gaussian in its median absolute deviation
 
 
+@checked
 class OutlierRemoval:
     """Leaves out the images of fit and selection, or of calibration too, whose score stands out, category by category.
 
@@ -48,14 +52,10 @@ class OutlierRemoval:
         self,
         denoiser: DictConfig,
         scorer: DictConfig,
-        threshold: float = 3.0,
-        folds: int = 4,
+        threshold: PositiveFloat = 3.0,
+        folds: Annotated[int, Ge(2)] = 4,
         calibration: bool = False,
     ) -> None:
-        if threshold <= 0:
-            raise ValueError(f"outlier_removal.threshold is {threshold}; it must be above 0")
-        if isinstance(folds, bool) or not isinstance(folds, int) or folds < 2:
-            raise ValueError(f"outlier_removal.folds is {folds}; it must be 2 or more")
         self.denoiser, self.scorer, self.threshold, self.folds = denoiser, scorer, threshold, folds
         self.splits: tuple[Split, ...] = ("fit", "selection", *(("calibration",) if calibration else ()))
 
