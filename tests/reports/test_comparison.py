@@ -12,7 +12,7 @@ from hydra import compose, initialize_config_dir
 from records import make, run_of, study_records
 
 from diffect.cli import report
-from diffect.reports import cells, csv_tables, latex, markdown, study
+from diffect.reports import build, cells, csv_tables, latex, markdown, study
 from diffect.reports.comparison import COMPARED
 
 POWER = {"padim": 0.95, "diffusion": 0.9, "noise": 0.5}
@@ -40,7 +40,7 @@ def detection(names: tuple[str, ...] = tuple(POWER), seeds: int = 5, **changes: 
 
 
 def built(records: list[dict[str, Any]], **arguments: Any) -> study.Study:
-    return study.build_study("demo", [run_of(Path(record["signature"]), record) for record in records], **arguments)
+    return build.build_study("demo", [run_of(Path(record["signature"]), record) for record in records], **arguments)
 
 
 def notes(found: study.Study) -> str:
@@ -248,6 +248,6 @@ def test_names_with_commas_are_kept_apart_in_sentences() -> None:
         record["signature"] = f"{record['signature']}{record['choices']['anomaly_map']}"
     text = notes(built(records))
     assert "[anomaly_map=0, noise], [anomaly_map=1, noise]" in text
-    found = study.build_study("demo", [run_of(Path(one["signature"]), one) for one in records])
+    found = build.build_study("demo", [run_of(Path(one["signature"]), one) for one in records])
     (first,) = [note for note in found.notes if note.startswith("first by")]
     assert ", padim]" in first

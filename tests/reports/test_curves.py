@@ -9,7 +9,7 @@ from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 from records import make, run_of, study_records, sweep_records
 
-from diffect.reports import figures, study
+from diffect.reports import build, figures, study
 from diffect.reports.charts.curves import Curves, Tick, curves, estimates, reason
 from diffect.reports.figures.curves import curves_figure
 from diffect.reports.paper import document
@@ -20,7 +20,7 @@ SHOTS = ("null", "16", "1", "8", "2", "4")
 
 
 def built(records: list[dict[str, Any]], **options: Any) -> study.Study:
-    return study.build_study("demo", [run_of(Path(record["signature"]), record) for record in records], **options)
+    return build.build_study("demo", [run_of(Path(record["signature"]), record) for record in records], **options)
 
 
 def swept(**sweep: tuple[str, ...]) -> study.Study:

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from records import make, run_of, schedule, study_records, sweep_records
 
-from diffect.reports import figures, maps, study
+from diffect.reports import build, figures, maps, study
 from diffect.reports.charts import groups_left_out, tradeoff
 from diffect.reports.charts.levels import curve
 from diffect.reports.figures import comparison, levels, pareto, schedules
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 
 
 def built(records: list, folder: Path = Path()) -> study.Study:
-    return study.build_study("demo", [run_of(folder / record["signature"], record) for record in records])
+    return build.build_study("demo", [run_of(folder / record["signature"], record) for record in records])
 
 
 def test_schedules_are_drawn_alone_with_gaps_and_any_name(tmp_path: Path) -> None:

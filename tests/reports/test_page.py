@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from records import lay_galleries, make, run_of, study_records, sweep_records
 
-from diffect.reports import figures, latex, study
+from diffect.reports import build, figures, latex, study
 from diffect.reports.page import document, pictures
 from diffect.runs.record import METRICS
 from diffect.runs.table import LeftOut
@@ -18,7 +18,7 @@ HOSTILE = '<script>hacked = 1</script><img src=x onerror="hacked = 1">&amp;\u202
 
 def built(folder: Path, records: list[dict[str, Any]], name: str = "demo") -> study.Study:
     left_out = [LeftOut("0123456789ab", f"failed: {HOSTILE}")]
-    return study.build_study(name, [run_of(folder / record["signature"], record) for record in records], left_out)
+    return build.build_study(name, [run_of(folder / record["signature"], record) for record in records], left_out)
 
 
 def data_of(text: str) -> dict[str, Any]:
@@ -134,7 +134,7 @@ def test_a_picture_that_is_none_is_told_and_not_shown(name: str, said: str, tmp_
 
 def test_runs_from_a_log_have_no_pictures_and_the_page_says_so(tmp_path: Path) -> None:
     (record,) = lay_galleries(tmp_path / "runs", [make()])
-    found = study.build_study("demo", [run_of(tmp_path / "run-1.wandb", record)])
+    found = build.build_study("demo", [run_of(tmp_path / "run-1.wandb", record)])
     assert "the gallery of 1 run read from W&B" in write(found, tmp_path)[1][0]
 
 
@@ -158,7 +158,7 @@ def test_a_thousand_runs_are_a_small_page(tmp_path: Path) -> None:
 
 
 def test_what_other_parts_left_out_stands_on_it_too(tmp_path: Path) -> None:
-    found = study.build_study("demo", [run_of(tmp_path / record["signature"], record) for record in study_records()])
+    found = build.build_study("demo", [run_of(tmp_path / record["signature"], record) for record in study_records()])
     document.write_page(found, tmp_path, ["schedules.pdf: there is nothing to draw"])
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "Left out (1)" in text and "schedules.pdf: there is nothing to draw" in text
@@ -219,7 +219,7 @@ def test_lines_along_numbers_join_the_groups_in_order_with_all_in_the_end(tmp_pa
 
 def titles(folder: Path, names: tuple[str, ...], seeds: tuple[int, ...], estimand: str) -> list[str]:
     records = study_records(names=("cosine", "linear"), categories=names, seeds=seeds)
-    found = study.build_study("demo", [run_of(folder / one["signature"], one) for one in records], estimand=estimand)
+    found = build.build_study("demo", [run_of(folder / one["signature"], one) for one in records], estimand=estimand)
     told = [table["title"] for table in data_of(write(found, folder)[0])["tables"]]
     captions = latex.latex_tables(found)
     assert all(f"{title}." in captions.replace("$\\pm$", "±").replace("\\%", "%") for title in told)

@@ -10,7 +10,7 @@ import pytest
 from records import lay_galleries, run_of, study_records, sweep_records
 from webdriver import Browser, browser, missing
 
-from diffect.reports import study
+from diffect.reports import build
 from diffect.reports.page import document
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(missing() is not None, reason=str(missing()))]
@@ -27,7 +27,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for record in records:
         category = record["categories"][0]
         record["levels"] = {category: [{"log_snr": level, "image_auroc": 0.9} for level in (-1.0, 1.0)]}
-    found = study.build_study("demo", [run_of(folder / record["signature"], record) for record in records])
+    found = build.build_study("demo", [run_of(folder / record["signature"], record) for record in records])
     assert document.write_page(found, folder) == []
     return folder / "report.html"
 
@@ -262,7 +262,7 @@ def test_no_width_needs_a_sideways_scroll(width: int, shown: Browser, page: Path
 
 def test_long_tables_come_in_pages_but_print_whole(window: Browser, tmp_path: Path) -> None:
     records = study_records(tuple(f"schedule {number:02d}" for number in range(42)), ("a", "b"), (0, 1))
-    found = study.build_study("big", [run_of(tmp_path / record["signature"], record) for record in records])
+    found = build.build_study("big", [run_of(tmp_path / record["signature"], record) for record in records])
     document.write_page(found, tmp_path)
     window.open(tmp_path / "report.html")
     assert len(window.text("#runs tbody tr")) == 30
@@ -278,7 +278,7 @@ def test_long_tables_come_in_pages_but_print_whole(window: Browser, tmp_path: Pa
 
 def test_groups_that_ranks_do_not_tell_apart_are_joined(window: Browser, tmp_path: Path) -> None:
     records = study_records(seeds=(0, 1, 2, 3, 4, 5, 6, 7))
-    found = study.build_study("ranks", [run_of(tmp_path / record["signature"], record) for record in records])
+    found = build.build_study("ranks", [run_of(tmp_path / record["signature"], record) for record in records])
     document.write_page(found, tmp_path)
     ranking = found.ranking
     assert ranking.reason is None and ranking.critical_difference is not None
@@ -309,7 +309,7 @@ def test_what_the_plots_leave_out_stands_below_them(window: Browser, tmp_path: P
         if record["choices"]["schedule"] == "cosine":
             level = {"log_snr": 0.0, "image_auroc": 0.9}
             record["levels"] = {"a": [level, {**level, "log_snr": 1.0}]} if record["categories"] == ["a"] else {}
-    document.write_page(study.build_study("demo", [run_of(tmp_path / one["signature"], one) for one in kept]), tmp_path)
+    document.write_page(build.build_study("demo", [run_of(tmp_path / one["signature"], one) for one in kept]), tmp_path)
     window.open(tmp_path / "report.html")
     assert window.text("#plots h3") == ["Groups", "Quality against latency", "Scoring levels", "Learning"]
     latency = "#plots .plot:nth-child(2)"
@@ -326,7 +326,7 @@ def test_what_the_plots_leave_out_stands_below_them(window: Browser, tmp_path: P
 def test_a_line_along_numbers_leads_from_group_to_group_and_opens_their_runs(window: Browser, tmp_path: Path) -> None:
     records = sweep_records({"data.shots": ("null", "16", "1", "4"), "data.augment_copies": ("0", "7")})
     kept = [one for one in records if (one["choices"]["data.shots"], one["categories"]) != ("16", ["brick"])]
-    found = study.build_study("demo", [run_of(tmp_path / one["signature"], one) for one in kept])
+    found = build.build_study("demo", [run_of(tmp_path / one["signature"], one) for one in kept])
     document.write_page(found, tmp_path)
     window.open(tmp_path / "report.html")
     plot = "#plots .plot:nth-child(2)"

@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from PIL import Image
 from records import make, run_of, study_records
 
-from diffect.reports import paper, study
+from diffect.reports import build, paper, study
 from diffect.reports.paper import document, references
 from diffect.reports.paper.choices import by_choice
 from diffect.reports.paper.methods import description_tex, methods_tex
@@ -66,7 +66,7 @@ def whole(records: list[dict[str, Any]], config: dict[str, Any]) -> list[dict[st
 
 
 def built(records: list[dict[str, Any]], name: str = "demo", folder: Path = Path(), **options: Any) -> study.Study:
-    return study.build_study(name, [run_of(folder / record["signature"], record) for record in records], **options)
+    return build.build_study(name, [run_of(folder / record["signature"], record) for record in records], **options)
 
 
 def compiled(folder: Path, passes: int = 1) -> str:

@@ -13,7 +13,7 @@ from PIL import Image
 from records import lay, make, run_of, study_records
 
 from diffect.cli import report
-from diffect.reports import cells, latex, markdown, study
+from diffect.reports import build, cells, latex, markdown, study
 from diffect.runs.record import METRICS
 from diffect.runs.record_file import PANEL
 
@@ -46,7 +46,7 @@ def go(folder: Path, name: str | None = "demo", out: str = "out") -> Path:
 
 
 def built(records: list[dict[str, Any]], name: str = "demo") -> study.Study:
-    return study.build_study(name, [run_of(Path(record["signature"]), record) for record in records])
+    return build.build_study(name, [run_of(Path(record["signature"]), record) for record in records])
 
 
 def cell(found: study.Study, row: str, column: str, sheet: int = 0) -> cells.Cell:

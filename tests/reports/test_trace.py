@@ -9,11 +9,11 @@ from omegaconf import OmegaConf
 from records import lay, make, run_of, study_records
 
 from diffect.cli import launch, report
-from diffect.reports import study, trace
+from diffect.reports import build, study, trace
 
 
 def built(records: list[dict[str, Any]], **options: str) -> study.Study:
-    return study.build_study("demo", [run_of(Path("outputs") / r["signature"], r) for r in records], **options)
+    return build.build_study("demo", [run_of(Path("outputs") / r["signature"], r) for r in records], **options)
 
 
 def values(text: str) -> list[float]:

@@ -8,7 +8,8 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from diffect.config import settings, validate
-from diffect.reports import csv_tables, markdown, study, trace
+from diffect.reports import csv_tables, markdown, trace
+from diffect.reports.build import build_study
 from diffect.reports.page.document import write_page
 from diffect.runs import sources, table, wandb
 from diffect.runs.selection import Selection
@@ -27,7 +28,7 @@ def run(cfg: DictConfig) -> None:
     validate.check(cfg, settings.Report)
     selection = _select(cfg)
     baseline, estimand = _text(cfg, "baseline"), _text(cfg, "estimand") or "fixed"
-    found = study.build_study(selection.study, selection.runs, selection.left_out, baseline, estimand)
+    found = build_study(selection.study, selection.runs, selection.left_out, baseline, estimand)
     if (figure := _text(cfg, "trace")) is not None:
         print(trace.trace_figure(found, figure))
         return

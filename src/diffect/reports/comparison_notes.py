@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from diffect.reports.cells import IMAGES, METRIC, PARTIAL, SHOWN, marks, over_seeds
 from diffect.reports.comparison import COMPARED, LEVEL, Comparison, Difference
-from diffect.reports.notes import joined, listed, without
+from diffect.reports.wording import first_few, joined, missing_categories
 from diffect.runs.coverage import simulated_coverage
 from diffect.runs.paired_tests import blocks_needed, smallest_p
 from diffect.runs.ranks import Ranking, Stability
@@ -24,7 +24,9 @@ def difference_notes(found: Comparison) -> tuple[str, ...]:
     if IMAGES in marked:
         texts.append(f"{IMAGES} fewer than two common seeds: over the test images only, and not tested.")
     if PARTIAL in marked:
-        lacking = without([group.label for group in found.groups], dict(zip(found.differences, estimates, strict=True)))
+        lacking = missing_categories(
+            [group.label for group in found.groups], dict(zip(found.differences, estimates, strict=True))
+        )
         texts.append(f"{PARTIAL} over fewer categories, and not tested: {lacking}." if lacking else "")
     return tuple(text for text in texts if text)
 
@@ -181,7 +183,7 @@ def _cells(cells: Sequence[Unit]) -> str:
     seeds: dict[str, list[str]] = {}
     for category, seed in cells:
         seeds.setdefault(category, []).append(str(seed))
-    return listed([f"{name} seed{'s' * (len(of) > 1)} {'/'.join(of)}" for name, of in seeds.items()])
+    return first_few([f"{name} seed{'s' * (len(of) > 1)} {'/'.join(of)}" for name, of in seeds.items()])
 
 
 def ranking_notes(ranking: Ranking, stability: Stability, estimand: str) -> list[str]:

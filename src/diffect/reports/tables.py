@@ -3,59 +3,42 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from diffect.reports import comparison_notes, interval_notes, notes, seeds
+from diffect.reports import comparison_notes, mean_notes
 from diffect.reports.cells import METRIC, SHOWN, WARNED, Cell, Table, figure_text, marks, metric_cells, over_seeds
 from diffect.reports.comparison import COMPARED, Comparison, Difference
+from diffect.reports.study import RANKED, REFERENCE, Estimates, Study, Ties
+from diffect.reports.wording import counted
 from diffect.runs import grid
-from diffect.runs.grid import Group, short
-from diffect.runs.statistics import BLOCKS, RANDOM, Estimate
-from diffect.runs.table import Run
+from diffect.runs.grid import short
+from diffect.runs.statistics import BLOCKS, RANDOM
 
-# The columns of the summary, and what the field quotes as its reference for three of them.
-COLUMNS = (
-    *("image_auroc", "image_tpr_at_5fpr", "pixel_auroc", "pixel_aupro_30", "pixel_peak_hit"),
-    *("conformal_fpr", "conformal_tpr", "latency_ms"),
-)
-BY_CATEGORY = COLUMNS[:-1]  # an image takes as long whatever it shows
-REFERENCE = {"image_auroc": 0.94, "image_tpr_at_5fpr": 0.89, "latency_ms": 100.0}
 _TALL = 40  # rows that a page holds
 
-Estimates = dict[str, tuple[Estimate, ...]]  # by metric, in the order of the groups
-Ties = dict[str, tuple[bool, ...]]  # likewise
+
+def study_tables(study: Study) -> tuple[Table, ...]:
+    """The summary, the differences with their tests, and the means in each category where there are several."""
+    tables = [summary_table(study)]
+    if (found := study.comparison) is not None:
+        tables += [difference_table(study.axes, found), *test_tables(study.axes, found)]
+    return (*tables, *(category_tables(study) if len(study.by_category) > 1 else ()))
 
 
-def summary_table(
-    name: str,
-    axes: Sequence[str],
-    groups: Sequence[Group],
-    estimates: Estimates,
-    tied: Ties,
-    holes: Sequence[tuple[str, ...]],
-    runs: Sequence[Run],
-    estimand: str,
-) -> Table:
+def summary_table(study: Study) -> Table:
     """A row per group, means over categories and seeds in each of COLUMNS; below, holes and the reference."""
+    estimates, ranked = study.estimates, study.estimates[RANKED]
     rows: list[tuple[str | Cell, ...]] = []
-    ranked = estimates[COLUMNS[0]]
-    for group, estimate, figures in zip(
-        groups, ranked, _figures(estimates, tied, over_seeds(estimates.values())), strict=True
-    ):
-        count = seeds.runs(group, COLUMNS[0], estimate)
-        rows.append((*(group.values or (name,)), count, *figures))
-    if notes.holes_as_rows(groups, holes):
-        rows += [(*values, "0", *(Cell("") for _ in estimates)) for values in holes]
-    blanks = ("",) * (len(axes) or 1)
+    cells = _cells(estimates, study.tied, over_seeds(estimates.values()))
+    for group, estimate, figures in zip(study.groups, ranked, cells, strict=True):
+        rows.append((*(group.values or (study.name,)), mean_notes.runs_used(group, RANKED, estimate), *figures))
+    # More holes than groups are no holes in a crossed grid: such a grid was never meant.
+    if len(study.holes) <= len(study.groups):
+        rows += [(*values, "0", *(Cell("") for _ in estimates)) for values in study.holes]
+    axes = study.axes or ("study",)
     quoted = [Cell(figure_text(METRIC[m], REFERENCE[m]) if m in REFERENCE else "") for m in estimates]
-    rows.append(("reference", *blanks, *quoted))
-    header = (*short(axes or ("study",)), "runs", *(METRIC[metric].title for metric in estimates))
-    return Table(
-        _title(name, runs, groups, ranked),
-        header,
-        len(blanks),
-        tuple(rows),
-        rules=(len(rows) - 1,),
-        caption=_means(runs, estimates, estimand),
-    )
+    rows.append(("reference", *("" for _ in axes), *quoted))
+    header = (*short(axes), "runs", *(METRIC[metric].title for metric in estimates))
+    rules = (len(rows) - 1,)
+    return Table(_title(study), header, len(axes), tuple(rows), rules, caption=_caption(study))
 
 
 def difference_table(axes: Sequence[str], found: Comparison) -> Table:
@@ -72,7 +55,7 @@ def difference_table(axes: Sequence[str], found: Comparison) -> Table:
     which = "" if found.named else f", which has the best mean {METRIC[COMPARED[0]].title}"
     caption = (
         f"Mean difference of each group from {found.baseline.label}{which}, over the pairs of category and seed"
-        " compared" + interval_notes.plus_minus(one.estimate for row in found.differences.values() for one in row)
+        " compared" + mean_notes.plus_minus(one.estimate for row in found.differences.values() for one in row)
     )
     return Table(title, header, len(axes), tuple(rows), notes=comparison_notes.difference_notes(found), caption=caption)
 
@@ -98,27 +81,20 @@ def test_tables(axes: Sequence[str], found: Comparison) -> list[Table]:
     return [*tables[:-1], replace(tables[-1], notes=comparison_notes.test_notes(found))]
 
 
-def category_tables(
-    name: str,
-    axes: Sequence[str],
-    groups: Sequence[Group],
-    estimates: dict[str, Estimates],
-    tied: dict[str, Ties],
-    warned: dict[str, tuple[str, ...]],
-) -> list[Table]:
+def category_tables(study: Study) -> list[Table]:
     """A row per category and group, means over seeds; several tables where one would be taller than a page."""
+    estimates = study.by_category
     several = over_seeds(row for found in estimates.values() for row in found.values())
     parts: list[list[tuple[str | Cell, ...]]] = []
     for category, found in estimates.items():
-        shown = category + (WARNED if category in warned else "")
-        rows = zip(groups, _figures(found, tied[category], several), strict=True)
-        parts.append([(shown, *(group.values or (name,)), *figures) for group, figures in rows])
-    metrics = next(iter(estimates.values()))  # the same in every category
-    header = ("category", *short(axes or ("study",)), *(METRIC[metric].title for metric in metrics))
+        rows = zip(study.groups, _cells(found, study.tied_by_category[category], several), strict=True)
+        parts.append([(_marked(study, category), *(group.values or (study.name,)), *cells) for group, cells in rows])
+    axes, metrics = study.axes or ("study",), next(iter(estimates.values()))  # the same in every category
+    header = ("category", *short(axes), *(METRIC[metric].title for metric in metrics))
     rows_of_all = (estimate for found in estimates.values() for row in found.values() for estimate in row)
-    caption = f"Mean of each group over its seeds in each category{interval_notes.plus_minus(rows_of_all)}"
-    tables = _pages("by category, mean over seeds", caption, header, 1 + (len(axes) or 1), parts)
-    return [*tables[:-1], replace(tables[-1], notes=tuple(interval_notes.category_interval_notes(estimates)))]
+    caption = f"Mean of each group over its seeds in each category{mean_notes.plus_minus(rows_of_all)}"
+    tables = _pages("by category, mean over seeds", caption, header, 1 + len(axes), parts)
+    return [*tables[:-1], replace(tables[-1], notes=tuple(mean_notes.category_interval_notes(estimates)))]
 
 
 def _pages(
@@ -141,7 +117,7 @@ def _pages(
     return tables
 
 
-def _figures(estimates: Estimates, tied: Ties, several: bool) -> list[tuple[Cell, ...]]:
+def _cells(estimates: Estimates, tied: Ties, several: bool) -> list[tuple[Cell, ...]]:
     """A row of cells per group; `several` says that intervals of their table are over seeds."""
     columns = (metric_cells(METRIC[metric], row, tied[metric], several) for metric, row in estimates.items())
     return list(zip(*columns, strict=True))
@@ -173,24 +149,27 @@ def _p(p: float | None) -> str | Cell:
     return Cell("") if p is None else "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def _means(runs: Sequence[Run], estimates: Estimates, estimand: str) -> str:
+def _caption(study: Study) -> str:
     """What the means of the summary are over, and what ± is."""
-    names = grid.categories(runs)
-    seeds_of_all = {run.unit[1] for run in runs}
+    names = grid.categories(study.runs)
+    seeds = {run.unit[1] for run in study.runs}
     each = f"these {len(names)} categories" if len(names) > 1 else f"the category {names[0]}"
-    over = f"{each} and its seeds" if len(seeds_of_all) > 1 else f"{each}, with seed {min(seeds_of_all)}"
-    if estimand == RANDOM:
+    over = f"{each} and its seeds" if len(seeds) > 1 else f"{each}, with seed {min(seeds)}"
+    if study.estimand == RANDOM:
         over = f"its seeds, then over {len(names)} categories, a sample of their kind"
-    spread = interval_notes.plus_minus(estimate for row in estimates.values() for estimate in row)
+    spread = mean_notes.plus_minus(estimate for row in study.estimates.values() for estimate in row)
     return f"Mean of each group over {over}{spread}"
 
 
-def _title(name: str, runs: Sequence[Run], groups: Sequence[Group], ranked: Sequence[Estimate]) -> str:
-    warned = notes.warnings(runs)
-    names = [category + (WARNED if category in warned else "") for category in grid.categories(runs)]
-    listed = ", ".join(names) if len(names) <= 8 else f"{', '.join(names[:7])} and {len(names) - 7} more"
+def _title(study: Study) -> str:
+    names = [_marked(study, category) for category in grid.categories(study.runs)]
+    shown = ", ".join(names) if len(names) <= 8 else f"{', '.join(names[:7])} and {len(names) - 7} more"
     return (
-        f"{name}: {notes.count(runs, 'run')} in {notes.count(groups, 'group')}; "
-        f"{notes.count(names, 'category', 'categories')} ({listed}); "
-        f"{seeds.title(groups, ranked)}"
+        f"{study.name}: {counted(len(study.runs), 'run')} in {counted(len(study.groups), 'group')}; "
+        f"{counted(len(names), 'category', 'categories')} ({shown}); "
+        f"{mean_notes.seeds_title(study.groups, study.estimates[RANKED])}"
     )
+
+
+def _marked(study: Study, category: str) -> str:
+    return category + (WARNED if category in study.warned else "")

@@ -6,11 +6,10 @@ from difflib import get_close_matches
 from scipy.special import ndtri, stdtrit
 from tabulate import tabulate
 
-from diffect.reports import comparison, seeds
+from diffect.reports import comparison, mean_notes
 from diffect.reports.cells import METRIC, figure_text
-from diffect.reports.notes import count
-from diffect.reports.study import Study
-from diffect.reports.tables import BY_CATEGORY, COLUMNS
+from diffect.reports.study import BY_CATEGORY, COLUMNS, Study
+from diffect.reports.wording import counted
 from diffect.runs import grid, statistics
 from diffect.runs.grid import Group
 from diffect.runs.statistics import FIXED, RANDOM, Estimate
@@ -94,12 +93,14 @@ def _sums(group: Group, metric: str, category: str | None, estimate: Estimate, e
     """How the values make the mean, and their spread its interval."""
     if estimate.value is None:
         return ["no run has a value: there is no mean"]
-    found = f"{count(estimate.seeds, 'seed')} ({', '.join(map(str, estimate.seeds))})"
+    found = f"{counted(len(estimate.seeds), 'seed')} ({', '.join(map(str, estimate.seeds))})"
     over = f"the mean over {found}"
     if len(estimate.categories) > 1:
         listed = ", ".join(estimate.categories)
-        over = f"the mean over {count(estimate.categories, 'category', 'categories')} ({listed}) of {over} in each"
-    texts = [f"{estimate.value!r} = {over}", *seeds.unused(group, metric, estimate, category)]
+        over = (
+            f"the mean over {counted(len(estimate.categories), 'category', 'categories')} ({listed}) of {over} in each"
+        )
+    texts = [f"{estimate.value!r} = {over}", *mean_notes.unused_runs(group, metric, estimate, category)]
     if estimand == RANDOM:
         texts.append("the categories are taken as a sample (estimand=random): the interval is over them")
     parts = _parts(estimate)

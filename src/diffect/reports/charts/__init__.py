@@ -1,8 +1,8 @@
 """What the figures and the page draw of a study, and which groups they leave out; without matplotlib."""
 
 from diffect.reports.charts import levels, tradeoff
-from diffect.reports.notes import joined
 from diffect.reports.study import Study
+from diffect.reports.wording import joined
 
 
 def groups_left_out(study: Study) -> dict[str, str]:

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from diffect.reports.cells import METRIC
-from diffect.reports.notes import listed
 from diffect.reports.study import Study
+from diffect.reports.wording import first_few
 
 LATENCY = "latency_ms"
 QUALITY = ("image_auroc", "pixel_aupro_30")  # the panels of the figure
@@ -31,11 +31,13 @@ def tradeoff(study: Study, metric: str, category: str | None = None) -> Tradeoff
             points[place] = (time.value, quality.value)
             continue
         if time.missing == quality.missing and time.value is not None and quality.value is not None:
-            left_out[place] = f"without {listed(time.missing)}"
+            left_out[place] = f"without {first_few(time.missing)}"
             continue
         lacking = ((name, one) for name, one in ((metric, quality), (LATENCY, time)) if not one.comparable)
         left_out[place] = " and ".join(
-            f"no {METRIC[name].title}" if one.value is None else f"{METRIC[name].title} without {listed(one.missing)}"
+            f"no {METRIC[name].title}"
+            if one.value is None
+            else f"{METRIC[name].title} without {first_few(one.missing)}"
             for name, one in lacking
         )
     return Tradeoff(points, left_out)

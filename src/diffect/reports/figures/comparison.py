@@ -9,9 +9,8 @@ from matplotlib.axes import Axes
 
 from diffect.reports.cells import METRIC
 from diffect.reports.comparison import COMPARED
-from diffect.reports.study import Study
+from diffect.reports.study import REFERENCE, Study
 from diffect.reports.style import COLOURS, GREY, MARKERS, WIDTH, legend_columns, new, reach, save, shorten, style
-from diffect.reports.tables import REFERENCE
 from diffect.runs import grid
 from diffect.runs.grid import short
 from diffect.runs.table import Run

@@ -6,10 +6,9 @@ from typing import Any
 
 from diffect.reports.cells import METRIC, figure_text
 from diffect.reports.charts import curves, levels, schedules, tradeoff
-from diffect.reports.notes import joined
 from diffect.reports.page.tables import page_tables
-from diffect.reports.study import RANKED, Study
-from diffect.reports.tables import REFERENCE
+from diffect.reports.study import RANKED, REFERENCE, Study
+from diffect.reports.wording import joined
 from diffect.runs import grid
 from diffect.runs.fingerprint import IRRELEVANT
 from diffect.runs.grid import short

@@ -4,8 +4,8 @@ import base64
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from diffect.reports.notes import count
 from diffect.reports.study import Study
+from diffect.reports.wording import counted
 from diffect.runs.record import Picture
 from diffect.runs.record_file import GALLERY
 from diffect.runs.table import Run
@@ -84,16 +84,14 @@ def _uri(folder: Path, name: str) -> str:
 
 
 def _left_out(crowded: int, broken: list[str], logged: int, room: int) -> list[str]:
-    told = []
+    problems = []
     if crowded:
         pictures = f"{room / 1e6:g} MB of pictures"
-        told.append(f"report.html holds {pictures}: those of {_runs(crowded)} stayed in the runs' folders")
+        problems.append(f"report.html holds {pictures}: those of {counted(crowded, 'run')} stayed in the runs' folders")
     if broken:
-        told.append(f"report.html lacks the gallery of {_runs(len(broken))}; the first: {broken[0]}")
+        problems.append(f"report.html lacks the gallery of {counted(len(broken), 'run')}; the first: {broken[0]}")
     if logged:
-        told.append(f"report.html lacks the gallery of {_runs(logged)} read from W&B, which holds no such pictures")
-    return told
-
-
-def _runs(number: int) -> str:
-    return count(range(number), "run")
+        problems.append(
+            f"report.html lacks the gallery of {counted(logged, 'run')} read from W&B, which holds no such pictures"
+        )
+    return problems

@@ -3,8 +3,8 @@
 from diffect.reports.cells import METRIC
 from diffect.reports.escaping import breakable, escape
 from diffect.reports.paper.numbers import p_text
-from diffect.reports.paper.phrases import counted, listed
 from diffect.reports.study import RANKED, Study
+from diffect.reports.wording import counted, listed
 from diffect.runs.statistics import BLOCKS, RANDOM
 
 _CITED = {

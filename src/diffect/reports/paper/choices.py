@@ -1,10 +1,11 @@
 """A sentence about all runs of a study: said once where they agree, else for each value of what it depends on."""
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from diffect.reports.escaping import breakable
-from diffect.reports.paper.phrases import Config, listed
 from diffect.reports.study import Study
+from diffect.reports.wording import listed
 from diffect.runs import grid
 from diffect.runs.grid import short
 
@@ -96,7 +97,7 @@ def _by_text(values: dict[str, str]) -> dict[str, list[str]]:
     return found
 
 
-def _leaves(config: Config, stem: str = "") -> dict[str, str]:
+def _leaves(config: dict[str, Any], stem: str = "") -> dict[str, str]:
     """The config's values by dotted key, without seeds."""
     found: dict[str, str] = {}
     for key, value in config.items():

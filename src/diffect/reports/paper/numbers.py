@@ -11,8 +11,7 @@ from diffect.reports.cells import METRIC, figure_text
 from diffect.reports.comparison import Difference
 from diffect.reports.escaping import escape
 from diffect.reports.paper.counts import KINDS, image_counts
-from diffect.reports.study import RANKED, Study
-from diffect.reports.tables import Estimates
+from diffect.reports.study import RANKED, Estimates, Study
 from diffect.runs.grid import Group, short
 from diffect.runs.statistics import Estimate
 
