@@ -7,17 +7,36 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 ROOT = Path(__file__).parents[1]
 
 
-def test_python_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def readme() -> list[str]:
+    return re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+
+
+def test_the_readmes_schedules_are_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    snippets = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
-    assert snippets
-    for snippet in snippets:
-        exec(compile(snippet, "README.md", "exec"), {})
+    (snippet,) = (snippet for snippet in readme() if "diffect.train" not in snippet)
+    exec(compile(snippet, "README.md", "exec"), {})
     assert (tmp_path / "schedules.png").is_file()
+
+
+@pytest.mark.slow
+def test_the_readmes_detector_is_trained_loaded_and_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Image.effect_noise((90, 60), 30).save("photograph.png")
+    (snippet,) = (snippet for snippet in readme() if "diffect.train" in snippet)
+    small = '"data.size=64", "evaluation.replicates=5", "evaluation.latency_repeats=1", "panel=0", "gallery=0"'
+    before, line, after = snippet.replace('"seed=0"', f'"seed=0", {small}').partition("detector = diffect.load(")
+    scope: dict[str, object] = {}
+    exec(compile(before, "README.md", "exec"), scope)
+    (record,) = tmp_path.glob("outputs/single/*/record.json")
+    exec(compile((line + after).replace("SIGNATURE", record.parent.name), "README.md", "exec"), scope)
+    assert capsys.readouterr().out.splitlines()[-1].endswith("(60, 90)")
 
 
 @pytest.mark.slow
