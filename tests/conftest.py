@@ -5,6 +5,8 @@ import os
 os.environ |= {
     "OMP_NUM_THREADS": "1",  # two busy cores are slower than one with eager torch
     "WANDB_MODE": "offline",
+    "WANDB_X_SAVE_REQUIREMENTS": "false",  # listing all packages takes a tenth of a small run
+    "WANDB_X_DISABLE_STATS": "true",
     "HF_HUB_OFFLINE": "1",
     "MPLBACKEND": "Agg",
 }
