@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from diffect.cli.main import main
-from diffect.runs.record import RECORD
 
 PAGE = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
 FILES = dict(re.findall(r"^`(mylab/[\w/.]+)`:\n\n```\w+\n(.*?)```", PAGE, re.DOTALL | re.MULTILINE))
@@ -53,4 +52,4 @@ def test_the_commands_of_the_page_run(
         choices = [Path(name).stem for name in FILES if name.endswith(".yaml") and "network" not in name]
         assert [choice for choice in choices if choice not in said] == []
     elif arguments[0] == "train":
-        assert len(list(tmp_path.glob(f"outputs/single/*/{RECORD}"))) == 1
+        assert len(list(tmp_path.glob("outputs/single/*/record.json"))) == 1
