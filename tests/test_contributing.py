@@ -49,7 +49,7 @@ def test_the_commands_of_the_page_run(
     assert main(arguments) == 0
     said = capsys.readouterr().out
     if "--help" in arguments:
-        choices = [Path(name).stem for name in FILES if name.endswith(".yaml") and "network" not in name]
+        choices = [Path(name).stem for name in FILES if name.endswith(".yaml")]
         assert [choice for choice in choices if choice not in said] == []
     elif arguments[0] == "train":
         assert len(list(tmp_path.glob("outputs/single/*/record.json"))) == 1

@@ -23,9 +23,9 @@ def text(command: str, folder: Path, overrides: Sequence[str] = ()) -> str:
         group, _, chosen = default.partition(": ")
         if not chosen or group.startswith("override"):
             continue  # the file itself, or another command's config, which has a help text of its own
-        choices = sorted(path for each in folders for path in (each / group).glob("*.yaml"))
-        listed = [f"  {'*' if path.stem == chosen else ' '} {path.stem:16} {_summary(path)}" for path in choices]
-        parts.append(f"{group}=...\n" + "\n".join(listed))
+        parts.append(_listed(group, folders, chosen))
+        inner = {path.name for each in folders for path in (each / group).glob("*") if path.is_dir()}
+        parts += [_listed(f"{group}/{name}", folders, "") for name in sorted(inner)]
     keys = "\n".join(lines[_after(lines, start) : end]).strip()
     parts.append("keys, with their defaults; a group's keys are under its name, e.g. schedule.endpoints\n\n" + keys)
     parts.append(f"`diffect {command} --cfg job [overrides]` prints the config as composed; -m sweeps over a=1,2.")
@@ -46,6 +46,12 @@ def _searched(overrides: Sequence[str]) -> list[Path]:
         elif rest:
             found.append(Path(rest))
     return found
+
+
+def _listed(group: str, folders: Sequence[Path], chosen: str) -> str:
+    choices = sorted(path for each in folders for path in (each / group).glob("*.yaml"))
+    lines = [f"  {'*' if path.stem == chosen else ' '} {path.stem:16} {_summary(path)}" for path in choices]
+    return f"{group}=...\n" + "\n".join(lines)
 
 
 def _summary(path: Path) -> str:
