@@ -218,7 +218,7 @@ def test_wrong_settings_are_refused(setting: str, message: str) -> None:
         ),
         (
             ["outlier_removal.denoiser.denoiser.keep=most"],
-            r"outlier_removal=z_score judges by outlier_removal\.denoiser .* is 'most'; allowed: random, greedy",
+            r"outlier_removal=z_score judges by outlier_removal\.denoiser .* is 'most'; it must be random or greedy",
         ),
     ],
 )

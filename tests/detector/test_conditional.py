@@ -25,7 +25,7 @@ from diffect.detector.anomaly_map import AnomalyMap
 from diffect.detector.module import DetectorModule
 from diffect.detector.predictor import Predictor
 from diffect.representations.affine import Affine
-from diffect.training import build, provenance
+from diffect.training import build, protocol
 
 pytestmark = pytest.mark.slow
 
@@ -149,8 +149,8 @@ def test_without_selection_images_of_one_category_none_is_scaled_on_them() -> No
         assert said.startswith("the fit normals") and said.endswith(", each judged by what was fitted without it")
         scales.append(anomaly_map.scale.clone())
     assert torch.equal(*scales) and (scales[0] != held).all()
-    told = provenance.protocol(config("denoiser=gaussian"), both, data, [None, None], said)
-    assert "by what was fitted without it, of each category by itself" in told["component_scale"]
+    told = protocol.describe(config("denoiser=gaussian"), both, data, [None, None], said)
+    assert "by what was fitted without it, of each category by itself" in told.component_scale
 
 
 # What is not
