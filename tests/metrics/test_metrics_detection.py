@@ -232,5 +232,5 @@ def test_a_defect_marked_in_a_normal_image_is_refused() -> None:
 
 
 def test_counting_needs_no_torch() -> None:
-    code = "import sys, diffect.metrics.detection as e; sys.exit('torch' in sys.modules)"
+    code = "import sys, diffect.metrics.evaluation as e; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

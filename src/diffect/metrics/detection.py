@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 import tempfile
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
+from torchmetrics import Metric
+from torchmetrics.utilities import dim_zero_cat
 
 from diffect.metrics.evaluation import Evaluation, ScoredImages
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 class Spill:
@@ -38,6 +39,9 @@ class Spill:
         self._file.write(rows.tobytes())
         self._count += len(maps)
 
+    def __len__(self) -> int:
+        return self._count
+
     def read(self) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]:
         """All maps (N, *size), mapped and not read, masks and valid."""
         assert self._row is not None
@@ -51,7 +55,7 @@ class Spill:
         return rows["map"], masks, valid
 
 
-class DetectionMetrics:
+class DetectionMetrics(Metric):
     """Image, pixel and conformal figures of one category, with bootstrap intervals.
 
     Scores are kept raw, and maps as float32 in a temporary file: curves that are binned or squashed batch by batch are
@@ -64,11 +68,19 @@ class DetectionMetrics:
         bins: of the histograms that pixel replicates come from.
     """
 
+    full_state_update = False
+    higher_is_better = None
+    is_differentiable = False
+    scores: list[Tensor]  # (B,) float64
+    labels: list[Tensor]  # (B, 2): anomalous, has_mask
+
     def __init__(self, category: str, replicates: int = 1000, bins: int = 2048) -> None:
+        # No cache: a threshold that is set after a first compute must count.
+        super().__init__(compute_with_cache=False)
         self.category, self.replicates, self.bins = category, replicates, bins
         self.threshold: float | None = None
-        self._scores: list[NDArray[np.float64]] = []
-        self._labels: list[NDArray[np.bool_]] = []  # (B, 2): anomalous, has_mask
+        self.add_state("scores", default=[], dist_reduce_fx="cat")
+        self.add_state("labels", default=[], dist_reduce_fx="cat")
         self._spill = Spill()
 
     def update(
@@ -84,14 +96,20 @@ class DetectionMetrics:
             valid.cpu().bool().numpy(),
             has_mask.cpu().bool().numpy(),
         )
-        self._scores.append(images.scores)
-        self._labels.append(np.stack([images.anomalous, images.has_mask], axis=1))
+        self.scores.append(torch.from_numpy(images.scores))
+        self.labels.append(torch.from_numpy(np.stack([images.anomalous, images.has_mask], axis=1)))
         self._spill.append(images.maps, images.masks, images.valid)
 
     def compute(self) -> Evaluation:
         """All figures over the images given so far; ValueError where there are none."""
-        if not self._scores:
+        if not self._spill:
             raise ValueError(f"No test image of category '{self.category}' was given to the metrics.")
-        anomalous, has_mask = np.concatenate(self._labels).T
-        images = ScoredImages(self.category, np.concatenate(self._scores), anomalous, *self._spill.read(), has_mask)
+        anomalous, has_mask = dim_zero_cat(self.labels).numpy().T
+        scores = dim_zero_cat(self.scores).numpy()
+        images = ScoredImages(self.category, scores, anomalous, *self._spill.read(), has_mask)
         return images.evaluate(self.threshold, self.replicates, self.bins)
+
+    def reset(self) -> None:
+        """Forget all images."""
+        super().reset()
+        self._spill = Spill()
