@@ -216,9 +216,7 @@ def test_methods_say_once_what_is_shared_and_by_choice_what_varies(config: dict[
             record["description"] = {**DESCRIPTION, "schedule": "log-normal noise [@karras2022edm]"}
     text = methods_tex(built(records))
     assert text.count("AdamW") == 1 and text.count("EfficientNet") == 1
-    schedule = (
-        r"The noise schedule is \(by \\emph\{schedule\}\) \\emph\{cosine\}: .*nichol2021.*; \\emph\{edm\}: .*karras2022"
-    )
+    schedule = r"The noise schedule is \(for each \\emph\{schedule\}\) \\emph\{cosine\}: .*nichol2021.*; \\emph\{edm\}: .*karras2022"
     assert re.search(schedule, text)
     assert "Together the categories have 132 images to fit, 20 for selection, 40 for calibration" in text
     assert "seeds 0 and 1: 8 runs in 2 groups" in text
@@ -263,7 +261,7 @@ def test_what_follows_group_and_category_together_is_said_by_both(config: dict[s
     records = whole(study_records(names=("cosine", "edm"), categories=("brick", "grass"), seeds=(0, 1)), config)
     texts = ["b" if run["categories"] == ["grass"] and run["choices"]["schedule"] == "edm" else "a" for run in records]
     assert by_choice(built(records), "It is", texts) == (
-        r"It is (by group and category) \emph{cosine} and \emph{edm on brick}: a; \emph{edm on grass}: b."
+        r"It is (for each group and category) \emph{cosine} and \emph{edm on brick}: a; \emph{edm on grass}: b."
     )
 
 

@@ -20,7 +20,7 @@ def by_choice(study: Study, lead: str, texts: Sequence[str]) -> str:
         return f"{lead} {texts[0]}."
     reason, values = _depends_on(study, texts)
     parts = [f"{listed(names)}: {text}" for text, names in _by_text(values).items() if text]
-    return rf"{lead} (by {reason}) {'; '.join(parts)}."
+    return rf"{lead} (for each {reason}) {'; '.join(parts)}."
 
 
 def other_differences(study: Study) -> list[str]:
