@@ -52,7 +52,7 @@ def test_groups_are_ranked_and_their_parts_are_no_columns() -> None:
     assert found.axes == ("detector",)
     assert [row[0] for row in found.tables[0].rows] == ["padim", "diffusion", "noise", "reference"]
     assert found.tables[0].header[:2] == ("detector", "runs")
-    assert any(note.startswith("with detector came denoiser (diffusion: diffusion net;") for note in found.notes)
+    assert any(note.startswith("detector also sets denoiser (diffusion: diffusion net;") for note in found.notes)
 
 
 def test_differences_are_from_the_best_or_from_the_one_that_is_named() -> None:

@@ -155,8 +155,9 @@ class DetectorModule(pl.LightningModule):
             "head": predictor.head,
         }
         if self.learned is not None:
-            objective = self.objective
-            parts |= {"schedule": objective.schedule, "weight": objective.weight, "training": self.optimisation}
+            parts["training"] = self.optimisation
+        if self.learned == "denoiser":  # a scorer learns at noise levels of its own
+            parts |= {"schedule": self.objective.schedule, "weight": self.objective.weight}
         return {name: part.describe() for name, part in parts.items() if part is not None}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -87,7 +87,7 @@ def figure_text(metric: Metric, value: float) -> str:
 
 
 def split_title(title: str) -> tuple[str, str]:
-    """A column's title over two lines, the shorter way; a single word stands on the lower one."""
+    """A column's title over two lines, the shorter way; a single word is on the lower one."""
     words = title.split()
     if len(words) < 2 or len(title) <= 8:
         return "", title

@@ -17,7 +17,7 @@ _FLOATS = 10  # tables after which those that wait are set: LaTeX holds some fif
 
 
 def latex_tables(study: Study) -> str:
-    """table.tex: a table environment per sheet, the study's notes under the first, its own under each other.
+    """table.tex: an environment per table, the study's notes under the first, its own under each other.
 
     The caption of the first says of which runs the study is made too.
     """
@@ -41,11 +41,11 @@ def slug(name: str) -> str:
 def table_environments(sheet: Table, notes: Sequence[str], label: str) -> list[str]:
     """A table environment, or several where one would be taller than a page; the last has the notes below it.
 
-    Notes that would take more than half a page stand as paragraphs after the table, where pages can break.
+    Notes that would take more than half a page are paragraphs after the table, where pages can break.
     """
-    told = sum(math.ceil(len(note) / _NOTE) for note in notes)
-    apart = told > _LINES / 2
-    parts = _parts(sheet, max(_FEWEST, _LINES - (0 if apart else told)))
+    lines = sum(math.ceil(len(note) / _NOTE) for note in notes)
+    apart = lines > _LINES / 2
+    parts = _parts(sheet, max(_FEWEST, _LINES - (0 if apart else lines)))
     tables = []
     for number, rows in enumerate(parts, 1):
         title = sheet.title + (f" ({number} of {len(parts)})" if len(parts) > 1 else "")

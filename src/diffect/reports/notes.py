@@ -83,19 +83,19 @@ def _order(groups: Sequence[Group], ranking: Sequence[Estimate]) -> str:
     """What the order of the groups is worth; the differences have their own notes."""
     if len(groups) < 2:
         return "one group: there is nothing to compare it with."
-    text = "groups stand by their mean image AUROC; only the table of differences says which of them differ"
+    text = "groups are in order of their mean image AUROC; only the table of differences says which of them differ"
     if not any(estimate.comparable for estimate in ranking):
         text = "no group has an image AUROC in every category, so none is ranked"
     return f"{text}."
 
 
 def _followers(runs: Sequence[Run]) -> list[str]:
-    """What came along with a choice and has no column of its own."""
+    """Which settings changed together with a choice and have no column."""
     found = []
     for axis, keys in grid.followers(runs).items():
         values = {run.choice(axis): ", ".join(run.choice(key) for key in keys) for run in runs}
         names = [f"{value}: {values[value]}" for value in sorted(values, key=lambda value: grid.natural([value]))]
-        found.append(f"with {axis} came {' and '.join(keys)} ({'; '.join(names)}).")
+        found.append(f"{axis} also sets {' and '.join(keys)} ({'; '.join(names)}).")
     return found
 
 

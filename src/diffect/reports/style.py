@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 
 from diffect.storage.atomic import write_atomic
 
-# Okabe and Ito (2008), "Color Universal Design": told apart with any common colour blindness, and in grey
+# Okabe and Ito (2008), "Color Universal Design": distinct with any common colour blindness, and in grey
 # together with the line styles and markers that change with them.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
 LINES = ("-", "--", "-.", ":")

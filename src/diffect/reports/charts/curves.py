@@ -10,7 +10,7 @@ from diffect.runs.statistics import Estimate
 METRICS = ("image_auroc", "pixel_aupro_30")
 ALL = "all"  # what null stands for: as many as there are
 _FEWEST = 3  # numbers that make a curve
-_MOST_CATEGORIES = 5  # with more, lines of single categories cannot be told apart
+_MOST_CATEGORIES = 5  # with more, lines of single categories are hard to tell from each other
 _FACTOR = 8.0  # between the ends of a scale that is logarithmic
 _GAP = 0.3  # from the largest number to ALL, where the numbers span 1
 _LETTER = 0.035  # of that span, with some room, at the least width of a plot

@@ -1,4 +1,4 @@
-"""What each scoring level alone would give, by group; and the groups that no level is told of."""
+"""What each scoring level alone would give, by group; and the groups without figures by level."""
 
 from diffect.reports.study import Study
 from diffect.runs.grid import Group

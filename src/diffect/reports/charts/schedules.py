@@ -1,4 +1,4 @@
-"""The noise schedules that a study's runs train by, each once and under a name of its own."""
+"""The noise schedules that a study's runs train by, each once and under its own name."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -17,7 +17,7 @@ from diffect.reports.style import GREY, WIDTH, legend_columns, look, marker, new
 from diffect.runs.grid import short
 from diffect.runs.statistics import Estimate
 
-_NAMED = 8  # lines with intervals that can be told apart; more are grey
+_NAMED = 8  # lines with intervals that a reader can tell from each other; more are grey
 _PAD = 0.07  # beside the first and the last tick, where the numbers span 1
 _FAINT: dict[str, Any] = {"color": "#cccccc", "linewidth": 0.8, "zorder": 1}
 

@@ -14,14 +14,14 @@ from diffect.reports.study import Study
 from diffect.reports.style import GREY, WIDTH, legend_columns, look, marker, new, reach, save, shorten, style, widen
 from diffect.runs.grid import Group, short
 
-_NAMED = 8  # lines with intervals that can be told apart; more groups are grey
+_NAMED = 8  # lines with intervals that a reader can tell from each other; more groups are grey
 
 
 def levels_figure(study: Study, path: Path) -> str | None:
     """Draw each group's mean at each level, with its 95% interval over several seeds; or the reason why not.
 
-    A mean is over categories and seeds, at the levels that all of the group's runs were judged at. Groups that no
-    level is told of are named below.
+    A mean is over categories and seeds, at the levels that all of the group's runs were judged at. Groups without
+    figures by level are named below.
     """
     curves = {metric: [curve(group, metric) for group in study.groups] for metric in METRICS}
     drawn = [place for place in range(len(study.groups)) if any(curves[metric][place] for metric in METRICS)]

@@ -1,4 +1,4 @@
-"""The critical-difference diagram: average ranks, and which groups cannot be told apart by them."""
+"""The critical-difference diagram: average ranks, and which groups do not differ by them."""
 
 import math
 from pathlib import Path

@@ -26,7 +26,7 @@ _CAUTION = "this ranking is no evidence"
 def write_page(study: Study, out: Path, elsewhere: Sequence[str] = ()) -> list[str]:
     """Write `out`/report.html and return what was left out of it, a sentence each; the same study, the same bytes.
 
-    `elsewhere` are sentences on what the source and the report's other parts left out, to stand on the page too.
+    `elsewhere` are sentences on what the source and the report's other parts left out; the page shows them too.
 
     It loads nothing: styles, scripts, data and pictures stand in it, pictures up to `pictures.ROOM`. Tables, plots
     and the gallery are made by its scripts; verdicts, notes and what was left out are plain text.
@@ -57,8 +57,8 @@ def page_html(study: Study, data: str, problems: Sequence[str]) -> str:
 def _verdicts(study: Study) -> list[str]:
     """What a reader takes home: a caution where the study is none, then what the differences show in each metric."""
     titles = tuple(METRIC[metric].title for metric in COMPARED)
-    told = [note for sheet in study.tables for note in sheet.notes if note.startswith(titles)]
-    return [note for note in study.notes if note.startswith(_CAUTION)] + (told or list(study.notes[:1]))
+    verdicts = [note for sheet in study.tables for note in sheet.notes if note.startswith(titles)]
+    return [note for note in study.notes if note.startswith(_CAUTION)] + (verdicts or list(study.notes[:1]))
 
 
 def _items(texts: Sequence[str]) -> str:

@@ -21,7 +21,7 @@ def write_paper(study: Study, out: Path) -> list[str]:
     themselves (prose.tex, discussion.tex, own.bib) are never touched.
     """
     reasons = figures.write_figures(study, out)
-    torn = maps.write_maps(study, out / MAPS)
+    unreadable = maps.write_maps(study, out / MAPS)
     methods = methods_tex(study)
     works, unknown = cited_works(methods)
     pictures = [name for name in (*(f"{stem}.pdf" for stem in figures.FIGURES), MAPS) if (out / name).is_file()]
@@ -38,4 +38,4 @@ def write_paper(study: Study, out: Path) -> list[str]:
     reasons += [f"{name}: {text}" for name, text in lacking.items() if name in pictures]
     if unknown:
         reasons.append(f"references.bib: there is no entry for {', '.join(unknown)}; write one into own.bib")
-    return [*reasons, *torn]
+    return [*reasons, *unreadable]

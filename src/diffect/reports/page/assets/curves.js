@@ -71,7 +71,7 @@ function levelPlot() {
 
 function levelCurve({ group, points, partial }, metric, x, y, box) {
   const place = hue(group);
-  const told = points.map(([level, mean, half]) => `at ${short(level)}: ${spread(metric, mean, half)}`);
+  const texts = points.map(([level, mean, half]) => `at ${short(level)}: ${spread(metric, mean, half)}`);
   const dots = points.flatMap(([level, mean, half]) => {
     const [low, high] = ends([{ mean, half }]).map((value) => Math.max(box.top, Math.min(box.bottom, y.at(value))));
     return [
@@ -81,7 +81,7 @@ function levelCurve({ group, points, partial }, metric, x, y, box) {
     ];
   });
   const d = line(points.map(([level, mean]) => [x(level), y.at(mean)]));
-  const lines = [group.label, study.metrics[metric].title, ...(partial ? [`over ${partial}`] : []), ...told];
+  const lines = [group.label, study.metrics[metric].title, ...(partial ? [`over ${partial}`] : []), ...texts];
   return curve(d, place, lines, () => openRuns([group], null, null, ""), ...dots);
 }
 

@@ -4,7 +4,7 @@ const BLOCKS = 6; // runs shown at first, and added by each press of the button
 
 function gallery() {
   // Runs of one category follow each other, in the order of the groups, so that they compare.
-  const withPictures = study.runs.map((run, place) => ({ run, told: study.galleries[place] })).filter((one) => one.told)
+  const withPictures = study.runs.map((run, place) => ({ run, galleries: study.galleries[place] })).filter((one) => one.galleries)
     .sort((a, b) => a.run.categories[0] - b.run.categories[0] || a.run.group - b.run.group || a.run.seed - b.run.seed);
   if (!withPictures.length) {
     return [el("p", { class: "hint" }, "No run of this study has a gallery here; a log alone holds no pictures.")];
@@ -25,7 +25,7 @@ function gallery() {
       wall.children[most - BLOCKS]?.querySelector("button").focus();
     } }, `Show more of ${shown.length} runs`);
     const all = el("button", { type: "button", click: () => update({ only: null }) }, "Show all runs again");
-    wall.replaceChildren(...shown.slice(0, most).map(({ run, told }) => block(run, told)));
+    wall.replaceChildren(...shown.slice(0, most).map(({ run, galleries }) => block(run, galleries)));
     if (!shown.length) wall.append(el("p", { class: "hint" }, "No run with pictures fits the filter."));
     if (shown.length > most) wall.append(more);
     if (state.only) wall.append(all);
@@ -54,9 +54,9 @@ function controls(wall) {
 }
 
 /** One run: its title, and for each category its defective images from the lowest score, its good from the highest. */
-function block(run, told) {
+function block(run, galleries) {
   const group = study.groups[run.group];
-  const parts = Object.entries(told).filter(([category]) => categoryShown(study.categories.indexOf(category)))
+  const parts = Object.entries(galleries).filter(([category]) => categoryShown(study.categories.indexOf(category)))
     .flatMap(([category, entries]) => {
       const by = (sign) => (a, b) => sign * (a.score - b.score) || collator.compare(a.name, b.name);
       const defective = entries.filter((entry) => entry.anomalous).sort(by(1));

@@ -27,7 +27,7 @@ function cut(text, most) {
   return text.length > most ? `${text.slice(0, most - 1)}…` : text;
 }
 
-/** What stands for a group: it tells the group's figures, and opens its runs. */
+/** The mark of a group: it shows the group's figures, and opens its runs. */
 function groupMark({ group, mean, half, missing }, metric, extra, ...inside) {
   const shown = spread(metric, mean, half);
   const lines = [group.label, `${study.metrics[metric].title} ${shown}`, extra];

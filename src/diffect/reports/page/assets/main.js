@@ -10,7 +10,7 @@ function filter() {
   }]);
   const categories = ["category", study.categories, (value) => (
     update({ category: value === null ? null : study.categories.indexOf(value), only: null }))];
-  // Options are told apart by their place, so that any name may stand among them.
+  // Options are identified by their position, so that any name is possible.
   const selects = [...axes, categories].filter(([, names]) => names.length > 1).map(([name, names, pick]) => (
     choice(name, [["", "all"], ...names.map((one, place) => [String(place), one])], "",
       (value) => pick(value === "" ? null : names[Number(value)]))));
@@ -24,8 +24,8 @@ function filter() {
   view(() => {
     const groups = study.groups.filter(groupShown).length;
     const runs = study.runs.filter((run) => runShown(run) && found(runText(run))).length;
-    const told = [`${groups} of ${study.groups.length} groups`, `${runs} of ${study.runs.length} runs`];
-    form.querySelector(".count").textContent = told.join(", ");
+    const texts = [`${groups} of ${study.groups.length} groups`, `${runs} of ${study.runs.length} runs`];
+    form.querySelector(".count").textContent = texts.join(", ");
   });
 }
 

@@ -1,4 +1,4 @@
-// A plot: a figure with its own size, scales and axes, drawn again when the page's width or choices change.
+// A plot: a figure with its own size, scales and axes, redrawn when the page's width or choices change.
 
 const BOX = { left: 44, top: 26, bottom: 300 }; // where the axes stand; the right end follows the width
 const SHARE = [-0.005, 1.005]; // the ends of an axis of shares, which no interval's end moves
@@ -114,7 +114,7 @@ function plot(title, caption, controls, draw) {
   return node;
 }
 
-/** What the colours mean; nothing where there is one, or so many that only pointing at a line tells. */
+/** What the colours mean; nothing where there is one, or so many that a line's name shows only when it is pointed at. */
 function legend(names) {
   if (names.length < 2 || names.length > 16) return null;
   const sample = (place) => (

@@ -1,4 +1,4 @@
-// Critical differences: the groups by their average rank, and bars that join those that cannot be told apart.
+// Critical differences: the groups by their average rank, and bars that join those that are not shown to differ.
 
 const BAR = 9; // pixels from one bar to the next
 
