@@ -146,7 +146,7 @@ def test_where_the_scorer_is_what_learns_its_settings_count(source: Path, tmp_pa
         ("empty", "finetune_from is empty, which holds no record.json; it must be the folder of a finished run"),
         ("foreign", "finetune_from is foreign, which holds no run of diffect's ("),
         ("broken", "finetune_from is broken, which holds no run of diffect's ("),
-        ("failed", "finetune_from is failed, a run that is failed: only a finished one can be gone on from"),
+        ("failed", "finetune_from is failed, a run that is failed: only a finished one can be fine-tuned"),
     ],
 )
 def test_a_folder_that_is_no_finished_run_is_named(

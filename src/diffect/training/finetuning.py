@@ -1,4 +1,4 @@
-"""Training that starts from a finished run's network, made on other categories, instead of from random weights."""
+"""Fine-tuning: training that starts from the network of a finished run instead of from random weights."""
 
 from __future__ import annotations
 
@@ -16,17 +16,16 @@ if TYPE_CHECKING:
     from diffect.detector.module import DetectorModule
 
 FREE = ("denoiser.guidance", "denoiser.label_dropout", "denoiser.conditional", "representation.conditional")
-"""Of what gives a network its meaning, the keys that do not: how it is asked, how it goes on, who has statistics."""
+"""Keys of the denoiser and the representation that may differ from those of the other run."""
 
 _NONE = "diffect.denoisers.learned.NoDenoiser"
 
 
 def check(cfg: DictConfig) -> None:
-    """ValueError where `start` is no finished run whose network means the same in this config; imports no torch.
+    """Raise ValueError unless `finetune_from` is a finished run whose network fits this config; imports no torch.
 
-    A network is told by its inputs and by what its output stands for: the representation with its backbone, and the
-    denoiser, or the scorer where that learns in a denoiser's place. Tensors of one shape are no proof of either. Data,
-    schedule, training and the judging of what was learned may be others.
+    The representation with its backbone, and the denoiser (or the scorer, if that is what learns) must be the same:
+    tensors of equal shapes may still mean different things. Data, schedule, training and scoring may differ.
     """
     if cfg.finetune_from is None:
         return
@@ -34,24 +33,22 @@ def check(cfg: DictConfig) -> None:
     parts = {part: OmegaConf.to_container(cfg[part], resolve=True) for part in ("denoiser", "scorer", "representation")}
     theirs, ours = _meaning(record.config), _meaning(parts)
     if theirs.get("denoiser._target_") != ours.get("denoiser._target_"):
-        return  # one of them may be solved at once: `start_from` sees what learns, and refuses
+        return  # `start_from` refuses it: here it is not known what learns
     for key in dict.fromkeys([*ours, *theirs]):
         there, here = theirs.get(key, "not there"), ours.get(key, "not there")
         if key not in FREE and there != here:
             name = key.removeprefix("representation.") if key.startswith("representation.backbone.") else key
             raise ValueError(
                 f"finetune_from is {cfg.finetune_from}, whose network means something else: {name} "
-                f"is {_told(there)} there and "
-                f"{_told(here)} here; it must be the same"
+                f"is {_as_text(there)} there and {_as_text(here)} here; it must be the same"
             )
 
 
 def start_from(folder: Path, detector: DetectorModule) -> FineTuning:
-    """Give the learner the averaged weights of the run in `folder`; tells which run that was and what it has seen.
+    """Load the averaged weights of the run in `folder` into the learner; return which run that was.
 
-    The representation stays that of the images at hand: x0 has unit variance in both, which is what makes a network
-    travel. ValueError where the run is not finished, has no network, or has one of other tensors; that it means the
-    same is for `check` to say.
+    The representation is still fitted to the new images: x0 has unit variance in both runs, so the network carries
+    over. Raises ValueError if the run is not finished, has no network, or has other tensors. See `check` for the rest.
     """
     from diffect.storage import checkpoints
     from diffect.training import build
@@ -76,15 +73,14 @@ def start_from(folder: Path, detector: DetectorModule) -> FineTuning:
         detector.averaged.module.load_state_dict(state)
     except RuntimeError as error:
         raise ValueError(
-            f"finetune_from is {folder}, whose network has other tensors: give the same denoiser, "
-            f"backbone and size, and, as "
-            "one that was told its categories (conditional=true) knows their number, as many categories"
+            f"finetune_from is {folder}, whose network has other tensors: give the same denoiser, backbone and size, "
+            "and as many categories if it is conditioned on them (conditional=true)"
         ) from error
     return FineTuning(signature=record.signature, study=record.study, categories=record.categories)
 
 
 def _finished(start: Any) -> Record:
-    """The record of the finished run in the folder that `start` names."""
+    """The record of the finished run in the folder that `finetune_from` names."""
     folder = Path(str(start)).expanduser()
     allowed = "it must be the folder of a finished run, outputs/STUDY/SIGNATURE"
     if not folder.is_dir():
@@ -97,7 +93,7 @@ def _finished(start: Any) -> Record:
         raise ValueError(f"finetune_from is {start}, which holds no run of diffect's ({error}); {allowed}") from error
     if record.status != "finished":
         raise ValueError(
-            f"finetune_from is {start}, a run that is {record.status}: only a finished one can be gone on from"
+            f"finetune_from is {start}, a run that is {record.status}: only a finished one can be fine-tuned"
         )
     return record
 
@@ -105,12 +101,12 @@ def _finished(start: Any) -> Record:
 def _meaning(config: Any) -> dict[str, Any]:
     """The leaves of a resolved config, by their keys, that say what goes into a network and what comes out of it."""
     denoiser = config.get("denoiser")
-    alone = isinstance(denoiser, dict) and denoiser.get("_target_") == _NONE  # what learns is the scorer
+    alone = isinstance(denoiser, dict) and denoiser.get("_target_") == _NONE  # then the scorer learns
     parts = ("denoiser", *(("scorer",) if alone else ()), "representation")
     return {key: value for part in parts for key, value in _leaves(config.get(part), part)}
 
 
-def _told(value: Any) -> str:
+def _as_text(value: Any) -> str:
     """A value as it is given on the command line."""
     return json.dumps(value).strip('"')
 

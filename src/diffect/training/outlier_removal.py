@@ -1,4 +1,4 @@
-"""Outlier removal: training images that a model of the others explains badly are left out."""
+"""Outlier removal: leaves out training images that a model of the other images explains badly."""
 
 from __future__ import annotations
 
@@ -21,31 +21,31 @@ from diffect.errors import sentence
 from diffect.representations.base import Representation
 from diffect.training import build
 
-LEAST = 3  # images of a category: of two, both are as far from their median, |z| = 1 / 1.4826, and none stands out
-_NORMAL = 1.4826  # standard deviations of a Gaussian in its median absolute deviation
+LEAST = 3  # images of a category: two are equally far from their median, |z| = 1 / 1.4826
+_NORMAL = 1.4826  # a Gaussian's standard deviation, in units of its median absolute deviation
 
 
 @checked
 class OutlierRemoval:
-    """Leaves out the images of fit and selection, or of calibration too, whose score stands out, category by category.
+    """Removes outliers from the fit and selection images of each category, and from calibration if asked to.
 
-    Each image gets the score s that a closed form gives it that was fitted to the other folds of these images. With m
-    the median of log s and d its median absolute deviation an image goes if
+    Each image gets a score s from a closed form that is fitted to the other folds. With m the median of log s and d its
+    median absolute deviation, an image is removed if
 
         log s - m > threshold 1.4826 d,
 
-    the modified z-score (Iglewicz & Hoaglin 1993), which dirt on less than half of the images hardly moves. Ratios of
-    errors are near log-normal, which is why logarithms are taken.
+    the modified z-score (Iglewicz & Hoaglin 1993). It hardly changes if less than half of the images are defective.
+    Errors are nearly log-normal, hence the logarithm.
 
-    Calibration images stay unless told otherwise: they promise a rate of false positives for whatever comes like them.
-    Where the odd ones go, the promise is one for parts like those that were kept, and no longer of conformal
-    prediction; where they are dirt and stay, the threshold rises to the defects'.
+    Calibration images stay by default. If outliers among them are removed, the promised rate of false positives holds
+    for images like those that were kept, and is no longer guaranteed by conformal prediction. If they are defective and
+    stay, the threshold rises to the scores of defects.
 
     Args:
-        denoiser, scorer: configs of the closed form that judges, and of how; whatever is trained afterwards.
-        threshold: see above; the higher, the fewer images go.
-        folds: at most; each fits to all but one of them.
-        calibration: whether calibration images are judged and left out like the others.
+        denoiser, scorer: configs of the closed form and of its scorer, independent of what is trained afterwards.
+        threshold: see above; a higher one removes fewer images.
+        folds: at most this many; each is scored by a model that is fitted to the others.
+        calibration: whether outliers are removed from the calibration images too.
     """
 
     def __init__(
@@ -60,70 +60,69 @@ class OutlierRemoval:
         self.splits: tuple[Split, ...] = ("fit", "selection", *(("calibration",) if calibration else ()))
 
     def clean(self, cfg: DictConfig, data: DataModule, representation: Representation) -> dict[str, Any]:
-        """Drop the images from their splits and fit the representation anew; tells the rule and what was dropped.
+        """Remove outliers from the splits, fit the representation again, and return the rule and what was removed.
 
-        ValueError where a category has too few images for one to stand out, or where the judge is no closed form.
+        Raises ValueError if a category has too few images, or if `denoiser` is no closed form.
         """
         self._check_enough(data)
-        judge = self._judge(cfg, data, representation).predictor
-        held = calibration.folds(data, self.splits, self.folds)
+        predictor = self._detector(cfg, data, representation).predictor
+        folds = calibration.folds(data, self.splits, self.folds)
         given = {(split, position) for split in self.splits for position in calibration.real(data, split)}
-        components = [calibration.components_without(judge, fold.rest, fold.left_out) for fold in held]
-        judge.anomaly_map.calibrate(part for parts in components for part in parts)
-        found: dict[tuple[Split, int], float] = {}
-        for fold, parts in zip(held, components, strict=True):
+        components = [calibration.components_without(predictor, fold.rest, fold.left_out) for fold in folds]
+        predictor.anomaly_map.calibrate(part for parts in components for part in parts)
+        scores: dict[tuple[Split, int], float] = {}
+        for fold, parts in zip(folds, components, strict=True):
             pairs = zip(parts, fold.left_out, strict=True)
-            scores = [judge.combine(part, batch["valid"], label).score for (part, label), batch in pairs]
-            scored = zip(fold.positions, torch.cat(scores).tolist(), strict=True)
-            found.update((place, score) for place, score in scored if place in given)
-        told = self._drop(data, found)
+            batches = [predictor.combine(part, batch["valid"], label).score for (part, label), batch in pairs]
+            scored = zip(fold.positions, torch.cat(batches).tolist(), strict=True)
+            scores.update((position, score) for position, score in scored if position in given)
+        removed = self._remove(data, scores)
         representation.fit((batch["raw"], batch["label"]) for batch in data.fit_dataloader())
-        return told
+        return removed
 
     def _check_enough(self, data: DataModule) -> None:
-        held = [_category(data, split, place) for split in self.splits for place in calibration.real(data, split)]
+        categories = [_category(data, split, one) for split in self.splits for one in calibration.real(data, split)]
         for category in data.categories:
-            count = held.count(category)
+            count = categories.count(category)
             if count < LEAST:
                 raise ValueError(
                     f"outlier_removal=z_score needs {LEAST} normal images or more of each category in "
-                    f"{' and '.join(self.splits)}, as none of fewer can stand out from the others, and {category} has "
-                    f"{count}: take more, or outlier_removal=none"
+                    f"{' and '.join(self.splits)}, and {category} has {count}: take more, or outlier_removal=none"
                 )
 
-    def _judge(self, cfg: DictConfig, data: DataModule, representation: Representation) -> DetectorModule:
-        own = cfg.copy()
-        own.denoiser, own.scorer, own.head = self.denoiser, self.scorer, None
+    def _detector(self, cfg: DictConfig, data: DataModule, representation: Representation) -> DetectorModule:
+        config = cfg.copy()
+        config.denoiser, config.scorer, config.head = self.denoiser, self.scorer, None
         try:
-            judge = build.build(own, data.categories, data.blank(), representation, "outlier_removal")
+            detector = build.build(config, data.categories, data.blank(), representation, "outlier_removal")
         except (ValueError, InstantiationException) as error:
             raise ValueError(
-                f"outlier_removal=z_score judges by outlier_removal.denoiser and "
+                f"outlier_removal=z_score scores by outlier_removal.denoiser and "
                 f"outlier_removal.scorer: {sentence(error)}"
             ) from error
-        if not judge.solves:
+        if not detector.solves:
             raise ValueError(
                 "outlier_removal.denoiser learns by steps; it must be a closed form, such as "
                 "denoiser@outlier_removal.denoiser=empirical_per_scale"
             )
-        return judge.to(build.device(cfg)).eval()
+        return detector.to(build.device(cfg)).eval()
 
-    def _drop(self, data: DataModule, found: dict[tuple[Split, int], float]) -> dict[str, Any]:
-        """From the score of every image, by split and position."""
+    def _remove(self, data: DataModule, scores: dict[tuple[Split, int], float]) -> dict[str, Any]:
+        """Remove the outliers, from the score of each image by split and position."""
         dropped: dict[str, list[dict[str, Any]]] = {category: [] for category in data.categories}
-        gone: dict[Split, list[int]] = {split: [] for split in self.splits}
+        positions: dict[Split, list[int]] = {split: [] for split in self.splits}
         for category in data.categories:
-            places = [place for place in found if _category(data, *place) == category]
-            deviations = modified_z(np.array([found[place] for place in places]))
-            for (split, position), z in zip(places, deviations.tolist(), strict=True):
+            images = [image for image in scores if _category(data, *image) == category]
+            deviations = modified_z(np.array([scores[image] for image in images]))
+            for (split, position), z in zip(images, deviations.tolist(), strict=True):
                 if z > self.threshold:
                     sample = data.sample(*data.splits[split][position])
                     dropped[category].append({"name": sample.name, "defect": sample.defect, "split": split, "z": z})
-                    gone[split].append(position)
-        for split, positions in gone.items():
-            data.drop(split, positions)
+                    positions[split].append(position)
+        for split, removed in positions.items():
+            data.drop(split, removed)
         rule = f"modified z-score of log score above {self.threshold:g}, by a closed form fitted to the other images"
-        return {"rule": rule, "splits": list(self.splits), "judged": len(found), "dropped": dropped}
+        return {"rule": rule, "splits": list(self.splits), "judged": len(scores), "dropped": dropped}
 
 
 def _category(data: DataModule, split: Split, position: int) -> str:
