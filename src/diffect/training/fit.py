@@ -122,7 +122,7 @@ def trainer(
     loggers = [*([logger] if logger else []), *_parts(options.pop("logger", None))]
     together = [*callbacks, *_parts(options.pop("callbacks", None))]
     made: pl.Trainer = instantiate(
-        options,
+        OmegaConf.create({"trainer": options}).trainer,  # so that errors name the key
         logger=loggers or False,
         callbacks=together,
         enable_checkpointing=any(isinstance(callback, ModelCheckpoint) for callback in together),
