@@ -9,11 +9,10 @@ from diffect.reports.cells import METRIC
 from diffect.reports.study import RANKED, Study
 from diffect.reports.wording import counted, first_few, missing_categories
 from diffect.runs import grid
-from diffect.runs.fingerprint import IRRELEVANT
 from diffect.runs.grid import Group
 from diffect.runs.selection import flat
 from diffect.runs.statistics import Estimate
-from diffect.runs.table import Run
+from diffect.runs.table import NO_EFFECT, Run
 
 _FEW_KEYS = 3  # config keys that a note names
 _RATE = 0.05  # of false positives, in runs whose config does not say
@@ -179,7 +178,7 @@ def _settings(run: Run) -> dict[str, Any]:
         key: value
         for key, value in flat(run.record.config).items()
         if key.rsplit(".", 1)[-1] != "seed"
-        and not any(f"{key}.".startswith(f"{name}.") for name in ("data", *IRRELEVANT))
+        and not any(f"{key}.".startswith(f"{name}.") for name in ("data", *NO_EFFECT))
     }
 
 

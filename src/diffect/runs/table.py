@@ -8,10 +8,32 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from diffect.runs.fingerprint import IRRELEVANT
 from diffect.runs.record import METRICS, Record
 
 DEFAULT = "default"  # what stands for a choice in a run that did not make it
+NO_EFFECT = (
+    "study",
+    "study_note",
+    "evidence",
+    "experiment",
+    "tracking",
+    "panel",
+    "gallery",
+    "tune.hindsight",
+    "hydra",
+    "data.root",
+    "data.workers",
+    "data.cache",
+    "data.source.root",
+    "data.source.cache",
+    "data.source.sources.folder.root",
+    "data.source.sources.textures.cache",
+    "trainer.logger",
+    "trainer.enable_progress_bar",
+    "trainer.enable_model_summary",
+    "trainer.log_every_n_steps",
+)
+"""Config keys that change no number: names, places and displays. Tables leave them out."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +52,7 @@ class Run:
     def choices(self) -> dict[str, str]:
         """The choices that can change a number, and where the data came from."""
         choices = self.record.choices
-        return {key: choices[key] for key in choices if key not in IRRELEVANT or key.startswith("data.")}
+        return {key: choices[key] for key in choices if key not in NO_EFFECT or key.startswith("data.")}
 
     def choice(self, key: str) -> str:
         """The run's value on the axis `key`; for the category: whether it was trained alone or with others."""
@@ -86,7 +108,7 @@ def rows(runs: Iterable[Run]) -> list[Row]:
 
 def to_long_csv(runs: Sequence[Run]) -> str:
     """long.csv: a row per run, category and metric, numbers by `repr`; every choice that any of the runs made."""
-    places = {"seed", "data.category", *IRRELEVANT}  # the first two have a column of their own
+    places = {"seed", "data.category", *NO_EFFECT}  # the first two have a column of their own
     keys = sorted({key for run in runs for key in run.choices} - places)
     header = ("run", "signature", "experiment", *keys, "category", "seed", "metric", "value", "lo", "hi")
     lines = [

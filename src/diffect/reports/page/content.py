@@ -10,11 +10,10 @@ from diffect.reports.page.tables import page_tables
 from diffect.reports.study import RANKED, REFERENCE, Study
 from diffect.reports.wording import joined
 from diffect.runs import grid
-from diffect.runs.fingerprint import IRRELEVANT
 from diffect.runs.grid import short
 from diffect.runs.record import METRICS
 from diffect.runs.statistics import BLOCKS, Estimate
-from diffect.runs.table import Run
+from diffect.runs.table import NO_EFFECT, Run
 
 _CURVE = 120  # points of a training curve; a screen shows no more
 
@@ -97,7 +96,7 @@ def _run(run: Run, group: int, categories: Sequence[str]) -> dict[str, Any]:
         "categories": [categories.index(name) for name in run.unit[0]],
         "values": values,
         "losses": _thinned(record.training.losses),
-        "choices": {key: value for key, value in sorted(run.choices.items()) if key not in IRRELEVANT},
+        "choices": {key: value for key, value in sorted(run.choices.items()) if key not in NO_EFFECT},
         "about": about,
     }
 
