@@ -36,14 +36,14 @@ def sentence(error: BaseException) -> str:
         error = error.__cause__
     text = str(error) or type(error).__name__
     if found := re.match(r"\w+ raised while resolving interpolation: (.*)\n\s+full_key:", text, re.S):
-        text = found.group(1)  # our own sentence, said while the run's folder was named
+        text = found.group(1)  # our sentence, raised while the run's folder was named
     if isinstance(error, OSError) and error.strerror:
         text = f"{error.filename or 'a file'}: {error.strerror}"
     elif key and not any(part in text for part in key.split(".")):
         text = f"{key}: {text}"  # another library's words, which do not name our key
-    for told in (_choice(text), _override(text), _struct(text), _mandatory(text), _ambiguous(text)):
-        if told:
-            return told
+    for plain in (_choice(text), _override(text), _struct(text), _mandatory(text), _ambiguous(text)):
+        if plain:
+            return plain
     return re.sub(r"\s+", " ", text).strip()
 
 
@@ -54,7 +54,7 @@ def _choice(text: str) -> str | None:
     if not found:
         return None
     group, wrong, listing = found.groups()
-    listing = listing.partition("Config search path")[0]  # where Hydra looked, which is none of the choices
+    listing = listing.partition("Config search path")[0]  # the search path, which lists no choices
     there = [line.strip() for line in listing.splitlines() if line.strip()]
     return f"there is no {group}={wrong}{suggest(wrong, there) or ';'} There are: {', '.join(there)}"
 
