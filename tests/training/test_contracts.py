@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from diffect.data.sample import IMAGE, Kind, Sample, Source
+from diffect.denoisers.base import Network
 from diffect.denoisers.gaussian import Gaussian
 from diffect.denoisers.learned import LearnedDenoiser
 from diffect.diffusion.schedules import NoiseSchedule
@@ -96,7 +97,7 @@ def test_a_scorer_gives_its_components() -> None:
 
 
 def test_a_network_gives_what_it_is_given() -> None:
-    class Net(torch.nn.Module):
+    class Net(Network):
         def __init__(self, shape: Sequence[int], classes: int) -> None:
             super().__init__()
 
