@@ -60,7 +60,7 @@ def test_the_package_carries_the_same_figures() -> None:
     assert read(TABLE) == expected
 
 
-def compare(made: Path, errors: float) -> None:
+def assert_agreement(made: Path, errors: float) -> None:
     """The figures in `made` are the committed ones, within five standard errors of the difference."""
     for new, old in zip(read(made / "simulation.csv"), read(FOLDER / "simulation.csv"), strict=True):
         assert new["what"] == old["what"]
@@ -71,12 +71,12 @@ def compare(made: Path, errors: float) -> None:
 @pytest.mark.slow
 def test_a_few_of_the_studies_agree_with_the_committed_figures(tmp_path: Path) -> None:
     script().main([f"out={tmp_path}", "studies=400"])
-    compare(tmp_path, 26**0.5)  # variances of 10,000 and of 400 studies
+    assert_agreement(tmp_path, 26**0.5)  # variances of 10,000 and of 400 studies
 
 
 @pytest.mark.long
 def test_made_anew_the_figures_are_the_same(tmp_path: Path) -> None:
     """Four minutes; another version of numpy may draw other numbers."""
     script().main([f"out={tmp_path}"])
-    compare(tmp_path, 2**0.5)
+    assert_agreement(tmp_path, 2**0.5)
     assert {row["kept"] for row in read(tmp_path / "simulation.csv") if row["promised_high"]} == {"true"}
