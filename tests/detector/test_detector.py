@@ -12,78 +12,25 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig, OmegaConf
+from small_detector import SIZE, batch, calibrated, make, rows
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from diffect.data.batches import Batch
 from diffect.denoisers.base import Denoiser, Learner, Network
 from diffect.denoisers.gaussian import Gaussian
-from diffect.denoisers.learned import LearnedDenoiser, NoDenoiser
-from diffect.denoisers.networks.conv import ConvNet
-from diffect.detector.anomaly_map import AnomalyMap
-from diffect.detector.calibration import Calibration, labelled_components, set_thresholds
+from diffect.denoisers.learned import NoDenoiser
+from diffect.detector.calibration import Calibration, set_thresholds
 from diffect.detector.module import DetectorModule
 from diffect.detector.optimisation import Optimisation
 from diffect.detector.predictor import Prediction
 from diffect.diffusion.noise import ImageNoise
-from diffect.diffusion.objective import Objective, denoising_loss
-from diffect.diffusion.schedules import Cosine
-from diffect.diffusion.weights import V
-from diffect.representations.pixels import Pixels
+from diffect.diffusion.objective import denoising_loss
 from diffect.runs.record import Training
 from diffect.scorers.base import Scorer
-from diffect.scorers.denoising import DenoisingError
 from diffect.training.build import check_one_learns
 from diffect.training.fit import fit
 from diffect.training.run import training_of
-
-SIZE = 8
-CATEGORIES = ("brick", "grass")
-
-
-def network(shape: tuple[int, int, int], classes: int) -> Network:
-    return ConvNet(shape, classes, width=16, depth=1, kernel=1)
-
-
-def make(network: Any = network, signature: str = "0123456789ab", **changes: Any) -> DetectorModule:
-    torch.manual_seed(0)
-    scorer = changes.pop("scorer", DenoisingError([3], (-1.0, 2.0)))
-    return DetectorModule(
-        representation=changes.pop("representation", Pixels()),
-        denoiser=changes.pop("denoiser", None) or LearnedDenoiser(network, (3, SIZE, SIZE), classes=len(CATEGORIES)),
-        scorer=scorer,
-        anomaly_map=AnomalyMap(scorer.components, blur=0.5 / SIZE, pool="max"),
-        objective=Objective(Cosine(), V()),
-        optimisation=changes.pop("optimisation", Optimisation(steps=8, warmup=2, ema=0.9)),
-        categories=CATEGORIES,
-        blank=torch.zeros(1, 3, SIZE, SIZE, dtype=torch.uint8),
-        seed=0,
-        signature=signature,
-        replicates=20,
-        **changes,
-    )
-
-
-def batch(count: int = 6, seed: int = 0) -> Batch:
-    generator = torch.Generator().manual_seed(seed)
-    images = torch.randint(0, 256, (count, 3, SIZE, SIZE), generator=generator).to(torch.uint8)
-    masks = torch.zeros(count, SIZE, SIZE, dtype=torch.bool)
-    masks[::2, 2:4, 3:6] = True
-    return {
-        "raw": images.float() / 255,
-        "label": torch.arange(count) // 2 % 2,
-        "key": torch.arange(count) * 31 + seed,
-        "image": images,
-        "mask": masks,
-        "valid": torch.ones(count, SIZE, SIZE, dtype=torch.bool),
-        "anomalous": masks.any(-1).any(-1),
-        "has_mask": torch.ones(count, dtype=torch.bool),
-        "index": torch.arange(count) + 100,
-    }
-
-
-def rows(whole: Batch, order: Any) -> Batch:
-    return {name: value[order] for name, value in whole.items()}
 
 
 class Data(pl.LightningDataModule):
@@ -407,21 +354,7 @@ def test_a_bomb_does_go_off_where_pickles_are_loaded(tmp_path: Path) -> None:
     assert mark.exists()
 
 
-def calibrate(detector: DetectorModule, batches: list[Batch]) -> None:
-    detector.predictor.anomaly_map.calibrate(labelled_components(detector.predictor, batches))
-
-
 # Calibration and testing
-
-
-def judged() -> DetectorModule:
-    detector = make().eval()
-    with torch.no_grad():
-        for parameter in detector.averaged.parameters():
-            parameter.add_(0.1 * torch.randn_like(parameter))
-    detector.predictor.representation.fit([(batch(16)["raw"], None)])
-    calibrate(detector, [batch(12, seed=4)])
-    return detector
 
 
 def predict(detector: DetectorModule, one: Batch) -> Prediction:
@@ -438,14 +371,14 @@ def test_a_p_value_counts_the_calibration_scores_that_are_as_high() -> None:
 
 
 def test_calibration_makes_normal_maps_average_one() -> None:
-    detector = judged()
+    detector = calibrated()
     with torch.no_grad():
         components = detector.predictor.components(batch(12, seed=4)).double()
     assert torch.allclose(detector.predictor.anomaly_map.scale[0].double(), components.mean((0, 2, 3)), rtol=1e-5)
 
 
 def test_thresholds_are_conformal_for_each_category_or_none() -> None:
-    detector = judged()
+    detector = calibrated()
     batches = [batch(16, seed=5), batch(16, seed=6), batch(14, seed=7)]  # 16 + 16 + 14 over two categories: 24 and 22
     with torch.no_grad():
         scores = [torch.cat([predict(detector, b).score[b["label"] == c] for b in batches]) for c in range(2)]
@@ -459,7 +392,7 @@ def test_thresholds_are_conformal_for_each_category_or_none() -> None:
 
 
 def test_outlines_are_conformal_on_the_peaks_of_maps_inside_the_image() -> None:
-    detector = judged()
+    detector = calibrated()
     assert detector.calibrations == []
     held = batch(80, seed=5)
     held["valid"][:, :, -3:] = False
@@ -476,7 +409,7 @@ def test_outlines_are_conformal_on_the_peaks_of_maps_inside_the_image() -> None:
 
 
 def test_the_test_set_is_counted_by_category() -> None:
-    detector = judged()
+    detector = calibrated()
     set_thresholds(detector, [batch(40, seed=5)], rate=0.1)
     with torch.no_grad():
         scores = predict(detector, batch(12, seed=8)).score

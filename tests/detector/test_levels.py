@@ -1,8 +1,8 @@
-"""The figures of a scoring level are those of a detector that is judged at this level alone."""
+"""The figures of a scoring level are those of a detector that is calibrated at this level alone."""
 
 import pytest
 import torch
-from test_detector import CATEGORIES, batch, calibrate, make, rows
+from small_detector import CATEGORIES, batch, calibrate, make, rows
 
 from diffect.detector.evaluation import components_by_level
 from diffect.scorers.base import Origin

@@ -6,7 +6,7 @@ from typing import ClassVar
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
-from test_detector import SIZE, batch, judged, make, rows
+from small_detector import SIZE, batch, calibrated, make, rows
 from torch import Tensor
 
 from diffect.config.files import config_folder
@@ -65,7 +65,7 @@ def test_images_and_cached_features_give_the_same_alone_or_in_a_batch(kind: str)
 @torch.no_grad()
 def test_a_prediction_is_scorer_then_anomaly_map() -> None:
     """Written out by hand, with the averaged weights."""
-    detector, whole = judged(), batch()
+    detector, whole = calibrated(), batch()
     made = detector.predictor
     x0 = made.representation.encode(whole["raw"], whole["label"])
     components = made.scorer(detector.averaged.module, x0, whole["label"], ImageNoise(0, whole["key"]))
@@ -80,7 +80,7 @@ def test_a_prediction_is_scorer_then_anomaly_map() -> None:
 
 @torch.no_grad()
 def test_an_images_map_and_score_do_not_depend_on_the_batch() -> None:
-    made, whole = judged().predictor, batch()
+    made, whole = calibrated().predictor, batch()
     found = made.predict_batch(whole)
     assert found.map.shape == (6, SIZE, SIZE) and found.score.unique().numel() == 6
     order = [4, 1, 5, 0, 3, 2]
@@ -92,7 +92,7 @@ def test_an_images_map_and_score_do_not_depend_on_the_batch() -> None:
 
 @torch.no_grad()
 def test_padding_is_not_scored() -> None:
-    made, whole = judged().predictor, batch()
+    made, whole = calibrated().predictor, batch()
     valid = whole["valid"].clone()
     valid[:, :, -3:] = False
     found = made.predict_batch(whole | {"valid": valid})
@@ -101,7 +101,7 @@ def test_padding_is_not_scored() -> None:
 
 @torch.no_grad()
 def test_where_categories_share_x0_a_network_that_learned_to_do_without_labels_does() -> None:
-    detector, whole = judged(), batch()
+    detector, whole = calibrated(), batch()
     made = detector.predictor
     unlabelled = {name: value for name, value in whole.items() if name != "label"}
     assert made.representation.affine.groups == made.anomaly_map.groups == 1
@@ -113,7 +113,7 @@ def test_where_categories_share_x0_a_network_that_learned_to_do_without_labels_d
 
 
 def test_its_state_is_all_that_predicting_needs() -> None:
-    detector, other = judged(), make()
+    detector, other = calibrated(), make()
     state = detector.predictor.state_dict()
     assert {name.split(".")[0] for name in state} == {"representation", "denoiser", "anomaly_map"}
     other.predictor.load_state_dict(state)

@@ -3,7 +3,7 @@
 from typing import Any
 
 from records import study_records
-from test_comparison import built
+from studies import built
 
 
 def said(records: list[dict[str, Any]], start: str) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hydra import compose, initialize_config_dir
 from records import study_records
-from test_comparison import built, detection
+from studies import built, detection
 
 from diffect.reports import cells, csv_tables, markdown, study
 from diffect.reports.comparison import COMPARED
