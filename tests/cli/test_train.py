@@ -9,6 +9,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -168,6 +169,37 @@ def test_sweep_goes_on_past_a_failing_run_and_names_it(
     assert main(["report", "experiment=mine", "out=report"]) == 0
     table = (tmp_path / "report" / "table.md").read_text()
     assert "cosine" in table and "linear" in table
+
+
+def test_sweep_goes_on_while_another_process_makes_a_run_and_comes_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from hydra_plugins.diffect_study import sweeper
+
+    other = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "import sys, time; from pathlib import Path; from diffect.storage.lock import lock\n"
+            "with lock(Path('outputs/both/0/lock.json'), wait=True): print('held', flush=True); time.sleep(100)",
+        ],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+    )
+    assert other.stdout is not None and other.stdout.readline()
+
+    def killed(_: float) -> None:  # the sweep has nothing else to do now
+        assert (tmp_path / "outputs/both/1/record.json").is_file()
+        other.kill()
+        other.wait()
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sweeper, "time", SimpleNamespace(sleep=killed, monotonic=time.monotonic))
+    assert train("-m", "seed=0,1", "study=both", "hydra.sweep.subdir=${seed}") == 0
+    said = capsys.readouterr().err
+    assert f"being made by process {other.pid}" in said and "2 of 2 runs finished (0 found finished)" in said
+    assert {path.name for path in (tmp_path / "outputs/both").iterdir()} == {"0", "1"}
+    assert not list(tmp_path.glob("outputs/both/*/lock.json*"))
 
 
 def test_command_line_replaces_a_files_sweep() -> None:

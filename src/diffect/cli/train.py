@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from diffect.config import inert, validate
 from diffect.errors import listed
 from diffect.runs import record_file
 from diffect.runs.record import METRICS, CategorySplit, Record
+from diffect.storage.lock import HeldError, once
 from diffect.training import finetuning, fingerprint
 
 GROUPS = (
@@ -33,7 +35,7 @@ GROUPS = (
 
 
 def run(cfg: DictConfig) -> dict[str, Any]:
-    """Train, test and record; a finished run is found, not repeated. Returns what a study's progress shows."""
+    """Train, test and record, unless the run is finished already. Returns what the progress of a study shows."""
     hydra = HydraConfig.get()
     folder = Path(hydra.runtime.output_dir)
     try:
@@ -41,20 +43,23 @@ def run(cfg: DictConfig) -> dict[str, Any]:
         if hydra.mode == RunMode.RUN:  # a sweep was looked at as a whole, before its first run
             inert.refuse([inert.Job.of(hydra.overrides.task, cfg, hydra.runtime.choices["denoiser"])])
         name = fingerprint.of(cfg)
-        found = record_file.finished(folder, name)
-        if found is None:
+
+        def make() -> Record:
             # torch and Lightning cost seconds to import: a finished run must not pay for them.
             from diffect.training.run import Run
 
-            record = Run(cfg, folder, name, choices(hydra)).execute()
-        else:
-            record = found
+            return Run(cfg, folder, name, choices(hydra)).execute()
+
+        alone = hydra.mode == RunMode.RUN
+        record, found = once(folder, partial(record_file.finished, folder, name), make, wait=alone)
+    except HeldError as owner:
+        return {"held": f"it is being made by {owner}"}  # a sweep comes back to it
     finally:
         with contextlib.suppress(OSError):
             folder.rmdir()  # only if the run failed before it wrote anything
-    if hydra.mode == RunMode.RUN:
-        _tell(record, folder, found is not None)
-    return {"line": line(record), "found": found is not None, "folder": str(folder.absolute())}
+    if alone:
+        _tell(record, folder, found)
+    return {"line": line(record), "found": found, "folder": str(folder.absolute())}
 
 
 def check(cfg: DictConfig) -> None:

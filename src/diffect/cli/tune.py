@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from omegaconf import DictConfig
 from diffect.cli import train
 from diffect.config import inert
 from diffect.data import synthetic
+from diffect.storage.lock import HeldError, once
 from diffect.training import fingerprint
 from diffect.tuning import candidates, record
 
@@ -40,18 +42,23 @@ def run(cfg: DictConfig) -> dict[str, Any]:
             ]
         )
         name = fingerprint.of(cfg)
-        done = record.finished(folder, name, cfg.tune.hindsight)
-        found = done is not None
-        if done is None:
+
+        def make() -> record.TuningRecord:
             # As for a run: what is finished must not wait for torch.
             from diffect.tuning.search import Tuning
 
             chosen = {key: value for key, value in train.choices(hydra).items() if not key.startswith("tune.")}
-            done = Tuning(cfg, folder, name, chosen, listed).execute()
+            return Tuning(cfg, folder, name, chosen, listed).execute()
+
+        alone = hydra.mode == RunMode.RUN
+        finished = partial(record.finished, folder, name, cfg.tune.hindsight)
+        done, found = once(folder, finished, make, wait=alone)
+    except HeldError as owner:
+        return {"held": f"it is being made by {owner}"}  # a sweep comes back to it
     finally:
         with contextlib.suppress(OSError):
             folder.rmdir()  # only if it failed before it wrote anything
-    if hydra.mode == RunMode.RUN:
+    if alone:
         record.show(done, folder, found)
     return {"line": f"{name}  {done.label(done.chosen.candidate)}", "found": found}
 

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from diffect.detector.module import DetectorModule
 from diffect.errors import sentence
 from diffect.runs import record_file
 from diffect.runs.record import Tuning as Evidence
+from diffect.storage.lock import once
 from diffect.training import build, fingerprint, provenance
 from diffect.training.run import Run, prepare
 from diffect.tuning import evidence, selection
@@ -153,11 +155,10 @@ class Tuning:
             config = candidate.of(category)
             name = fingerprint.of(config)
             folder = self.folder.parent / name
-            record = record_file.finished(folder, name)
-            if record is None:
-                _say(f"run of the chosen setting on {category}: {folder}")
-                choices = self.choices | candidate.overrides | {"data.category": category}
-                record = Run(config, folder, name, choices, settings, tuning).execute()
+            _say(f"run of the chosen setting on {category}: {folder}")
+            choices = self.choices | candidate.overrides | {"data.category": category}
+            run = Run(config, folder, name, choices, settings, tuning)
+            record, _ = once(folder, partial(record_file.finished, folder, name), run.execute, wait=True)
             self.record.runs[category] = ChosenRun(signature=name, metrics=record.results[category].metrics)
             self.record.test_reads[category] = record.test_reads or 1
             self._write()

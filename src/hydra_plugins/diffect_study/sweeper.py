@@ -24,6 +24,8 @@ from diffect.cli.launch import Command
 from diffect.config import inert
 from diffect.config.overrides import plain, reachable
 
+PAUSE = 2.0  # seconds until a sweep looks again at runs that other processes are making
+
 
 class StudySweeper(Sweeper):
     """Runs the product of `hydra.sweeper.params` and the command line, where the command line wins.
@@ -48,19 +50,32 @@ class StudySweeper(Sweeper):
         progress = Progress(shown)
         jobs = [list(map(reachable, job)) for job in shown]
         self._check(jobs)
-        one_by_one = type(self.launcher).__name__ == "BasicLauncher"
-        batches = [[job] for job in jobs] if one_by_one else [jobs]
+        left = list(range(len(jobs)))
         try:
-            for number, batch in enumerate(batches):
-                if one_by_one:
-                    progress.started(shown[number])
-                listed = [shown[number]] if one_by_one else shown
-                for job, outcome in zip(listed, self._launch(batch, number), strict=True):
-                    progress.ended(job, outcome)
+            while left:
+                held = self._round(left, jobs, shown, progress)
+                if held == left:
+                    time.sleep(PAUSE)
+                left = held
         finally:
             progress.tally()
         progress.raise_failures()
         return None
+
+    def _round(
+        self, numbers: list[int], jobs: list[list[str]], shown: list[list[str]], progress: Progress
+    ) -> list[int]:
+        """Run the jobs of these numbers; return those that another process is making."""
+        one_by_one = type(self.launcher).__name__ == "BasicLauncher"
+        held = []
+        for batch in [[number] for number in numbers] if one_by_one else [numbers]:
+            if one_by_one:
+                progress.started(shown[batch[0]])
+            outcomes = self._launch([jobs[number] for number in batch], batch[0])
+            for number, outcome in zip(batch, outcomes, strict=True):
+                if not progress.ended(shown[number], outcome):
+                    held.append(number)
+        return held
 
     def _check(self, jobs: list[list[str]]) -> None:
         """Compose each swept value once and look at it: what is wrong is said now, not when its turn comes."""
@@ -98,17 +113,20 @@ class Progress:
         self.shared = set.intersection(*map(set, jobs)) if len(jobs) > 1 else set()
         self.worked = 0.0
         self.failed: list[str] = []
+        self.held: list[list[str]] = []  # jobs that another process was making
         self._began = self.start
 
     def started(self, job: list[str]) -> None:
         self._began = time.monotonic()
+        if job in self.held:
+            return  # it was named before
         fresh = self.done - self.found
         left = f", about {_duration((self.total - self.done) * self.worked / fresh)} left" if fresh > 0 else ""
         counts = f"done {self.done}, running 1, failed {len(self.failed)}{left}"
         self._say(f"[{self.done + 1}/{self.total}] {self._shown(job)} ({counts})")
 
-    def ended(self, job: list[str], outcome: JobReturn | Exception) -> None:
-        self.done += 1
+    def ended(self, job: list[str], outcome: JobReturn | Exception) -> bool:
+        """Count and show how a job ended; False, and no count, where another process is making the run."""
         error = outcome if isinstance(outcome, Exception) else None
         if isinstance(outcome, JobReturn) and outcome.status != JobStatus.COMPLETED:
             error = outcome._return_value
@@ -120,15 +138,25 @@ class Progress:
             reason = sentence(error) if expected(error) else f"{type(error).__name__}: {sentence(error)}"
             self.failed.append(f"{self._shown(job)}: {reason}")
             self._say(f"    failed: {reason}")
+            self.done += 1
             self.worked += time.monotonic() - self._began
-            return
+            return True
         assert isinstance(outcome, JobReturn)
         result = outcome.return_value or {}
+        if owner := result.get("held"):
+            if job not in self.held:
+                self.held.append(job)
+                self._say(f"    {owner}; this sweep goes on with the others and comes back")
+            return False
+        if job in self.held:
+            self._say(f"{self._shown(job)}:")
+        self.done += 1
         if result.get("found"):
             self.found += 1
         else:
             self.worked += time.monotonic() - self._began
         self._say(f"    {result.get('line', 'done')}")
+        return True
 
     def tally(self) -> None:
         good = self.done - len(self.failed)
