@@ -237,17 +237,8 @@ def test_ranks_correlate_as_spearman_has_it() -> None:
         (["data.category=[brick,gras]"], "did you mean grass or gravel?"),
     ],
 )
-def test_bad_input_is_told_in_one_sentence_before_any_training(
-    overrides: list[str],
-    said: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+def test_bad_input_is_refused_before_any_training(
+    overrides: list[str], said: str, refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    refused: Callable[..., None] = lambda *_: pytest.fail("training began")  # noqa: E731
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(evidence, "train", refused)
-    assert tune(*overrides) == 1
-    error = capsys.readouterr().err
-    assert said in error and error.count("\n") == 1
-    assert not list(tmp_path.glob("outputs/*/*"))
+    monkeypatch.setattr(evidence, "train", lambda *_: pytest.fail("training began"))
+    assert said in refused("tune", *SMALL, "data.category=[brick,grass]", *overrides)

@@ -1,5 +1,6 @@
 """finetune_from= goes on from another run's network: the same weights, its own name, a sentence where it cannot."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -91,20 +92,11 @@ def test_the_learner_and_its_average_have_the_weights(source: Path) -> None:
     ],
 )
 def test_what_does_not_fit_is_refused(
-    source: Path,
-    overrides: list[str],
-    said: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    source: Path, overrides: list[str], said: str, refused: Callable[..., str]
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     given = [one for one in SMALL if "denoiser" not in one] if overrides[0].startswith("denoiser=") else SMALL
     given = [one for one in given if "training" not in one] if overrides == ["denoiser=gaussian"] else given
-
-    assert main(["train", *given, "data.category=grass", f"finetune_from={source}", *overrides]) == 1
-    (line,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith("diffect train:"))
-    assert said in line
+    assert said in refused("train", *given, "data.category=grass", f"finetune_from={source}", *overrides)
 
 
 def test_what_may_differ_is_no_reason_to_refuse(source: Path) -> None:
@@ -150,31 +142,19 @@ def test_where_the_scorer_is_what_learns_its_settings_count(source: Path, tmp_pa
     ],
 )
 def test_a_folder_that_is_no_finished_run_is_named(
-    start: str,
-    said: str,
-    source: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    start: str, said: str, source: Path, refused: Callable[..., str]
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     text = (source / record_file.RECORD).read_text()
     held = {"foreign": '{"a": 1}', "broken": text[:99], "failed": text.replace('"finished"', '"failed"', 1)}
     for name in ("empty", *held):
         Path(name).mkdir()
         if name in held:
             Path(name, record_file.RECORD).write_text(held[name])
-    assert main(["train", *SMALL, "data.category=grass", f"finetune_from={start}"]) == 1
-    (line,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith("diffect train:"))
-    assert line.startswith(f"diffect train: {said}")
-    assert not list(Path("outputs").glob("*/*"))
+    assert refused("train", *SMALL, "data.category=grass", f"finetune_from={start}").startswith(said)
 
 
-def test_a_run_without_its_weights_is_named_by_the_key(
-    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_a_run_without_its_weights_is_named_by_the_key(source: Path, refused: Callable[..., str]) -> None:
     Path("bare").mkdir()
     Path("bare", record_file.RECORD).write_bytes((source / record_file.RECORD).read_bytes())
-    assert main(["train", *SMALL, "data.category=grass", "finetune_from=bare"]) == 1
-    assert "diffect train: finetune_from is bare: there is no bare/checkpoint.pt;" in capsys.readouterr().err
+    said = refused("train", *SMALL, "data.category=grass", "finetune_from=bare")
+    assert said.startswith("finetune_from is bare: there is no bare/checkpoint.pt;")
