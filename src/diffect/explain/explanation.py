@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from diffect.detector.detector import ImageResult
 from diffect.detector.images import Box, Fitting
@@ -21,7 +23,7 @@ _MULTIPLES = (2, 4, 8)  # of the way from `low` to `middle`: the ticks above it
 
 @dataclass(frozen=True)
 class ColourScale:
-    """`low` and less is black, `middle` has the middle colour, and no map is too high for a colour of its own.
+    """The colours of a map: black up to `low`, the middle colour at `middle`; high values still differ in colour.
 
     A value has the colour at u / (1 + u), u = (value - low) / (middle - low), see `gallery.colours`.
     """
@@ -35,14 +37,14 @@ class ColourScale:
         middle = NOTABLE if outline is None else outline
         return cls(0.0 if middle > 0 else middle - 1, middle)
 
-    def position(self, value: float) -> float:
-        """Where a value lies on the colour bar, in [0, 1)."""
-        above = max((value - self.low) / (self.middle - self.low), 0.0)
-        return above / (1 + above)
+    def position(self, values: ArrayLike) -> NDArray[np.floating]:
+        """Where values of any shape lie on the colour bar, in [0, 1)."""
+        above = np.maximum((np.asarray(values) - self.low) / (self.middle - self.low), 0)
+        return np.asarray(above / (1 + above))
 
     @property
     def twice(self) -> float:
-        """As far above `middle` as that is above `low`: the brightest, for colour scales that must end somewhere."""
+        """As far above `middle` as that is above `low`: the top of colour scales that must end somewhere."""
         return 2 * self.middle - self.low
 
     @property
@@ -110,15 +112,14 @@ class Explanation:
         return self._grouped(lambda origin: "all levels" if origin.log_snr is None else f"log-SNR {origin.log_snr:g}")
 
     def _grouped(self, key: Callable[[Origin], str]) -> dict[str, float]:
-        sums: dict[str, float] = {}
+        sums: dict[str, float] = defaultdict(float)
         for origin, value in zip(self.origins, self.contributions, strict=True):
-            name = "head" if origin.head else key(origin)
-            sums[name] = sums.get(name, 0.0) + value
-        return sums
+            sums["head" if origin.head else key(origin)] += value
+        return dict(sums)
 
     @property
     def shares(self) -> dict[str, dict[str, float]]:
-        """The same in words for a reader, only where there are several scales or levels."""
+        """`by_scale` and `by_level` in words for a reader, each only where there are several scales or levels."""
         scales = {one.scale: f"scale {one.scale + 1}" for one in self.origins if one.scale is not None}
         levels = {one.log_snr: f"log-SNR {one.log_snr:g}" for one in self.origins if one.log_snr is not None}
         named = _extremes(scales, "fine", "coarse") | _extremes(levels, "more noise", "less noise")
@@ -149,18 +150,16 @@ class Explanation:
     def sentences(self) -> list[str]:
         """What a person should know, the most important first."""
         sentences = []
-        threshold = self.result.threshold
-        if threshold is not None:
+        if self.result.threshold is not None:
             does = "exceeds" if self.result.flagged else "does not exceed"
             sentences.append(
-                f"The score {does} {three_digits(threshold)}, above which at most {self.rate:.0%} of good parts lie, "
-                "as promised for parts like the held-out ones."
+                f"The score {does} {three_digits(self.result.threshold)}, above which at most {self.rate:.0%} of good "
+                "parts lie, as promised for parts like the held-out ones."
             )
-        place = "The worst region" if self.region.outlined else "No pixel is outlined; the most suspicious region"
-        sentences.append(f"{place if self.outline is not None else 'The worst region'} is {self.size}.")
-        sentences += self._largest_shares()
-        sentences += self._distances()
-        return [*sentences, *(f"{note[0].upper()}{note[1:]}." for note in self.notes)]
+        quiet = self.outline is not None and not self.region.outlined
+        place = "No pixel is outlined; the most suspicious region" if quiet else "The worst region"
+        notes = (f"{note[0].upper()}{note[1:]}." for note in self.notes)
+        return [*sentences, f"{place} is {self.size}.", *self._largest_shares(), *self._distances(), *notes]
 
     def _distances(self) -> list[str]:
         """How far the worst patch is from normal ones."""
@@ -170,24 +169,25 @@ class Explanation:
         distance = f"Of {count} normal images the nearest at the worst place is {three_digits(here.distance)} away"
         if self.normal.usual is not None:
             distance += f", where they usually lie {three_digits(self.normal.usual)} from each other"
-        sentences = [f"{distance}; the nearest patch anywhere is {three_digits(near.distance)} away ({near.name})."]
-        sentences.append("Distances are in standard deviations of x0.")
-        if not self.by_patch:
-            sentences.append("This score is not made of distances to patches: the nearest ones illustrate it.")
-        return sentences
+        other = (
+            "" if self.by_patch else "This score is not made of distances to patches: the nearest ones illustrate it."
+        )
+        return [
+            f"{distance}; the nearest patch anywhere is {three_digits(near.distance)} away ({near.name}).",
+            "Distances are in standard deviations of x0.",
+            *([other] if other else []),
+        ]
 
     def _largest_shares(self) -> list[str]:
         """Which scale and which level add the most to the score, where there are several."""
         if len(self.origins) == 1:
             return ["The score has a single component, so that there are no shares."]
-        parts: list[str] = []
-        for title, group in self.shares.items():
-            name = max(group, key=lambda key: group[key])
-            if self.score > 0:
-                comes = "" if parts else "of the score comes "
-                parts.append(f"by {title} {group[name] / self.score:.0%} {comes}from {name}")
-        text = ", ".join(parts)
-        return [f"{text[0].upper()}{text[1:]}."] if parts else []
+        if self.score <= 0 or not self.shares:
+            return []
+        largest = [(title, *max(group.items(), key=itemgetter(1))) for title, group in self.shares.items()]
+        parts = [f"by {title} {value / self.score:.0%} from {name}" for title, name, value in largest]
+        text = ", ".join(parts).replace(" from ", " of the score comes from ", 1)
+        return [f"{text[0].upper()}{text[1:]}."]
 
     @property
     def size(self) -> str:
@@ -203,8 +203,9 @@ class Explanation:
     def as_json(self) -> dict[str, Any]:
         """All numbers and sentences, lengths in pixels of the photograph and in millimetres."""
         area, box, mm = self.region.area(self.fitting), self.region.box(self.fitting), self.mm_per_pixel
-        (down, across), (row, column) = self.fitting.steps, self.region.peak
-        normal = self.normal
+        (down, across), (row, column), normal = self.fitting.steps, self.region.peak, self.normal
+        top, left = self.fitting.inner[:2]
+        peak = [_rounded((column + 0.5 - left) * across), _rounded((row + 0.5 - top) * down)]
         return {
             "name": self.name,
             "category": self.result.category,
@@ -213,14 +214,7 @@ class Explanation:
             "flagged": self.result.flagged,
             "p_value": self.result.p_value,
             "promised_false_positive_rate": self.rate,
-            "map": {
-                "threshold": self.outline,
-                "peak": self.peak,
-                "peak_px": [
-                    _rounded((column + 0.5 - self.fitting.inner[1]) * across),
-                    _rounded((row + 0.5 - self.fitting.inner[0]) * down),
-                ],
-            },
+            "map": {"threshold": self.outline, "peak": self.peak, "peak_px": peak},
             "region": {
                 "outlined": self.region.outlined,
                 "level": self.region.level,
@@ -238,10 +232,10 @@ class Explanation:
                 "by_scale": self.by_scale,
                 "by_noise_level": self.by_level,
             },
-            "nearest_normal": None if normal is None else [_patch(near) for near in normal.anywhere],
-            "normal_at_this_place": None if normal is None or normal.here is None else _patch(normal.here),
-            "usual_distance_at_this_place": None if normal is None else normal.usual,
-            "normal_images_searched": 0 if normal is None else normal.searched,
+            "nearest_normal": normal and [_patch(near) for near in normal.anywhere],
+            "normal_at_this_place": normal and _patch(normal.here),
+            "usual_distance_at_this_place": normal and normal.usual,
+            "normal_images_searched": normal.searched if normal else 0,
             "reconstruction": self.rebuilt is not None,
             "notes": self.notes,
             "sentences": self.sentences,
@@ -261,8 +255,8 @@ def _extremes(names: Mapping[Any, str], first: str, last: str) -> dict[str, str]
     return {low: f"{low} ({first})", high: f"{high} ({last})"}
 
 
-def _patch(near: Neighbour) -> dict[str, Any]:
-    return {"image": near.name, "box_px": _box(near.box), "distance": near.distance}
+def _patch(near: Neighbour | None) -> dict[str, Any] | None:
+    return None if near is None else {"image": near.name, "box_px": _box(near.box), "distance": near.distance}
 
 
 def _box(box: Box | Sequence[float]) -> dict[str, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -46,32 +46,6 @@ class Neighbourhood:
     here: Neighbour | None
     usual: float | None
     searched: int
-
-
-_Match = tuple[float, int, int]  # distance, position of the image among the fit images, cell of its grid
-
-
-@dataclass
-class _Search:
-    """The nearest matches of one patch so far; `cell` is where it lies in its grid."""
-
-    count: int
-    cell: int
-    anywhere: list[_Match] = field(default_factory=list)
-    here: _Match | None = None
-    patches_here: list[Tensor] = field(default_factory=list)
-    searched: int = 0
-
-    def add(self, values: Tensor, patches: Tensor, rows: list[int], start: int) -> None:
-        """Add the allowed `rows` of a batch: distances (B, P) to all cells, and the patches (B, C, k, k) here."""
-        nearest, cells = (part.tolist() for part in values.min(1))
-        same = values[:, self.cell].tolist()
-        self.anywhere = sorted([*self.anywhere, *((nearest[row], start + row, cells[row]) for row in rows)])
-        del self.anywhere[self.count :]
-        matches = [(same[row], start + row, self.cell) for row in rows]
-        self.here = min([*matches, self.here] if self.here else matches, default=None)
-        self.patches_here.append(patches[rows].flatten(1))
-        self.searched += len(rows)
 
 
 def cells_at(peak: tuple[int, int], canvas: tuple[int, int], grid: tuple[int, int]) -> Cells:
@@ -133,42 +107,58 @@ class NormalImages:
     def nearest(
         self, x0: Tensor, cells: Sequence[Cells], labels: Sequence[int | None], count: int
     ) -> list[Neighbourhood]:
-        """The normal patches nearest to the patch at the given cells, for each image of x0 (B, C, h, w).
+        """The normal patches nearest to one patch of each image.
 
-        Only images of its category count, of `labels`, or all for None. Distances are root mean squares over channels,
-        in standard deviations of x0.
+        Distances are root mean squares over channels, in standard deviations of x0.
+
+        Args:
+            x0: (B, C, h, w), of the images.
+            cells: of the patch of each image, all with one side.
+            labels: the category whose normal images count for each image; None for all.
+            count: how many normal images are returned at most, each with its nearest patch.
         """
-        side = cells[0][2]
-        patches = [one[:, top : top + side, left : left + side] for one, (top, left, _) in zip(x0, cells, strict=True)]
-        queries = torch.stack(patches)
-        columns = x0.shape[-1] - side + 1
-        here = [top * columns + left for top, left, _ in cells]
-        searches = [_Search(count, cell) for cell in here]
-        start = 0
+        side, columns = cells[0][2], x0.shape[-1] - cells[0][2] + 1
+        queries = torch.cat([_cut(one[None], cell) for one, cell in zip(x0, cells, strict=True)])
+        places = [top * columns + left for top, left, _ in cells]
+        parts = []
         for batch in self.loader:
-            known = self.representation.encode(batch["raw"].to(x0.device), batch["label"].to(x0.device))
-            theirs = batch["label"].tolist()
-            far = distances(queries, known).flatten(2)
-            for search, label, row, (top, left, _) in zip(searches, labels, far, cells, strict=True):
-                rows = [i for i, other in enumerate(theirs) if label in (None, other)]
-                search.add(row.cpu(), known[:, :, top : top + side, left : left + side], rows, start)
-            start += len(theirs)
-        grid = int(x0.shape[2]), int(x0.shape[3])
+            normal = self.representation.encode(batch["raw"].to(x0.device), batch["label"].to(x0.device))
+            values = distances(queries, normal).flatten(2).cpu()  # (Q, B, h' w')
+            here = torch.stack([of_query[:, place] for of_query, place in zip(values, places, strict=True)])
+            patches = torch.stack([_cut(normal, cell).flatten(1) for cell in cells])  # (Q, B, D)
+            parts.append((batch["label"].expand(len(cells), -1), *values.min(2), here, patches))
+        theirs, nearest, where, here, patches = (torch.cat(part, dim=1) for part in zip(*parts, strict=True))
         made = []
-        for search in searches:
-            anywhere = [self._neighbour(one, columns, side, grid) for one in search.anywhere]
-            same = None if search.here is None else self._neighbour(search.here, columns, side, grid)
-            made.append(Neighbourhood(anywhere, same, usual_distance(torch.cat(search.patches_here)), search.searched))
+        for query, label in enumerate(labels):
+            rows = torch.arange(theirs.shape[1]) if label is None else (theirs[query] == label).nonzero()[:, 0]
+            matches = [(row, nearest[query, row], int(where[query, row])) for row in _lowest(nearest[query], rows, count)]
+            matches += [(row, here[query, row], places[query]) for row in _lowest(here[query], rows, 1)]
+            neighbours = [
+                self._neighbour(row, float(distance), (*divmod(cell, columns), side), x0.shape[2:])
+                for row, distance, cell in matches
+            ]
+            usual = usual_distance(patches[query, rows])
+            made.append(Neighbourhood(neighbours[:-1], neighbours[-1] if neighbours else None, usual, len(rows)))
         return made
 
-    def _neighbour(self, match: _Match, columns: int, side: int, grid: Sequence[int]) -> Neighbour:
-        distance, position, cell = match
+    def _neighbour(self, position: int, distance: float, cells: Cells, grid: Sequence[int]) -> Neighbour:
         batch = self.loader.batch([position])
         image, valid = batch["image"][0].permute(1, 2, 0).numpy(), batch["valid"][0].numpy()
         sample = self.data.sample(*self.rows[position])  # contamination may have put another in the image's place
-        cells = (*divmod(cell, columns), side)
         box = Fitting.of(valid, sample.size()).out(*edges(cells, image.shape[:2], grid))
         return Neighbour(f"{sample.category}/{sample.name}", distance, box, image, cells)
+
+
+def _cut(x0: Tensor, cells: Cells) -> Tensor:
+    """The patches (B, C, side, side) of x0 (B, C, h, w) at these cells."""
+    top, left, side = cells
+    return x0[:, :, top : top + side, left : left + side]
+
+
+def _lowest(values: Tensor, rows: Tensor, count: int) -> list[int]:
+    """The `count` rows with the lowest values (N,), the lowest first, of equal ones the first."""
+    lowest: list[int] = rows[values[rows].argsort(stable=True)[:count]].tolist()
+    return lowest
 
 
 def edges(cells: Cells, canvas: Sequence[int], grid: Sequence[int]) -> tuple[float, float, float, float]:

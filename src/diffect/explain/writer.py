@@ -6,10 +6,7 @@ import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
 from diffect.denoisers.empirical import Empirical
 from diffect.detector.detector import Detector, ImageResult, ScoredBatch
@@ -68,9 +65,8 @@ class Explainer:
         self.detector, self.rate, self.mm_per_pixel = detector, rate, mm_per_pixel
         self.broken = list(broken)
         self.normal, self.missing, self.folder = normal, missing, out / FOLDER
-        predictor = detector.predictor
-        self.origins = predictor.origins
-        self.by_patch = any(isinstance(part, Empirical) for part in predictor.denoiser.modules())
+        self.origins = detector.predictor.origins
+        self.by_patch = any(isinstance(part, Empirical) for part in detector.predictor.denoiser.modules())
 
     def write(self, scored: ScoredBatch) -> None:
         """One picture and one JSON file for each image of a batch."""
@@ -95,7 +91,9 @@ class Explainer:
         grid, canvas = (int(x0.shape[2]), int(x0.shape[3])), (results[0].valid.shape[0], results[0].valid.shape[1])
         cells = [cells_at(region.peak, canvas, grid) for region in regions]
         normal = None if self.normal is None else self.normal.nearest(x0, cells, labels, NEIGHBOURS)
-        rebuilt = predictor.reconstruct(batch)
+        rebuilt = predictor.reconstruct(batch)  # (B, 3, H, W) in [0, 1]
+        if rebuilt is not None:
+            rebuilt = (rebuilt * 255).round().byte().permute(0, 2, 3, 1).cpu()
         valid = batch["valid"].to(predictor.device)
         contributions = predictor.anomaly_map.contributions(
             prediction.components, prediction.map, valid, prediction.label
@@ -114,7 +112,7 @@ class Explainer:
                 image=images[row],
                 origins=self.origins,
                 contributions=contributions[row],
-                rebuilt=None if rebuilt is None else _bytes(rebuilt[row]),
+                rebuilt=None if rebuilt is None else rebuilt[row].numpy(),
                 normal=None if normal is None else normal[row],
                 mm_per_pixel=self.mm_per_pixel,
                 by_patch=self.by_patch,
@@ -134,7 +132,7 @@ class Explainer:
                 notes.insert(0, f"no category was given, and it is taken for {result.category}{unseen}")
         several = len(self.detector.predictor.representation.channels) > 1
         if several and len(self.origins) > 1 and all(origin.scale is None for origin in self.origins):
-            notes.append("the scorer fuses the scales of the pyramid, so that no scale has a share of its own")
+            notes.append("the scorer fuses the scales of the pyramid, so that scales have no shares")
         return [*notes, self.missing] if self.normal is None else notes
 
     def _promises(self, label: int, result: ImageResult, region: Region) -> list[str]:
@@ -146,12 +144,7 @@ class Explainer:
         if region.outlined != result.flagged:
             does, shows = ("passes", "though a region is") if region.outlined else ("is flagged", "though none is")
             notes.append(
-                f"it {does} by its score, {shows} outlined: score and outline have thresholds of their own, each of "
-                f"which promises {self.rate:.0%}"
+                f"it {does} by its score, {shows} outlined: score and outline have separate thresholds, each of which "
+                f"promises {self.rate:.0%}"
             )
         return notes
-
-
-def _bytes(image: Tensor) -> NDArray[np.uint8]:
-    """(H, W, 3) from an image (3, H, W) in [0, 1]."""
-    return (image * 255).round().byte().permute(1, 2, 0).cpu().numpy()
