@@ -140,7 +140,7 @@ def test_every_schedule_samples_noise_with_every_weight(schedule: str) -> None:
             noise = objective.sample(torch.zeros(8, 1, 2, 2), torch.Generator().manual_seed(0))
             assert torch.isfinite(noise.weight).all() and (noise.weight > 0).all(), (endpoints, weight)
             if endpoints == "matched":
-                assert objective.schedule.log_snr_range == (-5, 7)
+                assert objective.schedule.reach == (-5, 7)
 
 
 @pytest.mark.parametrize("denoiser", [choice for group, choice in CHOICES if group == "denoiser"])

@@ -72,13 +72,13 @@ def schedule(name: str, endpoints: str) -> NoiseSchedule:
 def inside(schedule: NoiseSchedule, margin: float = 1e-6) -> Tensor:
     """Times at which log_snr is not cut."""
     t = grid()
-    low, high = schedule.log_snr_range
+    low, high = schedule.reach
     log_snr = schedule.log_snr(t)
     return t[(log_snr > low + margin) & (log_snr < high - margin)]
 
 
 def test_log_snr_falls_strictly_and_stays_in_its_range(schedule: NoiseSchedule) -> None:
-    low, high = schedule.log_snr_range
+    low, high = schedule.reach
     assert low < high
     log_snr = schedule.log_snr(grid())
     assert log_snr.dtype == torch.float64
@@ -96,7 +96,7 @@ def test_time_inverts_log_snr_to_1e_9(schedule: NoiseSchedule) -> None:
 
 
 def test_log_snr_inverts_time(schedule: NoiseSchedule) -> None:
-    low, high = schedule.log_snr_range
+    low, high = schedule.reach
     asked = torch.linspace(low, high, 1001, dtype=torch.float64)
     t = schedule.time(asked)
     # float64 holds t near 1 to 1e-16 only: where the density is tiny, that much of t is much of log_snr.
@@ -107,7 +107,7 @@ def test_log_snr_inverts_time(schedule: NoiseSchedule) -> None:
 
 
 def test_time_is_held_at_the_ends_beyond_the_range(schedule: NoiseSchedule) -> None:
-    low, high = schedule.log_snr_range
+    low, high = schedule.reach
     ends = schedule.time(torch.tensor([high, low], dtype=torch.float64))
     assert torch.equal(schedule.time(torch.tensor([high + 1, low - 1], dtype=torch.float64)), ends)
     # Where infinite ends are cut at +-20, the last sliver of t is beyond them.
@@ -123,7 +123,7 @@ def test_density_is_the_slope_of_time_and_integrates_to_one(schedule: NoiseSched
     central = (t[1:] > 0.02) & (t[1:] < 0.98)
     # 3%: beta is constant between the entries of a product, so its density has steps of that height.
     assert ((middle - slope).abs() / slope)[central].max() < 0.03
-    low, high = schedule.log_snr_range
+    low, high = schedule.reach
     # Quadrature over log_snr, on points as dense as the density.
     points = torch.unique(torch.cat([schedule.log_snr(grid(20001)), torch.linspace(low, high, 20001).double()]))
     total = torch.trapezoid(schedule.density(points), points)
@@ -135,7 +135,7 @@ def test_density_equals_a_histogram_of_uniform_times(schedule: NoiseSchedule) ->
     count = 400_000
     t = (torch.arange(count, dtype=torch.float64) + 0.5) / count  # stratified: no sampling error to allow for
     log_snr = schedule.log_snr(t)
-    low, high = schedule.log_snr_range
+    low, high = schedule.reach
     sample = log_snr[(log_snr > low) & (log_snr < high)]
     share, edges = np.histogram(sample.numpy(), bins=40, range=(low, high))
     points = torch.from_numpy(np.linspace(edges[:-1], edges[1:], 101, axis=1))  # (bins, 101)
@@ -152,7 +152,7 @@ def test_laplace_has_its_mode_where_the_paper_has_it() -> None:
 @pytest.mark.parametrize("name", MAKERS)
 def test_matched_runs_over_the_common_range_exactly(name: str) -> None:
     schedule = MAKERS[name](endpoints="matched", log_snr_range=RANGE)
-    assert schedule.log_snr_range == RANGE
+    assert schedule.reach == RANGE
     assert schedule.log_snr(torch.tensor([0.0, 1.0])).tolist() == pytest.approx([7.0, -5.0], abs=1e-9)
     assert schedule.time(torch.tensor([7.0, -5.0])).tolist() == pytest.approx([0.0, 1.0], abs=1e-9)
 
@@ -272,7 +272,7 @@ def test_zero_terminal_moves_alpha_linearly_and_keeps_the_clean_end() -> None:
     t = grid(101)
     alpha, moved = (torch.sigmoid(s.log_snr(t)).sqrt() for s in (base, ours))
     assert (moved - (alpha - alpha[-1]) / (1 - alpha[-1])).abs().max() < 1e-4
-    assert ours.log_snr_range == (-CUT, CUT)
+    assert ours.reach == (-CUT, CUT)
 
 
 # Discrete sequences and diffusers' schedulers

@@ -85,7 +85,7 @@ def test_the_effective_weight_integrates_to_one(
     family: type[NoiseSchedule], weight: LossWeight, endpoints: str
 ) -> None:
     schedule = family(endpoints=endpoints)
-    low, high = schedule.log_snr_range
+    low, high = schedule.reach
     levels = torch.linspace(low, high, 7001, dtype=torch.float64)
     found = effective_weight(levels, schedule, weight)
     assert (found >= 0).all()

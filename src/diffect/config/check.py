@@ -44,11 +44,12 @@ def checked(cls: C) -> C:
     """Class decorator: the constructor's arguments are checked against their annotations, in one sentence each."""
     plain = cls.__init__  # type: ignore[misc]
     signature = inspect.signature(plain)
+    annotated = cls if "__dataclass_fields__" in vars(cls) else plain  # fields may be annotated in another module
 
     @functools.wraps(plain)
     def constructor(self: Any, *args: Any, **kwargs: Any) -> None:
         for name, value in signature.bind(self, *args, **kwargs).arguments.items():
-            if (annotation := _simple_hints(plain).get(name)) is not None:
+            if (annotation := _simple_hints(annotated).get(name)) is not None:
                 check_value(f"{type(self).__name__}.{name}", value, annotation)
         plain(self, *args, **kwargs)
 
@@ -110,8 +111,8 @@ def _bounds(metadata: Sequence[Any]) -> str:
 
 
 @functools.cache
-def _simple_hints(constructor: Callable[..., None]) -> Mapping[str, Any]:
-    hints = get_type_hints(constructor, include_extras=True)
+def _simple_hints(annotated: Callable[..., None]) -> Mapping[str, Any]:
+    hints = get_type_hints(annotated, include_extras=True)
     return {name: hint for name, hint in hints.items() if name != "return" and is_simple(hint)}
 
 

@@ -119,7 +119,7 @@ def schedule_curves(name: str, schedule: NoiseSchedule, weight: LossWeight) -> d
 
 def effective_weight(log_snr: Tensor, schedule: NoiseSchedule, weight: LossWeight) -> Tensor:
     """p(log_snr) w(log_snr), scaled to integrate to 1 over the schedule's range: what training optimises."""
-    low, high = schedule.log_snr_range
+    low, high = schedule.reach
     grid = torch.linspace(low, high, 4097, dtype=torch.float64)
     total = torch.trapezoid(schedule.density(grid) * weight(grid, schedule), grid)
     return schedule.density(log_snr) * weight(log_snr, schedule) / total

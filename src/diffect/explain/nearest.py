@@ -131,7 +131,9 @@ class NormalImages:
         made = []
         for query, label in enumerate(labels):
             rows = torch.arange(theirs.shape[1]) if label is None else (theirs[query] == label).nonzero()[:, 0]
-            matches = [(row, nearest[query, row], int(where[query, row])) for row in _lowest(nearest[query], rows, count)]
+            matches = [
+                (row, nearest[query, row], int(where[query, row])) for row in _lowest(nearest[query], rows, count)
+            ]
             matches += [(row, here[query, row], places[query]) for row in _lowest(here[query], rows, 1)]
             neighbours = [
                 self._neighbour(row, float(distance), (*divmod(cell, columns), side), x0.shape[2:])

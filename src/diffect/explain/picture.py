@@ -100,7 +100,7 @@ def _colour_bar(bar: Any, one: Explanation) -> None:
 
 
 def _outline(axis: Any, one: Explanation) -> None:
-    """A line around all that exceeds the threshold of maps, and a box around the worst region, dashed if it does not."""
+    """A line around all that exceeds the threshold of maps, and a box around the worst region, dashed if none does."""
     inside, (down, across) = one.map[one.fitting.valid], one.fitting.steps
     x, y = (np.arange(inside.shape[1]) + 0.5) * across, (np.arange(inside.shape[0]) + 0.5) * down
     if one.region.outlined and min(inside.shape) > 1:

@@ -63,7 +63,7 @@ def build(
     channels = representation.channels
     denoiser = instantiate(cfg.denoiser, shape=shape, classes=len(categories), channels=channels)
     scorer = instantiate(cfg.scorer, channels=channels)
-    scorer.check(denoiser, *schedule.log_snr_range)  # which refuses a range that the schedule's family does not reach
+    scorer.check(denoiser, *schedule.reach)  # which refuses a range that the schedule's family does not reach
     check_one_learns(denoiser, scorer)
     contracts.check_judging(denoiser, scorer, shape)
     if cfg.get("head") is not None and blank.ndim != 4:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -19,6 +20,7 @@ EndPoints = Literal["native", "matched", "affine"]
 
 
 @checked
+@dataclass(frozen=True, kw_only=True)
 class NoiseSchedule(Described, ABC):
     """A strictly decreasing log_snr(t) for t in [0, 1], in nats: log_snr = log(alpha^2 / sigma^2).
 
@@ -30,11 +32,14 @@ class NoiseSchedule(Described, ABC):
     - `affine`: log_snr itself is stretched onto `log_snr_range`, which changes the shape.
     """
 
-    def __init__(self, endpoints: EndPoints = "matched", log_snr_range: Range = (-5.0, 7.0)) -> None:
-        if len(log_snr_range) != 2 or not log_snr_range[0] < log_snr_range[1]:
-            raise ValueError(f"schedule.log_snr_range is {list(log_snr_range)}; it must be [low, high], low < high")
-        self.endpoints = endpoints
-        self._wanted = (float(log_snr_range[0]), float(log_snr_range[1]))
+    endpoints: EndPoints = "matched"
+    log_snr_range: Range = (-5.0, 7.0)
+
+    def __post_init__(self) -> None:
+        if len(self.log_snr_range) != 2 or not self.log_snr_range[0] < self.log_snr_range[1]:
+            raise ValueError(
+                f"schedule.log_snr_range is {list(self.log_snr_range)}; it must be [low, high], low < high"
+            )
 
     @abstractmethod
     def native_log_snr(self, t: Tensor) -> Tensor:
@@ -50,7 +55,7 @@ class NoiseSchedule(Described, ABC):
 
     def describe(self) -> str:
         """The family, and which log-SNRs it covers."""
-        low, high = self.log_snr_range
+        low, high = self.reach
         covers = {
             "native": "on its native range, infinite ends cut at |log-SNR| = 20",
             "matched": f"with time restricted and rescaled so that log-SNR falls from {high:g} to {low:g}",
@@ -65,25 +70,25 @@ class NoiseSchedule(Described, ABC):
         return max(low, -CUT), min(high, CUT)
 
     @property
-    def log_snr_range(self) -> tuple[float, float]:
+    def reach(self) -> tuple[float, float]:
         """(low, high) of log_snr over t in [0, 1] with these end points."""
         low, high = self.native_range
         if self.endpoints == "native":
             return low, high
-        wanted_low, wanted_high = self._wanted
+        wanted_low, wanted_high = (float(end) for end in self.log_snr_range)
         if self.endpoints == "matched" and (wanted_low < low - 1e-9 or wanted_high > high + 1e-9):
             raise ValueError(
                 f"schedule.log_snr_range is [{wanted_low:g}, {wanted_high:g}], but {type(self).__name__} reaches "
                 f"only [{low:.2f}, {high:.2f}]; choose a range inside it, or schedule.endpoints=affine"
             )
-        return self._wanted
+        return wanted_low, wanted_high
 
     def log_snr(self, t: Tensor) -> Tensor:
         """log_snr at t in [0, 1], any shape, float64; t outside [0, 1] is a ValueError."""
         t = torch.as_tensor(t, dtype=torch.float64)
         if t.numel() and not (t.min() >= 0 and t.max() <= 1):
             raise ValueError(f"t must lie in [0, 1], found [{t.min():g}, {t.max():g}]")
-        low, high = self.log_snr_range
+        low, high = self.reach
         if self.endpoints == "matched":
             start, end = self._native_ends()
             t = start + (end - start) * t
@@ -95,7 +100,7 @@ class NoiseSchedule(Described, ABC):
 
     def time(self, log_snr: Tensor) -> Tensor:
         """The t in [0, 1] at which `log_snr` is reached, any shape, float64; beyond the range, the nearer end."""
-        low, high = self.log_snr_range
+        low, high = self.reach
         raw = torch.as_tensor(log_snr, dtype=torch.float64).clamp(low, high)
         if self.endpoints == "affine":
             native_low, native_high = self.native_range
@@ -110,7 +115,7 @@ class NoiseSchedule(Described, ABC):
         """p(log_snr) = -dt / dlog_snr, per nat: where uniform t puts its samples; 0 outside the range."""
         # Autograd on the inverse gives the exact slope of every family and wrapper. At the very ends `time` is
         # clamped and has no slope, so those points are moved inside by a negligible amount.
-        low, high = self.log_snr_range
+        low, high = self.reach
         asked = torch.as_tensor(log_snr, dtype=torch.float64)
         inside = asked.clamp(low + 1e-9, high - 1e-9).detach().requires_grad_()
         with torch.enable_grad():
@@ -128,7 +133,7 @@ class NoiseSchedule(Described, ABC):
         return 1 - alpha2 / torch.cat([alpha2.new_ones(1), alpha2[:-1]])
 
     def _native_ends(self) -> tuple[Tensor, Tensor]:
-        low, high = self.log_snr_range
+        low, high = self.reach
         start, end = self.native_time(torch.tensor([high, low], dtype=torch.float64))
         return start, end
 

@@ -3,44 +3,40 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from diffect.config.check import checked
-from diffect.config.types import PositiveFloat, Range
-from diffect.diffusion.schedules.base import EndPoints, NoiseSchedule
+from diffect.config.types import PositiveFloat
+from diffect.diffusion.schedules.base import NoiseSchedule
 
 
 @checked
+@dataclass(frozen=True)
 class Shifted(NoiseSchedule):
     """Another schedule's curve moved to an image size: + 2 log(base_size / size) (Hoogeboom et al. 2023, eq. 3)."""
 
-    def __init__(
-        self,
-        base: NoiseSchedule,
-        size: PositiveFloat,
-        base_size: PositiveFloat = 64.0,
-        endpoints: EndPoints = "matched",
-        log_snr_range: Range = (-5.0, 7.0),
-    ) -> None:
-        super().__init__(endpoints, log_snr_range)
-        self.base, self.size, self.base_size = base, size, base_size
-        self.shift = 2 * math.log(base_size / size)
+    base: NoiseSchedule
+    size: PositiveFloat
+    base_size: PositiveFloat = 64.0
 
     def family(self) -> str:
         sizes = f"from {self.base_size:g} to {self.size:g} cells"
         return f"{self.base.family()}, shifted to the size of the input, {sizes} [@hoogeboom2023simple]"
 
     def native_log_snr(self, t: Tensor) -> Tensor:
-        return self.base.native_log_snr(t) + self.shift
+        return self.base.native_log_snr(t) + 2 * math.log(self.base_size / self.size)
 
     def native_time(self, log_snr: Tensor) -> Tensor:
-        return self.base.native_time(log_snr - self.shift)
+        return self.base.native_time(log_snr - 2 * math.log(self.base_size / self.size))
 
 
 @checked
+@dataclass(frozen=True)
 class ZeroTerminalSNR(NoiseSchedule):
     """Another schedule's alpha shifted and scaled so that alpha(1) = 0 (Lin et al. 2024, algorithm 1).
 
@@ -48,16 +44,12 @@ class ZeroTerminalSNR(NoiseSchedule):
     its first entry; the two differ by less than 1e-4 in alpha^2 for the schedules in use.
     """
 
-    def __init__(
-        self,
-        base: NoiseSchedule,
-        endpoints: EndPoints = "matched",
-        log_snr_range: Range = (-5.0, 7.0),
-    ) -> None:
-        super().__init__(endpoints, log_snr_range)
-        self.base = base
-        last = base.native_log_snr(torch.ones(1, dtype=torch.float64))
-        self._last = float(torch.sqrt(torch.sigmoid(last)))
+    base: NoiseSchedule
+
+    @cached_property
+    def _last(self) -> float:
+        """alpha(1) of the base."""
+        return float(torch.sqrt(torch.sigmoid(self.base.native_log_snr(torch.ones(1, dtype=torch.float64)))))
 
     def family(self) -> str:
         return f"{self.base.family()}, rescaled to a terminal SNR of zero [@lin2024common]"
