@@ -115,10 +115,6 @@ def _no_normal_images(root: Path) -> None:
     (root / "part/train/good").rename(root / "part/train/Good")
 
 
-def _no_test(root: Path) -> None:
-    shutil.rmtree(root / "part/test")
-
-
 def _mask_missing(root: Path) -> None:
     (root / "part/ground_truth/hole/001_mask.png").unlink()
 
@@ -135,8 +131,9 @@ def _defect_without_masks(root: Path) -> None:
     save(root / "part/test/scratch/000.png", picture(3))
 
 
-def _gif(root: Path) -> None:
-    save(root / "part/train/good/film.gif", picture(3)[..., 0])
+def _other_format(root: Path) -> None:
+    for path in (root / "part/train/good").iterdir():
+        path.rename(path.with_suffix(".webp"))
 
 
 @pytest.mark.parametrize(
@@ -151,12 +148,11 @@ def _gif(root: Path) -> None:
         (_nothing, "..", ["too high", "pass data.root=", "/set"]),
         (_nothing, "../..", ["too high", "pass data.root=", "/set"]),
         (_no_normal_images, "", ["no normal images", "train/good", "holds Good"]),
-        (_no_test, "", ["no test images", "test"]),
         (_mask_missing, "", ["1 of 3 images", "have no mask", "001.png", "001_mask.png"]),
         (_two_masks, "", ["share one", "001_mask.png", "001.png"]),
         (_one_stem_twice, "", ["share one", "001.bmp", "001.png"]),
         (_defect_without_masks, "", ["1 of 1 images", "scratch", "have no mask"]),
-        (_gif, "", ["film.gif", "is not read"]),
+        (_other_format, "", ["no normal images", "10 files ignored", "format that is not read", "train/good/000.webp"]),
     ],
 )
 def test_one_sentence_for_each_fault(make: Make, spoil: Callable[[Path], None], below: str, said: list[str]) -> None:
@@ -184,10 +180,44 @@ def test_an_unknown_category_is_told_the_near_ones(make: Make) -> None:
         Folder(root).samples("../set/bottle")
 
 
-def test_masks_without_an_image_are_told_once(make: Make, caplog: pytest.LogCaptureFixture) -> None:
+# Layouts
+
+
+def test_several_masks_of_an_image_are_united(make: Make) -> None:
     root = make()
-    save(root / "part/ground_truth/hole/777_mask.png", np.zeros((40, 40), np.uint8))
-    Folder(root).samples("part")
-    Folder(root).samples("part")
-    assert [record.message for record in caplog.records if "777_mask.png" in record.message] != []
-    assert len(caplog.records) == 1
+    truth = root / "part/ground_truth/hole"
+    first, second = np.zeros((2, 40, 40), np.uint8)
+    first[2:5, 2:5], second[30:33, 4:9] = 255, 7
+    (truth / "001_mask.png").unlink()
+    save(truth / "001/000.png", first)
+    save(truth / "001/001.png", second)
+    sample = next(one for one in Folder(root).samples("part") if one.name == "test/hole/001.png")
+    assert np.array_equal(sample.load_mask(), (first + second) > 0)
+    before = sample.version()
+    save(truth / "001/001.png", second * 2 + first)
+    assert next(one for one in Folder(root).samples("part") if one.name == sample.name).version() != before
+
+
+def test_names_of_folders_are_ok_and_ko_or_ones_own(make: Make) -> None:
+    root = make()
+
+    def content(source: Folder) -> list[tuple[str, bool, bool]]:
+        return sorted((one.split, one.anomalous, one.load_mask is None) for one in source.samples("part"))
+
+    before = content(Folder(root))
+    for old, new in (("train/good", "train/ok"), ("test/good", "test/ok"), ("test/hole", "test/ko")):
+        (root / "part" / old).rename(root / "part" / new)
+    (root / "part/ground_truth/hole").rename(root / "part/ground_truth/ko")
+    assert content(Folder(root)) == before
+    for old, new in (("train", "learn"), ("test", "probe"), ("ground_truth", "marks")):
+        (root / "part" / old).rename(root / "part" / new)
+    with pytest.raises(ValueError, match="no folder in it has train/good"):
+        Folder(root).categories()
+    assert content(Folder(root, train="learn", test="probe", masks="marks", good="ok")) == before
+
+
+def test_a_category_may_have_no_test_images(make: Make) -> None:
+    root = make()
+    shutil.rmtree(root / "part/test")
+    shutil.rmtree(root / "part/ground_truth")
+    assert {one.split for one in Folder(root).samples("part")} == {"train"}

@@ -8,9 +8,10 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from diffect.config import settings, validate
+from diffect.config.description import counted
 from diffect.data import decode
 from diffect.data.sample import Sample
-from diffect.data.sources import download
+from diffect.data.sources import download, folders
 
 
 def run(cfg: DictConfig) -> None:
@@ -39,6 +40,8 @@ def run(cfg: DictConfig) -> None:
     for category, found in audited.items():
         remarks = [f"warning: {found['warning']}"] if found["warning"] else []
         remarks += [f"{test} is (nearly) {train}" for test, train in found["examples"]]
+        quiet = held[category].get("ignored", {}).items()
+        remarks += [f"{counted(n, 'file')} ignored ({why})" for why, n in quiet if why in folders.EXPECTED]
         for remark in remarks + held[category]["notes"]:
             print(f"{category}: {remark}")
 

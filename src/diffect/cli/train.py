@@ -116,6 +116,8 @@ def _tell(record: Record, folder: Path, found: bool) -> None:
         print(f"\n{category}")
         if category in record.splits.categories:
             print(f"  {_images(record.splits.categories[category])}")
+            for note in record.splits.categories[category].notes:
+                print(f"  note: {note}")
         for metric in METRICS:
             value, interval = result.metrics.get(metric.name), result.intervals.get(metric.name)
             reason = result.undefined.get(metric.name, "")

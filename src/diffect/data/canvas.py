@@ -3,9 +3,10 @@
 Long images would be a few pixels narrow in a square, so the canvas has the shape of the training images.
 """
 
+import contextlib
 import math
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal
 
 import numpy as np
@@ -23,7 +24,7 @@ MIXED = 0.25  # share of images that lie the other way, from which the canvas is
 def common_size(samples: Sequence[Sample], kind: Kind, size: int, aspect: str, max_aspect: float) -> tuple[int, ...]:
     """The one size of all samples of a run: pictures are resized to a canvas, all other kinds must agree already."""
     if kind.drawable:
-        return choose_canvas((sample.size() for sample in samples), size, aspect, max_aspect)
+        return choose_canvas(_sizes(samples), size, aspect, max_aspect)
     expected = samples[0].size()
     for sample in samples:
         if sample.size() != expected:
@@ -42,7 +43,7 @@ def choose_canvas(sizes: Iterable[tuple[int, ...]], size: int, aspect: str, max_
     quarter of the images or more are upright among lying ones, or the other way round.
     """
     ratios = [math.log(width / height) for height, width in sizes]
-    middle, edge = statistics.median(ratios), math.log(NEARLY_SQUARE)
+    middle, edge = statistics.median(ratios or [0.0]), math.log(NEARLY_SQUARE)
     across = sum(ratio * middle < 0 and abs(ratio) > edge for ratio in ratios)
     if aspect == "stretch" or abs(middle) <= edge or across >= MIXED * len(ratios):
         return size, size
@@ -89,6 +90,12 @@ def inside(size: tuple[int, ...], boxes: Iterable[Sequence[int]]) -> NDArray[np.
     for one, box in zip(valid, boxes, strict=True):
         one[box_slices(box)] = True
     return valid
+
+
+def _sizes(samples: Sequence[Sample]) -> Iterator[tuple[int, ...]]:
+    for sample in samples:
+        with contextlib.suppress(ValueError):  # what cannot be read is named when all samples are decoded
+            yield sample.size()
 
 
 def _inner(rows: int, columns: int, canvas: tuple[int, ...]) -> tuple[int, int]:

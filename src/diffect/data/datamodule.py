@@ -327,7 +327,12 @@ class DataModule(pl.LightningDataModule):
             **({"augment": list(self.augmentation.kinds)} if self.augmentation.copies else {}),
             "categories": {
                 category: describe_category(
-                    index, self.parts, self.splits, self.dropped, bool(self.contamination.share)
+                    index,
+                    self.parts,
+                    self.splits,
+                    self.dropped,
+                    self.source.ignored(category),
+                    bool(self.contamination.share),
                 )
                 for index, category in enumerate(self.categories)
             },

@@ -98,6 +98,10 @@ class Samples(ABC):
     def samples(self, category: str) -> list[Sample]:
         """All samples of one category: train, then test."""
 
+    def ignored(self, category: str) -> dict[str, list[str]]:
+        """The names of files of a category that are no part of its samples, by the reason; see `folders.scan`."""
+        return {}
+
     def fingerprint(self, category: str) -> str:
         """Hex SHA-256 over names, splits, defects, groups and contents of a category, the same wherever it lies."""
         entries = [[one.split, one.name, one.defect, one.group, one.version()] for one in self.samples(category)]

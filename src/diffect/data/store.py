@@ -120,7 +120,8 @@ def open_store(
 ) -> Store:
     """The store in `folder`, of the entry that `make` gives of each item; built when it is missing or broken.
 
-    Items are made in threads. A failed build leaves nothing that counts as complete.
+    Items are made in threads. A failed build leaves nothing that counts as complete; its ValueError names all items
+    that `make` refused.
     """
     rows = np.zeros(len(items), row_dtype(len(shape) - 2))
 
@@ -132,16 +133,29 @@ def open_store(
             np.array(open_npy(folder / "rows.npy", rows.dtype, rows.shape)),
         )
 
+    def attempt(item: T) -> Entry | ValueError:
+        try:
+            return make(item)
+        except ValueError as error:
+            return error
+
     def build() -> None:
+        refused: list[str] = []
         with ExitStack() as stack:
             pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1))
             stack.callback(pool.shutdown, cancel_futures=True)
             write_array = stack.enter_context(npy_writer(folder / "arrays.npy", dtype, shape))
             write_mask = stack.enter_context(npy_writer(folder / "masks.npy", np.uint8, shape[:-1]))
-            for row, entry in enumerate(progress(pool.map(make, items), title, len(items))):
+            for row, entry in enumerate(progress(pool.map(attempt, items), title, len(items))):
+                if isinstance(entry, ValueError):
+                    refused.append(str(entry))
+                    continue
                 write_array(entry.array)
                 write_mask(entry.mask)
                 rows[row] = (content_key(entry.array), entry.has_mask, entry.box, tuple(entry.stats), entry.defect)
+            if refused:
+                some = f"{len(refused)} of {len(items)} {title} cannot be read: " if len(refused) > 1 else ""
+                raise ValueError(some + "; ".join(refused))
         # Last, because a store counts as complete when all three files are there.
         with npy_writer(folder / "rows.npy", rows.dtype, rows.shape) as write:
             write(rows)

@@ -7,6 +7,7 @@ from typing import Any
 from diffect.data import decode
 from diffect.data.batches import Part, Row
 from diffect.data.sample import Sample
+from diffect.data.sources.folders import Ignored, remarks
 from diffect.data.store import Store
 
 Rows = Sequence[Row]
@@ -17,9 +18,11 @@ def describe_category(
     parts: Sequence[Part],
     splits: Mapping[str, Rows],
     dropped: Mapping[str, Rows],
+    ignored: Ignored,
     contaminated: bool = False,
 ) -> dict[str, Any]:
-    """Counts of one category's samples: in the source, in each split, removed as outliers, by defect; and notes.
+    """Counts of one category's samples: in the source, in each split, removed as outliers, by defect; of files
+    that are ignored; and notes.
 
     Masks, defects and notes are of the samples that are tested, not of those held out of the test. Copies of fit
     images are counted under `copies` and nowhere else.
@@ -38,7 +41,8 @@ def describe_category(
         "masks": sum(samples[row].load_mask is not None for row in tested),
         "groups": len({sample.group for sample in samples}),
         "grey_bits": decode.grey_bits([one.path for one in samples if one.split == "train" and one.path is not None]),
-        "notes": _notes(samples, store, tested),
+        **({"ignored": {reason: len(names) for reason, names in ignored.items()}} if ignored else {}),
+        "notes": _notes(samples, store, tested) + remarks(ignored),
     }
 
 

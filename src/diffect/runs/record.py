@@ -120,6 +120,7 @@ class CategorySplit(Part):
     masks: int = 0
     groups: int = 0
     grey_bits: int = 8
+    ignored: dict[str, int] = {}
     notes: list[str] = []
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from diffect.data.sample import GOOD, Sample, Samples
+from diffect.data.sample import Sample, Samples
 from diffect.data.sources import folders
 from diffect.data.sources.files import ImageFiles
+from diffect.data.sources.layout import Layout
 
 TEST = "test"  # in place of a folder: the category's own test defects
 
@@ -26,12 +27,13 @@ class DefectFolder(Samples):
     def samples(self, category: str, bits: int | None = None) -> list[Sample]:
         """The images of a category: in the folder itself and in its subfolders, one for each defect, except `good`."""
         folder = self.root / category if (self.root / category).is_dir() else self.root
-        if folders.is_category(folder):
-            folder = folder / "test"
-        defects = [("defective", folder)] + [(at.name, at) for at in folders.folders(folder) if at.name != GOOD]
+        layout = Layout()
+        if layout.is_category(folder):
+            folder = folder / layout.test
         files = ImageFiles(category, bits)
+        by_depth = [(path.relative_to(folder).parts, path) for path in folders.scan(folder).images]
         return [
-            files.sample("train", path.relative_to(self.root).as_posix(), defect, path)
-            for defect, at in defects
-            for path in folders.pictures(at)
+            files.sample("train", path.relative_to(self.root).as_posix(), ("defective", *parts[:-1])[-1], path)
+            for parts, path in sorted(by_depth, key=lambda pair: len(pair[0]))
+            if len(parts) <= 2 and parts[0] not in layout.good
         ]

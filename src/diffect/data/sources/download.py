@@ -19,6 +19,7 @@ from typing import Any
 from tqdm import tqdm
 
 from diffect.data.sources import folders
+from diffect.data.sources.layout import Layout
 
 CHUNK = 1 << 20
 TIMEOUT = 30  # seconds without a byte
@@ -144,7 +145,7 @@ def unpack(archive: Path, target: Path) -> None:
             for member in tqdm(tar, "unpacking", unit="file", disable=None, leave=False):
                 _extract(tar, member, temporary, archive)
         inner = temporary
-        if len(held := folders.entries(temporary)) == 1 and held[0].is_dir() and not folders.is_category(held[0]):
+        if len(held := folders.entries(temporary)) == 1 and held[0].is_dir() and not Layout().is_category(held[0]):
             inner = held[0]  # the archive holds the data set's folder, not its categories
         if target.is_dir():
             target.rmdir()  # empty, as `fetch` has seen

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -26,16 +27,15 @@ class ImageFiles:
         self._training: list[Path] = []
 
     def sample(
-        self, split: Literal["train", "test"], name: str, defect: str, path: Path, mask: Path | None = None
+        self, split: Literal["train", "test"], name: str, defect: str, path: Path, masks: Sequence[Path] = ()
     ) -> Sample:
-        """The sample of an image file and, where there is one, its mask file."""
-        self._paths += [path] if mask is None else [path, mask]
+        """The sample of an image file and of its mask files; several masks of one image are united."""
+        self._paths += [path, *masks]
         self._training += [path] if split == "train" else []
 
         def load_mask() -> NDArray[np.bool_]:
-            assert mask is not None
             height, width = decode.size_of(path)
-            return decode.read_mask(mask, width, height).astype(bool)
+            return np.any([decode.read_mask(mask, width, height) for mask in masks], axis=0)
 
         return Sample(
             self.category,
@@ -43,15 +43,15 @@ class ImageFiles:
             name,
             defect,
             load=lambda: decode.read_image(path, self._bits),
-            load_mask=None if mask is None else load_mask,
+            load_mask=load_mask if masks else None,
             path=path,
             load_size=lambda: decode.size_of(path),
-            load_version=lambda: " ".join(self._versions(path, mask)),
+            load_version=lambda: " ".join(self._versions([path, *masks])),
         )
 
-    def _versions(self, path: Path, mask: Path | None) -> list[str]:
+    def _versions(self, paths: Sequence[Path]) -> list[str]:
         bits = [] if self._given_bits is None else [f"{self._given_bits} bits"]
-        return [self._digests[path], *([] if mask is None else [self._digests[mask]]), *bits]
+        return [*map(self._digests.__getitem__, paths), *bits]
 
     @cached_property
     def _bits(self) -> int:

@@ -41,6 +41,10 @@ class Joined(Source):
         """All samples of one category, as its source gives them."""
         return self._owner(category).samples(category)
 
+    def ignored(self, category: str) -> folders.Ignored:
+        """What the category's source ignores."""
+        return self._owner(category).ignored(category)
+
     def fingerprint(self, category: str) -> str:
         """The category's fingerprint in its source: joining changes nothing in it."""
         return self._owner(category).fingerprint(category)

@@ -1,35 +1,38 @@
-"""Any folder in MVTec AD layout as a source of samples: what it holds, and what is wrong with it.
+"""Any folder in MVTec AD layout as a source of samples: what it holds, and what is wrong with it."""
 
-root/<category>/train/good/*            normal images
-root/<category>/test/<defect>/*         `good` is normal, every other name is a defect type
-root/<category>/ground_truth/<defect>/<stem>_mask.png  (or <stem>.png)
-"""
-
-import logging
 from collections import defaultdict
-from functools import cache
 from pathlib import Path
 
-from diffect.config.types import Place
+from diffect.config.check import checked
+from diffect.config.types import Names, Place, as_list
 from diffect.data.sample import GOOD, IMAGE, Kind, Sample, Source
 from diffect.data.sources import folders
 from diffect.data.sources.files import ImageFiles
-from diffect.data.sources.folders import EXTENSIONS
+from diffect.data.sources.folders import EXTENSIONS, Ignored, Listing
+from diffect.data.sources.layout import Layout
 
-logger = logging.getLogger(__name__)
 
-
+@checked
 class Folder(Source):
-    """A folder of one or more categories in MVTec AD layout.
+    """A folder of one or more categories in MVTec AD layout, also with nested masks (MVTec LOCO) or ok and ko (BTAD).
 
     Nothing is read until it is needed, so a wrong `root` is reported by the first call that needs it. Messages name
-    `root` as `data.root`, its key on the command line.
+    `root` as `data.root`, its key on the command line. train, test, masks, good: what the folders are called, see
+    `Layout`. A category without test images can be trained on.
     """
 
     kind: Kind = IMAGE  # type: ignore[assignment]
 
-    def __init__(self, root: Place[str | Path | None]) -> None:
+    def __init__(
+        self,
+        root: Place[str | Path | None],
+        train: str = "train",
+        test: str = "test",
+        masks: str = "ground_truth",
+        good: Names = ("good", "ok"),
+    ) -> None:
         self._root = root
+        self.layout = Layout(train, test, masks, tuple(as_list(good)))
 
     def describe(self) -> str:
         """What the folder holds."""
@@ -41,101 +44,129 @@ class Folder(Source):
         if self._root is None:
             raise ValueError(
                 "data.root is not set: give data.root=/path/to/dataset, the folder that holds one folder per "
-                "category (each with train/good, test and ground_truth)"
+                f"category (each with {self.layout.expected()})"
             )
         root = Path(self._root).expanduser()
         if not root.is_dir():
             state = "is a file" if root.exists() else "does not exist"
             raise ValueError(f"data.root={root} {state}; it must be the folder that holds the category folders")
-        if folders.is_category(root):
-            raise ValueError(folders.too_low(root, root))
+        if self.layout.is_category(root):
+            raise ValueError(self.layout.too_low(root, root))
         return root
 
     def categories(self) -> list[str]:
         """All categories, sorted; a ValueError says which folder to pass where there are none."""
         root = self.root
-        names = sorted(folder.name for folder in folders.folders(root) if folders.is_category(folder))
+        names = sorted(folder.name for folder in folders.folders(root) if self.layout.is_category(folder))
         if not names:
-            raise ValueError(folders.misplaced(root))
+            raise ValueError(self.layout.misplaced(root))
         return names
 
     def samples(self, category: str) -> list[Sample]:
         """All samples of one category: train, then test, each sorted by name."""
+        content = self._content(category)
+        files = ImageFiles(category)
+        train = [files.sample("train", content.listing.name(path), GOOD, path) for path in content.train]
+        if not train:
+            folder = content.listing.root / self.layout.train
+            held = ", ".join(path.name for path in folders.entries(folder)[:5]) or "nothing"
+            remarks = "; ".join(folders.remarks(content.listing.reasons()))
+            raise ValueError(
+                f"category {category} has no normal images: {folder / self.layout.good[0]} must hold "
+                f"{folders.listed(EXTENSIONS)} files ({folder} holds {held})" + (f"; {remarks}" if remarks else "")
+            )
+        test = []
+        for kind, paths in content.test.items():
+            masks = content.masks_of(kind, paths) if content.masks and kind not in self.layout.good else {}
+            defect = GOOD if kind in self.layout.good else kind
+            test += [
+                files.sample("test", content.listing.name(path), defect, path, masks.get(path, ())) for path in paths
+            ]
+        return train + test
+
+    def ignored(self, category: str) -> Ignored:
+        """The names, in the category's folder, of files that are no samples and no masks, by reason."""
+        content = self._content(category)
+        return content.listing.reasons() | content.unused()
+
+    def _content(self, category: str) -> "_Content":
         known = self.categories()
         if category not in known:
             raise ValueError(folders.unknown(category, known, f"data.root={self._root}"))
-        folder = self.root / category
-        files = ImageFiles(category)
-        train = [
-            files.sample("train", f"train/{GOOD}/{path.name}", GOOD, path)
-            for path in folders.pictures(folder / "train" / GOOD)
-        ]
-        if not train:
-            content = ", ".join(sorted(p.name for p in folders.entries(folder / "train"))[:5]) or "nothing"
-            raise ValueError(
-                f"category {category} has no normal images: {folder / 'train' / GOOD} must hold "
-                f"{folders.listed(EXTENSIONS)} files ({folder / 'train'} holds {content})"
-            )
-        for other in folders.folders(folder / "train"):
-            if other.name != GOOD:
-                _warn_once(f"{other} is ignored: only train/{GOOD} is trained on")
-        test = _test_samples(files, folder)
-        if not test:
-            raise ValueError(
-                f"category {category} has no test images: {folder / 'test'} must hold one folder per defect "
-                f"type, and {GOOD}, with {folders.listed(EXTENSIONS)} files"
-            )
-        return train + test
+        return _Content(folders.scan(self.root / category), self.layout)
 
 
-def _test_samples(files: ImageFiles, folder: Path) -> list[Sample]:
-    truth = folder / "ground_truth"
-    with_masks = any(folders.pictures(masks) for masks in folders.folders(truth) if masks.name != GOOD)
-    samples = []
-    for defect in folders.folders(folder / "test"):
-        pictures = folders.pictures(defect)
-        normal = defect.name == GOOD or not with_masks
-        masks = {} if normal else _match_masks(pictures, truth / defect.name)
-        samples += [
-            files.sample("test", f"test/{defect.name}/{path.name}", defect.name, path, masks.get(path))
-            for path in pictures
-        ]
-    return samples
+class _Content:
+    """The files of a category by what they are: training images, test images by kind, masks by kind and stem."""
 
+    def __init__(self, listing: Listing, layout: Layout) -> None:
+        self.listing, self._layout = listing, layout
+        self.train: list[Path] = []
+        self.test: dict[str, list[Path]] = defaultdict(list)
+        self.masks: dict[str, dict[str, list[Path]]] = {}
+        self._normal_masks: list[Path] = []
+        self._misplaced: list[Path] = []
+        for path in listing.images:
+            self._sort(path, path.relative_to(listing.root).parts)
 
-def _match_masks(pictures: list[Path], truth: Path) -> dict[Path, Path]:
-    """Each picture's mask, by stem with or without `_mask`; a ValueError where not exactly one fits."""
-    by_stem = defaultdict(list)
-    for mask in folders.pictures(truth):
-        by_stem[mask.stem].append(mask)
-    matched: dict[Path, Path] = {}
-    missing = []
-    owners: dict[str, Path] = {}
-    for path in pictures:
-        fitting = by_stem[f"{path.stem}_mask"] + by_stem[path.stem]
-        if path.stem in owners or len(fitting) > 1:
-            clash = [path, owners[path.stem]] if path.stem in owners else fitting
-            raise ValueError(
-                f"masks are matched by stem, and {clash[0]} and {clash[1]} share one; rename or remove one"
-            )
-        owners[path.stem] = path
-        if fitting:
-            matched[path] = fitting[0]
+    def _sort(self, path: Path, parts: tuple[str, ...]) -> None:
+        layout = self._layout
+        if len(parts) == 3 and parts[0] == layout.train and parts[1] in layout.good:
+            self.train.append(path)
+        elif len(parts) == 3 and parts[0] == layout.test:
+            self.test[parts[1]].append(path)
+        elif len(parts) in (3, 4) and parts[0] == layout.masks and parts[1] in layout.good:
+            self._normal_masks.append(path)
+        elif len(parts) in (3, 4) and parts[0] == layout.masks:
+            # Several masks of one image lie in a folder of its name.
+            stem = parts[2] if len(parts) == 4 else path.stem
+            self.masks.setdefault(parts[1], defaultdict(list))[stem].append(path)
         else:
-            missing.append(path)
-    if missing:
-        raise ValueError(
-            f"{len(missing)} of {len(pictures)} images in {missing[0].parent} have no mask, first "
-            f"{missing[0].name}: add {truth / missing[0].stem}_mask.png, or remove the category's "
-            f"ground_truth folder to have image metrics only"
-        )
-    unused = set(folders.pictures(truth)) - set(matched.values())
-    if unused:
-        _warn_once(f"{len(unused)} masks in {truth} belong to no image, first {min(unused).name}")
-    return matched
+            self._misplaced.append(path)
 
+    def masks_of(self, kind: str, images: list[Path]) -> dict[Path, tuple[Path, ...]]:
+        """The masks of each image of a kind of defect, by stem with or without `_mask`.
 
-@cache
-def _warn_once(sentence: str) -> None:
-    # A folder is scanned several times in one run: for its fingerprint, and for its images.
-    logger.warning("%s", sentence)
+        ValueError where an image has none, and where two images or two files of masks have one stem.
+        """
+        by_stem, truth = self.masks.get(kind, {}), self.listing.root / self._layout.masks
+        matched: dict[Path, tuple[Path, ...]] = {}
+        owners: dict[str, Path] = {}
+        for path in images:
+            fitting = by_stem.get(f"{path.stem}_mask", []) + by_stem.get(path.stem, [])
+            files = [mask for mask in fitting if mask.parent == truth / kind]
+            if path.stem in owners or len(files) > 1 or (files and files != fitting):
+                clash = [path, owners[path.stem]] if path.stem in owners else fitting
+                raise ValueError(
+                    f"masks are matched by stem, and {clash[0]} and {clash[1]} share one; rename or remove one"
+                )
+            owners[path.stem] = path
+            if fitting:
+                matched[path] = tuple(fitting)
+        missing = [path for path in images if path not in matched]
+        if missing:
+            raise ValueError(
+                f"{len(missing)} of {len(images)} images in {missing[0].parent} have no mask, first "
+                f"{missing[0].name}: add {truth / kind / missing[0].stem}_mask.png, or remove the category's "
+                f"{self._layout.masks} folder to have image metrics only"
+            )
+        return matched
+
+    def unused(self) -> Ignored:
+        """The names of image files that are neither samples nor masks of samples, by reason."""
+        layout = self._layout
+        stems = {kind: {path.stem for path in images} for kind, images in self.test.items()}
+        strays = [
+            path
+            for kind, by_stem in self.masks.items()
+            for stem, paths in by_stem.items()
+            for path in paths
+            if not {stem, stem.removesuffix("_mask")} & stems.get(kind, set())
+        ]
+        places = f"{layout.train}/{layout.good[0]}, {layout.test}/KIND and {layout.masks}/KIND"
+        unused = {
+            f"no image is looked for there, but in {places}": self._misplaced,
+            "masks that belong to no image": strays,
+            "masks of normal images": self._normal_masks,
+        }
+        return {reason: list(map(self.listing.name, paths)) for reason, paths in unused.items() if paths}
