@@ -1,6 +1,6 @@
-"""Images are judged by what was fitted without them: folds part them, and scales are found where nothing is held out.
+"""Images are scored by what was fitted without them, in folds; scales are known where nothing is held out.
 
-What stands out among the others is dropped, dirt above all, and the record says what.
+What stands out among the others, defective images above all, is left out, and the record says what.
 """
 
 from pathlib import Path
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.slow
 
 
 def config(*overrides: str) -> DictConfig:
-    small = ["data.category=brick", "backbone.blocks=[4]", "denoiser.denoiser.memory=200"]
+    small = ["data.category=brick", "data.size=64", "backbone.blocks=[4]", "denoiser.denoiser.memory=200"]
     with initialize_config_dir(str(Path(config_folder("train"))), version_base="1.3"):
         return compose("train", [*small, *overrides])
 
@@ -49,7 +49,7 @@ def keys(batches: Any) -> list[int]:
     return [key for batch in batches for key in batch["key"].tolist()]
 
 
-def test_every_image_is_left_out_once_and_never_judged_by_itself() -> None:
+def test_every_image_is_left_out_once_and_never_scored_by_itself() -> None:
     data, _ = opened(config("data.shots=12", "data.category=[brick,grass]"))
     assert data.splits["selection"]
     folds = calibration.folds(data, ["fit", "selection"], most=4)
@@ -156,17 +156,17 @@ def test_the_modified_z_score_by_hand_and_unmoved_by_outliers() -> None:
     assert (modified_z(np.array([1.0, 1.0, 1.0, 9.0])) == 0).all()
 
 
-DIRTY = ("data.contamination=0.2", "outlier_removal=z_score", "backbone.blocks=[4,7,10]")
+DEFECTIVE = ("data.contamination=0.2", "outlier_removal=z_score", "backbone.blocks=[4,7,10]")
 
 
-def test_dirt_is_dropped_from_fit_and_selection_and_told() -> None:
-    cfg = config(*DIRTY)
+def test_defective_images_are_left_out_of_fit_and_selection_and_named() -> None:
+    cfg = config(*DEFECTIVE)
     data, representation = opened(cfg)
     before = {split: len(rows) for split, rows in data.splits.items()}
     told = instantiate(cfg.outlier_removal).clean(cfg, data, representation)
     gone = told["dropped"]["brick"]
-    dirty = [one for one in gone if one["defect"] != "good"]
-    assert len(dirty) >= 5 and len(gone) - len(dirty) <= 2 and all(one["z"] > 3 for one in gone)
+    defective = [one for one in gone if one["defect"] != "good"]
+    assert len(defective) >= 5 and len(gone) - len(defective) <= 2 and all(one["z"] > 3 for one in gone)
     assert told["splits"] == ["fit", "selection"] and {one["split"] for one in gone} <= {"fit", "selection"}
     assert told["judged"] == before["fit"] + before["selection"]
     left = {split: len(rows) for split, rows in data.splits.items()}
@@ -178,14 +178,14 @@ def test_dirt_is_dropped_from_fit_and_selection_and_told() -> None:
 
 
 def test_calibration_images_go_where_that_is_asked_for() -> None:
-    cfg = config(*DIRTY, "outlier_removal.calibration=true")
+    cfg = config(*DEFECTIVE, "outlier_removal.calibration=true")
     data, representation = opened(cfg)
     before = {split: len(rows) for split, rows in data.splits.items()}
-    dirty = {one.name for one in (data.sample(*row) for row in data.splits["calibration"]) if one.anomalous}
+    defective = {one.name for one in (data.sample(*row) for row in data.splits["calibration"]) if one.anomalous}
     told = instantiate(cfg.outlier_removal).clean(cfg, data, representation)
     gone = {one["name"] for one in told["dropped"]["brick"] if one["split"] == "calibration"}
     assert len(keys(data.calibration_dataloader())) == before["calibration"] - len(gone)
-    assert len(gone & dirty) >= 2 and len(gone - dirty) <= 1
+    assert len(gone & defective) >= 2 and len(gone - defective) <= 1
     assert told["splits"] == ["fit", "selection", "calibration"]
     assert told["judged"] == before["fit"] + before["selection"] + before["calibration"]
 
@@ -222,7 +222,7 @@ def test_wrong_settings_are_refused(setting: str, message: str) -> None:
         ),
     ],
 )
-def test_a_judge_that_cannot_judge_is_named_by_cleanings_keys(chosen: list[str], message: str) -> None:
+def test_an_outlier_removal_that_cannot_score_is_named_by_its_keys(chosen: list[str], message: str) -> None:
     cfg = config("outlier_removal=z_score", "data.shots=4", *chosen)
     with pytest.raises(ValueError, match=message):
         instantiate(cfg.outlier_removal).clean(cfg, *opened(cfg))
@@ -246,9 +246,9 @@ def test_of_three_images_one_can_stand_out() -> None:
     assert instantiate(cfg.outlier_removal).clean(cfg, *opened(cfg))["judged"] == 3
 
 
-def test_copies_are_not_judged_and_go_with_their_image() -> None:
+def test_copies_are_not_scored_and_are_left_out_with_their_image() -> None:
     copies = ["data.augment=[mirror]", "data.augment_copies=1"]
-    cfg = config("data.contamination=0.2", "outlier_removal=z_score", "backbone.blocks=[4,7,10]", *copies)
+    cfg = config(*DEFECTIVE, *copies)
     data, representation = opened(cfg)
     real = sum(data.origins("fit")[at] == at for at in range(len(data.splits["fit"])))
     held = len(data.splits["selection"])

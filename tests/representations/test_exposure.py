@@ -71,14 +71,14 @@ def test_an_images_exposure_does_not_depend_on_its_batch() -> None:
 
 @pytest.fixture(scope="module")
 def texture(request: pytest.FixtureRequest) -> tuple[Tensor, Tensor]:
-    """Half of the training images and the normal test images of one texture, (N, 3, 128, 128)."""
+    """A quarter of the training images and the normal test images of one texture, (N, 3, 128, 128)."""
     samples = Textures().samples(request.param)
 
     def opened(split: str) -> Tensor:
         paths = [sample.path for sample in samples if sample.split == split and not sample.anomalous]
         return torch.from_numpy(np.stack([read_image(path) for path in paths])).permute(0, 3, 1, 2).contiguous()
 
-    return opened("train")[::2], opened("test")
+    return opened("train")[::4], opened("test")
 
 
 def detector(train: Tensor, exposure: str) -> Callable[[Tensor], Tensor]:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 from records import lay, make, run_of, study_records
 
 from diffect.runs import grid, sources, table
@@ -170,11 +171,13 @@ def test_the_long_table_has_a_row_per_figure_and_a_column_per_choice(tmp_path: P
     assert [row["value"] for row in found if row["run"] == "x1y2" and row["metric"] == "pixel_ap"] == [""]
 
 
-def test_runs_and_reports_stand_without_torch_and_wandb() -> None:
+@pytest.mark.slow
+def test_a_report_is_made_without_torch_and_wandb(tmp_path: Path) -> None:
+    lay(tmp_path / "runs", study_records(("cosine", "edm"), seeds=(0,)))
     code = (
-        "import sys; import diffect.runs.grid, diffect.runs.wandb, diffect.cli.report;"
-        "import diffect.reports.figures, diffect.reports.maps;"
-        "print([m for m in ('torch', 'pytorch_lightning', 'diffusers', 'wandb') if m in sys.modules])"
+        "import sys; from diffect.cli.main import main;"
+        "status = main(['report', 'source=runs', 'out=out']);"
+        "print(status, [m for m in ('torch', 'pytorch_lightning', 'diffusers', 'wandb') if m in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "0 []"
