@@ -123,7 +123,7 @@ def test_a_group_with_too_little_in_common_is_shown_and_not_tested() -> None:
     found = built(kept)
     figure, p = found.tables[1].rows[1][2:4]
     assert isinstance(figure, cells.Cell)
-    assert (figure.mark, p) == (cells.PARTIAL + cells.IMAGES, cells.Cell(""))
+    assert (figure.mark, p) == (cells.PARTIAL + cells.IMAGES, cells.NONE)
     assert "image AUROC, against padim: shown worse: diffusion; not tested: noise. Tested on 5 seeds." in notes(found)
     assert "‡ over fewer categories, and not tested: noise without cable." in notes(found)
     only = "9 that only one of the two groups has (bottle seeds 1/2/3/4, cable seeds 0/1/2/3/4)"
@@ -134,7 +134,7 @@ def test_a_group_with_too_little_in_common_is_shown_and_not_tested() -> None:
         if record["choices"]["detector"] == "noise":
             record["scores"] = {record["categories"][0]: []}
     figure, p = built(records).tables[1].rows[1][2:4]
-    assert (figure, p) == (cells.Cell(""), cells.Cell(""))  # other test images: nothing pairs
+    assert (figure, p) == (cells.Cell(""), cells.NONE)  # other test images: nothing pairs
     assert "Left out for noise: 10 that were tested on other images (bottle seeds 0/1/" in notes(built(records))
 
 
@@ -186,9 +186,11 @@ def test_every_table_has_the_tpr_pooled_and_by_category_with_its_interval() -> N
             assert isinstance(figure, cells.Cell) and figure.mean and (figure.half or row[0] == "reference")
     assert [row[:2] for row in found.tables[3].rows] == [(c, d) for c in CATEGORIES for d in ("padim", "diffusion")]
     assert (
-        len(re.findall(r"^\| (detector|category) .*\| +TPR at 5% FPR \|", markdown.markdown_report(found), re.M)) == 3
+        len(re.findall(r"^\| (detector|category) .*\| TPR at 5% FPR +\|", markdown.markdown_report(found), re.M)) == 3
     )
-    assert len(re.findall(r"^.*TPR at .*\n.*5% FPR", markdown.terminal_report(found), re.MULTILINE)) == 3
+    assert (
+        len(re.findall(r"^(?:detector|category) .*TPR at 5% FPR", markdown.terminal_report(found), re.M)) == 3
+    )
     assert latex.latex_tables(found).count(r"\shortstack[r]{TPR at\\5\% FPR}") == 3
     rows = list(csv.DictReader(io.StringIO(csv_tables.means_csv(found))))
     tpr = [row for row in rows if row["metric"] == "image_tpr_at_5fpr"]
@@ -204,12 +206,15 @@ def test_the_conformal_rate_is_in_the_table_by_category() -> None:
     assert all(isinstance(row[place], cells.Cell) and row[place].mean == "0.050" for row in sheet.rows)
 
 
-def test_a_tall_table_by_category_is_cut_between_categories() -> None:
+def test_a_tall_table_is_whole_on_a_screen_and_cut_between_categories_on_paper() -> None:
     found = built(study_records(categories=tuple(f"c{i:02d}" for i in range(15)), seeds=(0,)))
-    pages = found.tables[2:]
-    assert [len(page.rows) for page in pages] == [40, 20]
-    assert [page.title for page in pages] == [f"by category, mean over seeds ({i} of 2)" for i in (1, 2)]
-    assert pages[0].rules == tuple(range(4, 40, 4))
+    table = found.tables[-1]
+    assert len(table.rows) == 60 and table.rules == tuple(range(4, 60, 4))
+    parts = [part for part in latex.latex_tables(found).split(r"\begin{table}") if "in each category" in part]
+    rows = [re.findall(r"^(c\d\d) & (\w+) ", part, re.M) for part in parts]
+    assert len(parts) == 2 and [row for part in rows for row in part] == [row[:2] for row in table.rows]
+    assert rows[0][-1][0] < rows[1][0][0]
+    assert all(f"({number} of 2)" in part for number, part in enumerate(parts, 1))
 
 
 def test_names_with_commas_are_kept_apart_in_sentences() -> None:

@@ -200,7 +200,7 @@ def test_null_metrics_are_dashes(tmp_path: Path) -> None:
                 record["metrics"][record["categories"][0]][name] = None
     found = built(records)
     assert cell(found, "cosine", "AUPRO 30%").mean == ""
-    assert re.search(r"\| +– \|", markdown.markdown_report(found)) and "& -- &" in latex.latex_tables(found)
+    assert re.search(r"\| – +\|", markdown.markdown_report(found)) and "& -- &" in latex.latex_tables(found)
     lay(tmp_path / "outputs" / "demo", records)
     assert (go(tmp_path) / "comparison.png").exists()
 

@@ -42,7 +42,7 @@ def test_three_seeds_are_too_few_for_an_exact_test_and_no_p_is_printed() -> None
     sheet = found.tables[2]
     assert sheet.title == "tests of the differences from linear"
     assert {str(seeds) for seeds in column(found, 2, "seeds")} == {"3"}
-    assert set(column(found, 2, "permutation p")) == set(column(found, 2, "Wilcoxon p")) == {cells.Cell("")}
+    assert set(column(found, 2, "permutation p")) == set(column(found, 2, "Wilcoxon p")) == {cells.NONE}
     assert (
         "3 seeds give no p below 0.25 (1 after Holm's correction for 9 tests), so none is printed; 9 would be enough."
         in text(found)
@@ -137,10 +137,10 @@ def test_ties_are_marked_and_clear_losers_and_the_best_are_not() -> None:
             for metric in COMPARED:  # so near to padim that its seeds cannot tell
                 record["metrics"][category][metric] += 0.0495
     found = built(records)
-    assert [cell.tied for cell in column(found, 0, "image AUROC")[:3]] == [False, True, False]
+    assert [cells.TIED in cell.mark for cell in column(found, 0, "image AUROC")[:3]] == [False, True, False]
     assert [cell.best for cell in column(found, 0, "image AUROC")[:3]] == [True, False, False]
-    assert not any(cell.tied for cell in column(found, 0, "conformal FPR"))
-    assert [cell.tied for cell in column(found, 3, "image AUROC")][:3] == [False, True, False]
+    assert not any(cells.TIED in cell.mark for cell in column(found, 0, "conformal FPR"))
+    assert [cells.TIED in cell.mark for cell in column(found, 3, "image AUROC")][:3] == [False, True, False]
     assert cells.TIED in markdown.markdown_report(found) and "tied with it" in markdown.terminal_report(found)
 
 
@@ -148,11 +148,11 @@ def test_a_group_without_an_interval_or_a_category_ties_with_nobody() -> None:
     bare = study_records(seeds=(0,))
     for record in bare:
         del record["replicates"]
-    assert not any(cell.tied for cell in column(built(bare), 0, "image AUROC"))
+    assert not any(cells.TIED in cell.mark for cell in column(built(bare), 0, "image AUROC"))
     lacking = [r for r in study_records() if (r["choices"]["schedule"], r["categories"]) != ("linear", ["brick"])]
     found = built(lacking)
     place = [group.label for group in found.groups].index("linear")
-    assert not column(found, 0, "image AUROC")[place].tied
+    assert cells.TIED not in column(found, 0, "image AUROC")[place].mark
     assert "linear" not in found.ranking.groups and len(found.ranking.groups) == 3
 
 

@@ -1,12 +1,13 @@
 """What a report's tables are made of: figures as texts, with the marks that a reader needs."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from diffect.runs.record import METRICS, Metric
 from diffect.runs.statistics import Estimate
 
 WARNED, PARTIAL, IMAGES, SHOWN, TIED = "†", "‡", "§", "•", "≈"
+NONE = "–"  # a figure that there is not
 TIES = (
     f"{TIED}: tied with it, the 95% interval of their paired difference includes zero (of this one pair, not corrected"
     " for their number)."
@@ -16,17 +17,17 @@ METRIC = {metric.name: metric for metric in METRICS}
 
 @dataclass(frozen=True)
 class Cell:
-    """A figure as text: mean, half-width or None, a note mark, and its place in its column.
-
-    `best` is the column's best; `tied` is not, but the interval of its paired difference from the best includes
-    zero.
-    """
+    """A figure as text: mean, half-width or None, whether it is the best of its column, and the marks of notes."""
 
     mean: str
     half: str | None = None
     best: bool = False
     mark: str = ""
-    tied: bool = False
+
+    def text(self, best: str) -> str:
+        """The whole of it, or NONE without a mean; `best` is a format of the best mean, as "**{}**"."""
+        mean = best.format(self.mean) if self.best else self.mean or NONE
+        return mean + (f" ± {self.half}" if self.half else "") + self.mark
 
 
 @dataclass(frozen=True)
@@ -49,22 +50,27 @@ class Table:
 def metric_cells(metric: Metric, row: Sequence[Estimate], tied: Sequence[bool], over_seeds: bool) -> list[Cell]:
     """The cells of one metric; the best among comparable ones is marked, with all that look equal to it, then ties.
 
-    `over_seeds` is that of their whole table, as in `marks`.
+    `tied` are those whose paired difference from the best has an interval that includes zero. `over_seeds` is that of
+    their whole table, as in `marks`.
     """
-    shown = [None if e.value is None else figure_text(metric, e.value) for e in row]
-    rivals = [float(text) for text, e in zip(shown, row, strict=True) if text is not None and e.comparable]
+    rivals = [float(figure_text(metric, e.value)) for e in row if e.value is not None and e.comparable]
     best = None
     if metric.higher_is_better is not None and len(rivals) > 1:
         best = max(rivals) if metric.higher_is_better else min(rivals)
     cells = []
-    for text, estimate, mark, tie in zip(shown, row, marks(row, over_seeds), tied, strict=True):
-        if text is None:
-            cells.append(Cell(""))
-            continue
-        half = None if estimate.half is None else figure_text(metric, estimate.half)
-        won = best is not None and estimate.comparable and float(text) == best
-        cells.append(Cell(text, half, won, mark, tie and not won))
+    for estimate, mark, tie in zip(row, marks(row, over_seeds), tied, strict=True):
+        cell = estimate_cell(metric, estimate)
+        won = best is not None and estimate.comparable and float(cell.mean) == best
+        cells.append(replace(cell, best=won, mark=TIED * (tie and not won) + mark if cell.mean else ""))
     return cells
+
+
+def estimate_cell(metric: Metric, estimate: Estimate, sign: str = "") -> Cell:
+    """The mean and its half-width; with sign "+" a difference."""
+    if estimate.value is None:
+        return Cell("")
+    half = None if estimate.half is None else figure_text(metric, estimate.half)
+    return Cell(figure_text(metric, estimate.value, sign), half)
 
 
 def over_seeds(rows: Iterable[Sequence[Estimate]]) -> bool:
@@ -81,20 +87,6 @@ def marks(row: Sequence[Estimate], over_seeds: bool) -> list[str]:
     ]
 
 
-def figure_text(metric: Metric, value: float) -> str:
+def figure_text(metric: Metric, value: float, sign: str = "") -> str:
     """The figure with as many digits as a reader can use."""
-    return f"{value:.1f}" if metric.name == "latency_ms" else f"{value:.3f}"
-
-
-def split_title(title: str) -> tuple[str, str]:
-    """A column's title over two lines, the shorter way; a single word is on the lower one."""
-    words = title.split()
-    if len(words) < 2 or len(title) <= 8:
-        return "", title
-    ways = [(" ".join(words[:i]), " ".join(words[i:])) for i in range(1, len(words))]
-    return min(ways, key=lambda way: max(map(len, way)))
-
-
-def without_zero(number: str) -> str:
-    """A number's text without a leading zero."""
-    return number.removeprefix("0") if number.startswith("0.") else number
+    return f"{value:{sign}.1f}" if metric.name == "latency_ms" else f"{value:{sign}.3f}"

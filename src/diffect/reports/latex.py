@@ -2,17 +2,18 @@
 
 import math
 import re
+import textwrap
 from collections.abc import Sequence
 from dataclasses import replace
 
-from diffect.reports.cells import TIES, Cell, Table, split_title, without_zero
+from diffect.reports.cells import TIES, Cell, Table
 from diffect.reports.escaping import breakable, escape
 from diffect.reports.study import Study
 
 _LINES = 56  # of \scriptsize on a page, less the caption and the header
-_FEWEST = 12  # lines of rows in a table, however long its notes
+_FEWEST = 12  # rows of a table, however long its notes
 _NOTE = 120  # letters of a note on a line
-_LABEL = 24  # letters of a label that stay on one line
+_TITLE = 8  # letters of a column's title on a line
 _FLOATS = 10  # tables after which those that wait are set: LaTeX holds some fifty
 
 
@@ -57,35 +58,29 @@ def table_environments(sheet: Table, notes: Sequence[str], label: str) -> list[s
 
 
 def _parts(sheet: Table, room: int) -> list[range]:
-    """The rows of each table, so that none is taller than `room` lines."""
-    wrapped, letters = _wrapped(sheet), 2 * _width(sheet)
-    starts, used = [0], 0
-    for i, row in enumerate(sheet.rows):
-        lines = max((math.ceil(len(str(row[place])) / letters) for place in wrapped), default=1)
-        if used + lines > room and i > starts[-1]:
-            starts.append(i)
-            used = 0
-        used += lines
-    ends = [*starts[1:], len(sheet.rows)]
-    return [range(start, end) for start, end in zip(starts, ends, strict=True)]
+    """The rows of each table, at most `room`, cut at a line between rows where there is one."""
+    starts, end = [0], len(sheet.rows)
+    while end - starts[-1] > room:
+        lines = [rule for rule in sheet.rules if starts[-1] < rule <= starts[-1] + room]
+        starts.append(lines[-1] if lines else starts[-1] + room)
+    return [range(*part) for part in zip(starts, [*starts[1:], end], strict=True)]
 
 
 def _environment(sheet: Table, title: str, rows: range, notes: Sequence[str], label: str) -> str:
-    wrapped = _wrapped(sheet)
-    labels = "".join(f"p{{{_width(sheet)}em}}" if i in wrapped else "l" for i in range(sheet.labels))
     body = []
     for i in rows:
         body += [r"\midrule"] if i in sheet.rules and i != rows.start else []
-        body.append(_row(sheet.rows[i], wrapped))
+        texts = (_cell(item) if isinstance(item, Cell) else escape(item) for item in sheet.rows[i])
+        body.append(" & ".join(texts) + r" \\")
     lines = [
         r"\begin{table}[tbp]",
         r"\centering\scriptsize\setlength{\tabcolsep}{3pt}",
         rf"\caption{{{breakable(title)}.}}",
         rf"\label{{{label}}}",
         # A table wider than the text is made smaller, never cut off.
-        rf"\sbox0{{\begin{{tabular}}{{{labels}{'r' * (len(sheet.header) - sheet.labels)}}}",
+        rf"\sbox0{{\begin{{tabular}}{{{'l' * sheet.labels}{'r' * (len(sheet.header) - sheet.labels)}}}",
         r"\toprule",
-        " & ".join(_head(title, i >= sheet.labels) for i, title in enumerate(sheet.header)) + r" \\",
+        " & ".join([*map(escape, sheet.header[: sheet.labels]), *map(_head, sheet.header[sheet.labels :])]) + r" \\",
         r"\midrule",
         *body,
         r"\bottomrule",
@@ -98,34 +93,14 @@ def _environment(sheet: Table, title: str, rows: range, notes: Sequence[str], la
     return "\n".join([*lines, r"\end{table}"]) + "\n"
 
 
-def _wrapped(sheet: Table) -> list[int]:
-    """The label columns that hold a long text, which then takes several lines."""
-    return [i for i in range(sheet.labels) if any(len(str(row[i])) > _LABEL for row in sheet.rows)]
-
-
-def _width(sheet: Table) -> int:
-    """Of a column that wraps, in em, about two letters each."""
-    return 4 + 16 // sheet.labels
-
-
 def _paragraphs(notes: Sequence[str]) -> str:
     return "\n".join(breakable(note) + r"\par" for note in notes)
 
 
-def _head(title: str, figures: bool) -> str:
-    """A column's title, over two lines where it would be wider than its figures."""
-    upper, lower = split_title(title) if figures else ("", title)
-    return rf"\shortstack[r]{{{escape(upper)}\\{escape(lower)}}}" if upper else escape(lower)
-
-
-def _row(row: tuple[str | Cell, ...], wrapped: Sequence[int]) -> str:
-    texts = []
-    for place, item in enumerate(row):
-        if isinstance(item, Cell):
-            texts.append(_cell(item))
-        else:
-            texts.append(rf"\raggedright {breakable(item)}" if place in wrapped else escape(item))
-    return " & ".join(texts) + r" \\"
+def _head(title: str) -> str:
+    """The title of a column of figures, over several lines where it would be wider than these."""
+    lines = textwrap.wrap(title, _TITLE, break_long_words=False)
+    return r"\shortstack[r]{" + r"\\".join(map(escape, lines)) + "}" if len(lines) > 1 else escape(title)
 
 
 def _cell(cell: Cell) -> str:
@@ -133,6 +108,5 @@ def _cell(cell: Cell) -> str:
         return "--"
     mean = rf"\mathbf{{{cell.mean}}}" if cell.best else cell.mean
     # Small and without its zero, so that seven columns fit a page of one column.
-    half = rf"{{\scriptstyle\pm{without_zero(cell.half)}}}" if cell.half else ""
-    tied = r"^{\approx}" if cell.tied else ""
-    return f"${mean}{half}{tied}${escape(cell.mark)}"
+    half = rf"{{\scriptstyle\pm{cell.half.removeprefix('0')}}}" if cell.half else ""
+    return f"${mean}{half}${escape(cell.mark)}"

@@ -4,7 +4,19 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from diffect.reports import comparison_notes, mean_notes
-from diffect.reports.cells import METRIC, SHOWN, WARNED, Cell, Table, figure_text, marks, metric_cells, over_seeds
+from diffect.reports.cells import (
+    METRIC,
+    NONE,
+    SHOWN,
+    WARNED,
+    Cell,
+    Table,
+    estimate_cell,
+    figure_text,
+    marks,
+    metric_cells,
+    over_seeds,
+)
 from diffect.reports.comparison import COMPARED, Comparison, Difference
 from diffect.reports.study import RANKED, REFERENCE, Estimates, Study, Ties
 from diffect.reports.wording import counted
@@ -12,15 +24,15 @@ from diffect.runs import grid
 from diffect.runs.grid import short
 from diffect.runs.statistics import BLOCKS, RANDOM
 
-_TALL = 40  # rows that a page holds
-
 
 def study_tables(study: Study) -> tuple[Table, ...]:
     """The summary, the differences with their tests, and the means in each category where there are several."""
     tables = [summary_table(study)]
     if (found := study.comparison) is not None:
-        tables += [difference_table(study.axes, found), *test_tables(study.axes, found)]
-    return (*tables, *(category_tables(study) if len(study.by_category) > 1 else ()))
+        tables.append(difference_table(study.axes, found))
+        if any(len(one.blocks) > 1 for row in found.differences.values() for one in row):
+            tables.append(test_table(study.axes, found))
+    return (*tables, *([category_table(study)] if len(study.by_category) > 1 else []))
 
 
 def summary_table(study: Study) -> Table:
@@ -44,77 +56,77 @@ def summary_table(study: Study) -> Table:
 def difference_table(axes: Sequence[str], found: Comparison) -> Table:
     """A row per group other than the baseline: its paired difference and its p in each metric compared."""
     several = over_seeds([one.estimate for one in row] for row in found.differences.values())
-    columns = [part for metric in COMPARED for part in _difference(metric, found.differences[metric], several)]
-    rows = [
-        (*group.values, pairs.count, *(column[place] for column in columns))
-        for place, (group, pairs) in enumerate(zip(found.groups, found.pairs, strict=True))
+    columns: list[Sequence[str | Cell]] = []
+    for metric, row in found.differences.items():
+        marked = zip(row, marks([one.estimate for one in row], several), strict=True)
+        columns += [
+            [
+                replace(estimate_cell(METRIC[metric], one.estimate, "+"), mark=SHOWN * one.shown + mark)
+                for one, mark in marked
+            ],
+            [_p(one.p) for one in row],
+        ]
+    rows: list[tuple[str | Cell, ...]] = [
+        (*group.values, pairs.count, *cells)
+        for group, pairs, *cells in zip(found.groups, found.pairs, *columns, strict=True)
     ]
-    chosen = "" if found.named else f", the best mean {METRIC[COMPARED[0]].title}"
-    title = f"differences from {found.baseline.label}{chosen}"
+    best = "" if found.named else f"the best mean {METRIC[COMPARED[0]].title}"
     header = (*short(axes), "pairs", *(title for metric in COMPARED for title in (METRIC[metric].title, "p")))
-    which = "" if found.named else f", which has the best mean {METRIC[COMPARED[0]].title}"
     caption = (
-        f"Mean difference of each group from {found.baseline.label}{which}, over the pairs of category and seed"
-        " compared" + mean_notes.plus_minus(one.estimate for row in found.differences.values() for one in row)
+        f"Mean difference of each group from {found.baseline.label}{best and f', which has {best}'}, over the pairs of"
+        " category and seed compared"
+        + mean_notes.plus_minus(one.estimate for row in found.differences.values() for one in row)
     )
-    return Table(title, header, len(axes), tuple(rows), notes=comparison_notes.difference_notes(found), caption=caption)
+    return Table(
+        f"differences from {found.baseline.label}{best and f', {best}'}",
+        header,
+        len(axes),
+        tuple(rows),
+        notes=comparison_notes.difference_notes(found),
+        caption=caption,
+    )
 
 
-def test_tables(axes: Sequence[str], found: Comparison) -> list[Table]:
-    """A row per metric and group: its differences by block, tested without a normal law, and their size.
-
-    No table where no difference has two blocks.
-    """
-    if not any(len(one.blocks) > 1 for row in found.differences.values() for one in row):
-        return []
-    parts = [
-        [(METRIC[metric].title, *group.values, *_tests(one)) for group, one in zip(found.groups, row, strict=True)]
+def test_table(axes: Sequence[str], found: Comparison) -> Table:
+    """A row per metric and group: its differences by block, tested without a normal law, and their size."""
+    rows = [
+        (METRIC[metric].title, *group.values, *_tests(one))
         for metric, row in found.differences.items()
+        for group, one in zip(found.groups, row, strict=True)
     ]
-    header = ("metric", *short(axes), BLOCKS[found.estimand], "permutation p", "Wilcoxon p", "g_z", "superiority")
-    title = f"tests of the differences from {found.baseline.label}"
-    caption = (
-        f"Differences of each group from {found.baseline.label} with {BLOCKS[found.estimand]} as blocks: tests that"
-        " assume no normal law, and sizes of the effects"
+    unit = BLOCKS[found.estimand]
+    return Table(
+        f"tests of the differences from {found.baseline.label}",
+        ("metric", *short(axes), unit, "permutation p", "Wilcoxon p", "g_z", "superiority"),
+        1 + len(axes),
+        tuple(rows),
+        tuple(range(len(found.groups), len(rows), len(found.groups))),
+        comparison_notes.test_notes(found),
+        f"Differences of each group from {found.baseline.label} with {unit} as blocks: tests that assume no normal law,"
+        " and sizes of the effects",
     )
-    tables = _pages(title, caption, header, 1 + len(axes), parts)
-    return [*tables[:-1], replace(tables[-1], notes=comparison_notes.test_notes(found))]
 
 
-def category_tables(study: Study) -> list[Table]:
-    """A row per category and group, means over seeds; several tables where one would be taller than a page."""
+def category_table(study: Study) -> Table:
+    """A row per category and group, means over seeds."""
     estimates = study.by_category
     several = over_seeds(row for found in estimates.values() for row in found.values())
-    parts: list[list[tuple[str | Cell, ...]]] = []
-    for category, found in estimates.items():
-        rows = zip(study.groups, _cells(found, study.tied_by_category[category], several), strict=True)
-        parts.append([(_marked(study, category), *(group.values or (study.name,)), *cells) for group, cells in rows])
+    rows: list[tuple[str | Cell, ...]] = [
+        (_marked(study, category), *(group.values or (study.name,)), *cells)
+        for category, found in estimates.items()
+        for group, cells in zip(study.groups, _cells(found, study.tied_by_category[category], several), strict=True)
+    ]
     axes, metrics = study.axes or ("study",), next(iter(estimates.values()))  # the same in every category
-    header = ("category", *short(axes), *(METRIC[metric].title for metric in metrics))
-    rows_of_all = (estimate for found in estimates.values() for row in found.values() for estimate in row)
-    caption = f"Mean of each group over its seeds in each category{mean_notes.plus_minus(rows_of_all)}"
-    tables = _pages("by category, mean over seeds", caption, header, 1 + len(axes), parts)
-    return [*tables[:-1], replace(tables[-1], notes=tuple(mean_notes.category_interval_notes(estimates)))]
-
-
-def _pages(
-    title: str,
-    caption: str,
-    header: tuple[str, ...],
-    labels: int,
-    parts: Sequence[Sequence[tuple[str | Cell, ...]]],
-) -> list[Table]:
-    """Tables of parts of equally many rows, a line between them; cut between parts where taller than a page."""
-    size = len(parts[0])
-    step = max(1, _TALL // size)
-    pages = [parts[start : start + step] for start in range(0, len(parts), step)]
-    tables = []
-    for place, page in enumerate(pages, 1):
-        rows = tuple(row for part in page for row in part)
-        part = f" ({place} of {len(pages)})" if len(pages) > 1 else ""
-        rules = tuple(range(size, len(rows), size))
-        tables.append(Table(title + part, header, labels, rows, rules, caption=caption + part))
-    return tables
+    spread = mean_notes.plus_minus(one for found in estimates.values() for row in found.values() for one in row)
+    return Table(
+        "by category, mean over seeds",
+        ("category", *short(axes), *(METRIC[metric].title for metric in metrics)),
+        1 + len(axes),
+        tuple(rows),
+        tuple(range(len(study.groups), len(rows), len(study.groups))),
+        tuple(mean_notes.category_interval_notes(estimates)),
+        f"Mean of each group over its seeds in each category{spread}",
+    )
 
 
 def _cells(estimates: Estimates, tied: Ties, several: bool) -> list[tuple[Cell, ...]]:
@@ -123,30 +135,15 @@ def _cells(estimates: Estimates, tied: Ties, several: bool) -> list[tuple[Cell, 
     return list(zip(*columns, strict=True))
 
 
-def _difference(metric: str, row: Sequence[Difference], several: bool) -> tuple[list[str | Cell], list[str | Cell]]:
-    """The column of one metric's differences, and that of their p."""
-    cells: list[str | Cell] = []
-    texts: list[str | Cell] = []
-    for one, mark in zip(row, marks([one.estimate for one in row], several), strict=True):
-        value, half = one.estimate.value, one.estimate.half
-        if value is None:
-            cells.append(Cell(""))
-        else:
-            spread = None if half is None else figure_text(METRIC[metric], half)
-            cells.append(Cell(f"{value:+.3f}", spread, mark=SHOWN * one.shown + mark))
-        texts.append(_p(one.p))
-    return cells, texts
-
-
-def _tests(one: Difference) -> tuple[str | Cell, ...]:
+def _tests(one: Difference) -> tuple[str, ...]:
     """Blocks, the p of the permutation and of Wilcoxon's test, and the two sizes of the effect."""
     size, share = one.standardised, one.superiority
-    sizes = (Cell("") if size is None else f"{size:+.2f}", Cell("") if share is None else f"{share:.2f}")
+    sizes = (NONE if size is None else f"{size:+.2f}", NONE if share is None else f"{share:.2f}")
     return (str(len(one.blocks)), _p(one.permutation), _p(one.wilcoxon), *sizes)
 
 
-def _p(p: float | None) -> str | Cell:
-    return Cell("") if p is None else "<0.001" if p < 0.001 else f"{p:.3f}"
+def _p(p: float | None) -> str:
+    return NONE if p is None else "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def _caption(study: Study) -> str:

@@ -1,12 +1,9 @@
 """The study's tables as data for the page: each figure with the group, category and metric that it is of."""
 
-import re
 from collections.abc import Sequence
-from dataclasses import replace
-from functools import reduce
 from typing import Any
 
-from diffect.reports.cells import TIED, WARNED, Cell, Table
+from diffect.reports.cells import WARNED, Cell, Table
 from diffect.reports.study import Study
 from diffect.runs import grid
 from diffect.runs.grid import short
@@ -14,14 +11,12 @@ from diffect.runs.record import METRICS
 
 _REFERENCE = "reference"  # a row that keeps its place below the others, however they are sorted
 _METRICS = {metric.title: place for place, metric in enumerate(METRICS)}
-_PART = re.compile(r" \(\d+ of \d+\)$")
 
 
 def page_tables(study: Study) -> list[dict[str, Any]]:
-    """All tables, those cut for paper whole again; groups, categories and metrics by their positions, or None."""
-    whole: list[Table] = reduce(_joined, study.tables, [])
+    """All tables; groups, categories and metrics by their positions, or None."""
     places = _Places(study)
-    return [_table(sheet, places) for sheet in whole]
+    return [_table(sheet, places) for sheet in study.tables]
 
 
 class _Places:
@@ -32,17 +27,6 @@ class _Places:
         self.groups = {group.values or (study.name,): place for place, group in enumerate(study.groups)}
         self.categories = {name: place for place, name in enumerate(grid.categories(study.runs))}
         self.baseline = None if study.comparison is None else study.groups.index(study.comparison.baseline)
-
-
-def _joined(whole: list[Table], sheet: Table) -> list[Table]:
-    """The tables with one more, which continues the last if their columns are the same."""
-    if not whole or whole[-1].header != sheet.header:
-        return [*whole, replace(sheet, caption=_PART.sub("", sheet.caption))]
-    first = whole[-1]
-    start = len(first.rows)
-    rules = (*first.rules, start, *(start + rule for rule in sheet.rules))
-    notes = tuple(dict.fromkeys(first.notes + sheet.notes))
-    return [*whole[:-1], replace(first, rows=first.rows + sheet.rows, rules=rules, notes=notes)]
 
 
 def _table(sheet: Table, places: _Places) -> dict[str, Any]:
@@ -82,6 +66,5 @@ def _row(sheet: Table, row: Sequence[str | Cell], places: _Places) -> dict[str, 
 
 
 def _cell(cell: Cell) -> dict[str, Any]:
-    mark = (TIED if cell.tied else "") + cell.mark
-    found = {"mean": cell.mean, "half": cell.half, "best": cell.best, "mark": mark}
+    found = {"mean": cell.mean, "half": cell.half, "best": cell.best, "mark": cell.mark}
     return {name: value for name, value in found.items() if value}
