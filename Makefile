@@ -36,7 +36,7 @@ paper: $(STAMP)  ## STUDY=NAME: its report, if there is none yet, and experiment
 	@test -f experiments/$(STUDY)/paper.tex || $(BIN)/diffect report experiment=$(STUDY)
 	@cd experiments/$(STUDY) && for pass in 1 2 3; do \
 	  pdflatex -interaction=nonstopmode -halt-on-error paper.tex >/dev/null || { grep -A 9 '^!' paper.log; exit 1; }; \
-	  if test $$pass = 1 -a -f own.bib; then bibtex -terse paper || exit 1; fi; \
+	  if test $$pass = 1 && grep -q '^.bibdata' paper.aux && grep -q '^.citation' paper.aux; then bibtex -terse paper || exit 1; fi; \
 	done; rm -f paper.aux paper.bbl paper.blg paper.log paper.out
 	@echo "the paper is experiments/$(STUDY)/paper.pdf"
 

@@ -13,6 +13,7 @@ from studies import CATEGORIES, built, detection
 from diffect.cli import report
 from diffect.reports import build, cells, csv_tables, latex, markdown, study
 from diffect.reports.comparison import COMPARED
+from diffect.runs import table
 
 
 def notes(found: study.Study) -> str:
@@ -188,15 +189,13 @@ def test_every_table_has_the_tpr_pooled_and_by_category_with_its_interval() -> N
     assert (
         len(re.findall(r"^\| (detector|category) .*\| TPR at 5% FPR +\|", markdown.markdown_report(found), re.M)) == 3
     )
-    assert (
-        len(re.findall(r"^(?:detector|category) .*TPR at 5% FPR", markdown.terminal_report(found), re.M)) == 3
-    )
+    assert len(re.findall(r"^(?:detector|category) .*TPR at 5% FPR", markdown.terminal_report(found), re.M)) == 3
     assert latex.latex_tables(found).count(r"\shortstack[r]{TPR at\\5\% FPR}") == 3
-    rows = list(csv.DictReader(io.StringIO(csv_tables.means_csv(found))))
+    rows = list(csv.DictReader(io.StringIO(table.csv_text(csv_tables.means(found)))))
     tpr = [row for row in rows if row["metric"] == "image_tpr_at_5fpr"]
     assert {row["category"] for row in tpr} == {"all", *CATEGORIES}
     assert all(float(row["value"]) > 0 and float(row["half"]) > 0 for row in tpr)
-    rows = list(csv.DictReader(io.StringIO(csv_tables.differences_csv(found))))
+    rows = list(csv.DictReader(io.StringIO(table.csv_text(csv_tables.differences(found)))))
     assert [(row["metric"], row["baseline"], row["shown"]) for row in rows] == [(m, "padim", "true") for m in COMPARED]
 
 

@@ -33,7 +33,7 @@ def test_its_p_is_iman_and_davenports() -> None:
 
 
 def test_full_agreement_and_none() -> None:
-    agreed = np.tile([1.0, 2.0, 3.0], (5, 1))
+    agreed = np.tile([3.0, 2.0, 1.0], (5, 1))
     assert friedman(agreed) == (10.0, pytest.approx(6.0**-4))
     assert friedman(np.full((5, 3), 2.0)) == (0.0, 1.0)
 

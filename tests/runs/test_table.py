@@ -25,11 +25,11 @@ def test_a_crossed_study_is_read_in_one_order(tmp_path: Path) -> None:
     found = grid.groups(runs, ("schedule",))
     assert [group.values for group in found] == [("cosine",), ("edm",), ("laplace",), ("linear",)]
     assert all(group.missing == () and len(group.runs) == 6 for group in found)
-    long = table.rows(runs)
+    long = table.long(runs)
     assert len(long) == 24 * len(METRICS)
-    first = long[0]
+    first = long.iloc[0]
     assert (first.metric, first.category, first.seed, first.experiment) == ("image_auroc", "brick", 0, "demo")
-    assert first.lo is not None and first.value is not None and first.lo < first.value
+    assert first.lo < first.value
 
 
 def test_only_choices_that_change_a_number_make_an_axis(tmp_path: Path) -> None:
@@ -143,7 +143,7 @@ def test_csv_holds_every_digit_and_empty_for_null(tmp_path: Path) -> None:
     record = make()
     record["metrics"]["brick"]["pixel_ap"] = None
     runs = load(tmp_path, [record])
-    header, row = table.to_csv(runs, ()).splitlines()
+    header, row = table.csv_text(table.wide(runs, ())).splitlines()
     found = dict(zip(header.split(","), row.split(","), strict=True))
     assert found["image_auroc"] == repr(record["metrics"]["brick"]["image_auroc"])
     assert found["pixel_ap"] == ""
@@ -156,7 +156,7 @@ def test_the_long_table_has_a_row_per_figure_and_a_column_per_choice(tmp_path: P
     records[0]["choices"] |= {"denoiser.width": "8", "data.root": "/data", "seed": "0"}
     records[0]["wandb"] = {"id": "x1y2"}
     records[0]["metrics"]["a"]["pixel_ap"] = None
-    text = table.to_long_csv(load(tmp_path, records))
+    text = table.csv_text(table.long(load(tmp_path, records)))
     found = list(csv.DictReader(io.StringIO(text)))
     assert len(found) == 8 * len(METRICS)
     choices = ["data", "denoiser", "denoiser.width", "schedule"]

@@ -33,11 +33,15 @@ def run(cfg: DictConfig) -> None:
         print(trace.trace_figure(found, figure))
         return
     out = _out(cfg, selection.study)
-    write_atomic(out / "long.csv", table.to_long_csv(found.runs))
-    write_atomic(out / "runs.csv", table.to_csv(found.runs, found.axes))
-    write_atomic(out / "table.csv", csv_tables.means_csv(found))
-    write_atomic(out / "differences.csv", csv_tables.differences_csv(found))
-    write_atomic(out / "ranks.csv", csv_tables.ranks_csv(found))
+    frames = {
+        "long.csv": table.long(found.runs),
+        "runs.csv": table.wide(found.runs, found.axes),
+        "table.csv": csv_tables.means(found),
+        "differences.csv": csv_tables.differences(found),
+        "ranks.csv": csv_tables.ranks(found),
+    }
+    for name, frame in frames.items():
+        write_atomic(out / name, table.csv_text(frame))
     write_atomic(out / "table.md", markdown.markdown_report(found))
     # Only now: matplotlib takes longer to import than the tables take to print.
     from diffect.reports import paper

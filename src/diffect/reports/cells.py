@@ -59,18 +59,18 @@ def metric_cells(metric: Metric, row: Sequence[Estimate], tied: Sequence[bool], 
         best = max(rivals) if metric.higher_is_better else min(rivals)
     cells = []
     for estimate, mark, tie in zip(row, marks(row, over_seeds), tied, strict=True):
-        cell = estimate_cell(metric, estimate)
+        cell = estimate_cell(metric, estimate, mark)
         won = best is not None and estimate.comparable and float(cell.mean) == best
-        cells.append(replace(cell, best=won, mark=TIED * (tie and not won) + mark if cell.mean else ""))
+        cells.append(replace(cell, best=won, mark=TIED * (tie and not won) + cell.mark))
     return cells
 
 
-def estimate_cell(metric: Metric, estimate: Estimate, sign: str = "") -> Cell:
-    """The mean and its half-width; with sign "+" a difference."""
+def estimate_cell(metric: Metric, estimate: Estimate, mark: str, sign: str = "") -> Cell:
+    """The mean and its half-width, marked where there is one; with sign "+" a difference."""
     if estimate.value is None:
         return Cell("")
     half = None if estimate.half is None else figure_text(metric, estimate.half)
-    return Cell(figure_text(metric, estimate.value, sign), half)
+    return Cell(figure_text(metric, estimate.value, sign), half, mark=mark)
 
 
 def over_seeds(rows: Iterable[Sequence[Estimate]]) -> bool:

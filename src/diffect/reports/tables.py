@@ -1,7 +1,6 @@
 """The tables of a report: the summary, the differences, and each category by itself."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from diffect.reports import comparison_notes, mean_notes
 from diffect.reports.cells import (
@@ -60,10 +59,7 @@ def difference_table(axes: Sequence[str], found: Comparison) -> Table:
     for metric, row in found.differences.items():
         marked = zip(row, marks([one.estimate for one in row], several), strict=True)
         columns += [
-            [
-                replace(estimate_cell(METRIC[metric], one.estimate, "+"), mark=SHOWN * one.shown + mark)
-                for one, mark in marked
-            ],
+            [estimate_cell(METRIC[metric], one.estimate, SHOWN * one.shown + mark, "+") for one, mark in marked],
             [_p(one.p) for one in row],
         ]
     rows: list[tuple[str | Cell, ...]] = [
@@ -164,7 +160,7 @@ def _title(study: Study) -> str:
     return (
         f"{study.name}: {counted(len(study.runs), 'run')} in {counted(len(study.groups), 'group')}; "
         f"{counted(len(names), 'category', 'categories')} ({shown}); "
-        f"{mean_notes.seeds_title(study.groups, study.estimates[RANKED])}"
+        f"{mean_notes.seeds_title(study)}"
     )
 
 

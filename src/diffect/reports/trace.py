@@ -13,7 +13,6 @@ from diffect.reports.wording import counted
 from diffect.runs import grid, statistics
 from diffect.runs.grid import Group
 from diffect.runs.statistics import FIXED, RANDOM, Estimate
-from diffect.runs.table import rows
 
 _HEADER = ("category", "seed", "value", "95% over test images", "used", "signature", "read from")
 
@@ -74,19 +73,19 @@ def _near(name: str, known: Sequence[str]) -> str:
     return f"{f'; did you mean {near[0]}?' if near else ';'} There are: {'; '.join(known)}"
 
 
-def _lines(group: Group, metric: str, category: str | None, estimate: Estimate) -> list[tuple[str, ...]]:
+def _lines(group: Group, metric: str, category: str | None, estimate: Estimate) -> Sequence[tuple[str, ...]]:
     """A row per run and category, by category and seed, as in the long table; every digit."""
     found = []
-    for run in group.runs:
-        for row in rows([run]):
-            if row.metric != metric or category not in (None, row.category):
-                continue
-            value = grid.figure(run, row.category, metric)
-            interval = "" if row.lo is None or row.hi is None else f"{row.lo:.3f} to {row.hi:.3f}"
-            used = value is not None and row.category in estimate.categories and row.seed in estimate.seeds
-            figures = ("" if value is None else repr(value), interval, "yes" if used else "no")
-            found.append((row.category, row.seed, *figures, row.signature, str(run.folder)))
-    return [(name, str(seed), *rest) for name, seed, *rest in sorted(found)]
+    for (name, seed), run in sorted(group.by_cell.items()):
+        result = run.record.results[name]
+        if metric not in result.metrics or category not in (None, name):
+            continue
+        value, ends = result.metrics[metric], result.intervals.get(metric)
+        interval = "" if ends is None else f"{ends[0]:.3f} to {ends[1]:.3f}"
+        used = value is not None and name in estimate.categories and seed in estimate.seeds
+        figures = ("" if value is None else repr(value), interval, "yes" if used else "no")
+        found.append((name, str(seed), *figures, run.record.signature, str(run.folder)))
+    return found
 
 
 def _sums(group: Group, metric: str, category: str | None, estimate: Estimate, estimand: str) -> list[str]:

@@ -1,11 +1,16 @@
 """Lists, counts and other small phrases of the sentences in a report."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import TypeVar
 
 from diffect.reports.cells import METRIC
-from diffect.runs.statistics import Estimate
+from diffect.runs.grid import Group
+from diffect.runs.statistics import Estimate, Unit
 
 _FEW = 6  # how many of a kind a note names
+
+Key = TypeVar("Key", bound=Hashable)
+Item = TypeVar("Item")
 
 
 def counted(count: int, one: str, many: str | None = None) -> str:
@@ -31,14 +36,29 @@ def first_few(names: Sequence[str]) -> str:
     return joined(names[:_FEW]) + (f" and {more} more" if more > 0 else "")
 
 
+def grouped(pairs: Iterable[tuple[Key, Item]]) -> dict[Key, list[Item]]:
+    """The second of each pair by the first, in the order of the pairs."""
+    found: dict[Key, list[Item]] = {}
+    for key, item in pairs:
+        found.setdefault(key, []).append(item)
+    return found
+
+
+def cell_name(group: Group, cell: Unit) -> str:
+    """A run's place in the grid: "cosine eps brick seed 0"."""
+    return " ".join([*group.values, cell[0], f"seed {cell[1]}"])
+
+
 def missing_categories(labels: Sequence[str], estimates: Mapping[str, Sequence[Estimate]]) -> str:
     """Which categories the means of each group lack, by metric where these differ; the rows follow `labels`."""
     texts = []
     for place, label in enumerate(labels):
-        lacking: dict[tuple[str, ...], list[str]] = {}
-        for metric, row in estimates.items():
-            if row[place].value is not None:
-                lacking.setdefault(row[place].missing, []).append(METRIC[metric].title)
+        known = (
+            (row[place].missing, METRIC[metric].title)
+            for metric, row in estimates.items()
+            if row[place].value is not None
+        )
+        lacking = grouped(known)
         for missing, titles in lacking.items():
             where = f" ({', '.join(titles)})" if len(lacking) > 1 else ""
             texts += [f"{label} without {first_few(missing)}{where}"] if missing else []

@@ -1,7 +1,6 @@
 """What intervals and tests achieve in small studies, as the simulation in experiments/statistics measured it."""
 
 import csv
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -10,50 +9,30 @@ from diffect.runs.statistics import BLOCKS
 TABLE = Path(__file__).with_name("coverage.csv")
 
 
-@dataclass(frozen=True)
-class Coverage:
-    """Of simulated studies with so many blocks: how often intervals hold the truth, and tests reject it at 5%."""
+def coverage_of_means(estimand: str, blocks: int) -> list[str]:
+    """A sentence on how often intervals of a mean over so many seeds (fixed) or categories (random) hold the truth.
 
-    estimand: str
-    blocks: int
-    studies: int
-    mean_coverage: float
-    difference_coverage: float
-    size: float
-
-    @property
-    def of_means(self) -> str:
-        return f"{self._where}: of 95% intervals of a mean {self.mean_coverage:.1%} held it."
-
-    @property
-    def of_differences(self) -> str:
-        return (
-            f"{self._where}: of 95% intervals of a difference {self.difference_coverage:.1%} held it, and"
-            f" {self.size:.1%} of uncorrected p were at most 0.05 where nothing differed."
-        )
-
-    @property
-    def _where(self) -> str:
-        return f"measured in {self.studies:,} simulated studies with {self.blocks} {BLOCKS[self.estimand]}"
+    None where the promise of 95% holds.
+    """
+    row = _table().get((estimand, str(blocks)))
+    return [] if row is None else [f"{_where(row)} a mean {float(row['mean_coverage']):.1%} held it."]
 
 
-def simulated_coverage(estimand: str, blocks: int) -> Coverage | None:
-    """What was measured at so many seeds (fixed) or categories (random); None where the promise of 95% holds."""
-    return _table().get((estimand, blocks))
+def coverage_of_differences(estimand: str, blocks: int) -> list[str]:
+    """The same of a difference, and how often its uncorrected test rejects what is true."""
+    row = _table().get((estimand, str(blocks)))
+    if row is None:
+        return []
+    held = f"{_where(row)} a difference {float(row['difference_coverage']):.1%} held it"
+    return [f"{held}, and {float(row['size']):.1%} of uncorrected p were at most 0.05 where nothing differed."]
+
+
+def _where(row: dict[str, str]) -> str:
+    studies, unit = int(row["studies"]), BLOCKS[row["estimand"]]
+    return f"measured in {studies:,} simulated studies with {row['blocks']} {unit}: of 95% intervals of"
 
 
 @cache
-def _table() -> dict[tuple[str, int], Coverage]:
+def _table() -> dict[tuple[str, str], dict[str, str]]:
     with TABLE.open(encoding="utf-8", newline="") as file:
-        rows = [
-            Coverage(
-                row["estimand"],
-                int(row["blocks"]),
-                int(row["studies"]),
-                float(row["mean_coverage"]),
-                float(row["difference_coverage"]),
-                float(row["size"]),
-            )
-            for row in csv.DictReader(file)
-        ]
-    return {(row.estimand, row.blocks): row for row in rows}
+        return {(row["estimand"], row["blocks"]): row for row in csv.DictReader(file)}

@@ -2,7 +2,6 @@
 
 import math
 import re
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -53,74 +52,62 @@ def axes(runs: Sequence[Run]) -> tuple[str, ...]:
     They are the choices that vary, less those that follow from another (see `followers`). The category itself
     is an axis only where runs differ in what it was trained with.
     """
-    keys = _leading(runs)
-    trained_with: dict[str, set[str]] = {}
-    for run in runs:
-        for category in run.unit[0]:
-            trained_with.setdefault(category, set()).add(run.choice("data.category"))
-    if any(len(values) > 1 for values in trained_with.values()):
-        keys.append("data.category")
-    return tuple(sorted(keys))
+    leading, _ = _leaders(runs)
+    trained_with = {(category, run.choice("data.category")) for run in runs for category in run.unit[0]}
+    if len(trained_with) > len({category for category, _ in trained_with}):
+        leading.append("data.category")
+    return tuple(sorted(leading))
 
 
 def followers(runs: Sequence[Run]) -> dict[str, tuple[str, ...]]:
     """By axis, the choices that vary only with it: one value for each value of the axis, as the parts of a detector."""
-    leading = _leading(runs)
-    found: dict[str, list[str]] = {}
-    for key in sorted(set(_varying(runs)) - set(leading)):
-        if (leader := _leader(key, leading, runs)) is not None:
-            found.setdefault(leader, []).append(key)
-    return {leader: tuple(keys) for leader, keys in sorted(found.items())}
+    _, leader_of = _leaders(runs)
+    leaders = sorted(set(leader_of.values()))
+    return {leader: tuple(sorted(key for key in leader_of if leader_of[key] == leader)) for leader in leaders}
 
 
-def _leading(runs: Sequence[Run]) -> list[str]:
-    """The varying choices less those that follow from the choice of a config group.
+def _leaders(runs: Sequence[Run]) -> tuple[list[str], dict[str, str]]:
+    """The varying choices that lead, and for each other one the config group from whose choice it follows.
 
     Of groups that follow from each other one leads: a group without a part in the config first, since it was chosen
     to set the others; then the one with more values; then by name. No choice follows from a single key.
     """
+    columns = _varying(runs)
 
     def weight(key: str) -> tuple[bool, bool, int, str]:
-        return "." in key, _configured(key, runs), -len({run.choice(key) for run in runs}), key
+        configured = any(isinstance(run.record.config.get(key), dict) for run in runs)
+        return "." in key, configured, -len(set(columns[key])), key
 
     leading: list[str] = []
-    for key in sorted(_varying(runs), key=weight):
-        if _leader(key, leading, runs) is None:
+    leader_of: dict[str, str] = {}
+    for key in sorted(columns, key=weight):
+        leaders = (one for one in leading if "." not in one and _one_to_each(columns[one], columns[key]))
+        if (leader := next(leaders, None)) is None:
             leading.append(key)
-    return leading
+        else:
+            leader_of[key] = leader
+    return leading, leader_of
 
 
-def _leader(key: str, leading: Iterable[str], runs: Sequence[Run]) -> str | None:
-    """The first group of `leading` that has, for each of its values, one value of `key`."""
-    for other in leading:
-        if "." not in other and _one_to_each((run.choice(other), run.choice(key)) for run in runs):
-            return other
-    return None
-
-
-def _varying(runs: Sequence[Run]) -> list[str]:
-    """The choices of which the runs have several values; not the seed, nor what follows the category.
+def _varying(runs: Sequence[Run]) -> dict[str, list[str]]:
+    """The choices of which the runs have several values, run by run; not the seed, nor what follows the category.
 
     A choice under `data` follows the category where each category has one value of it, as another root for
     another category does.
     """
     keys = {key for run in runs for key in run.choices} - {"seed", "data.category"}
-    return [
-        key
-        for key in keys
-        if len({run.choice(key) for run in runs}) > 1
-        and not (key.split(".")[0] == "data" and _one_to_each((run.unit[0], run.choice(key)) for run in runs))
-    ]
+    columns = {key: [run.choice(key) for run in runs] for key in keys}
+    categories = [run.unit[0] for run in runs]
+    return {
+        key: values
+        for key, values in columns.items()
+        if len(set(values)) > 1 and not (key.split(".")[0] == "data" and _one_to_each(categories, values))
+    }
 
 
-def _one_to_each(pairs: Iterable[tuple[Any, str]]) -> bool:
+def _one_to_each(first: Sequence[Any], second: Sequence[Any]) -> bool:
     """Whether the second of each pair is a function of the first."""
-    found: dict[Any, str] = {}
-    return all(found.setdefault(first, second) == second for first, second in pairs)
-
-
-def _configured(group: str, runs: Sequence[Run]) -> bool:
-    return any(isinstance(run.record.config.get(group), dict) for run in runs)
+    return len(set(zip(first, second, strict=True))) == len(set(first))
 
 
 def groups(runs: Sequence[Run], keys: Sequence[str]) -> list[Group]:
@@ -143,11 +130,9 @@ def _cells(run: Run) -> list[Unit]:
 
 def absent(found: Sequence[Group]) -> list[tuple[str, ...]]:
     """The combinations of the groups' values that no run has: the holes of a crossed grid."""
-    if not found:
-        return []
-    columns = [sorted({group.values[i] for group in found}) for i in range(len(found[0].values))]
     have = {group.values for group in found}
-    return sorted((values for values in product(*columns) if values not in have), key=natural)
+    columns = [sorted(set(values)) for values in zip(*have, strict=True)]
+    return sorted(set(product(*columns)) - have, key=natural) if have else []
 
 
 def natural(values: Iterable[str]) -> tuple[tuple[int, float, str], ...]:
@@ -157,8 +142,8 @@ def natural(values: Iterable[str]) -> tuple[tuple[int, float, str], ...]:
         try:
             number = float(value)
         except ValueError:
-            return 1, 0.0, value
-        return (0, number, value) if number == number else (1, 0.0, value)
+            number = math.nan
+        return (1, 0.0, value) if math.isnan(number) else (0, number, value)
 
     return tuple(key(value) for value in values)
 
@@ -194,10 +179,9 @@ def _images(run: Run, category: str) -> list[tuple[str, bool]]:
     return [] if result is None else [(row.name, row.anomalous) for row in result.scores]
 
 
-def categories(runs: Iterable[Run], metric: str | None = None) -> tuple[str, ...]:
+def categories(runs: Sequence[Run], metric: str | None = None) -> tuple[str, ...]:
     """All categories of the runs, sorted; with `metric`, those where any run has a value of it."""
-    found: Counter[str] = Counter()
-    for run in runs:
-        for category in run.record.categories:
-            found[category] += metric is None or figure(run, category, metric) is not None
-    return tuple(sorted(category for category, count in found.items() if count))
+    every = {category for run in runs for category in run.record.categories}
+    if metric is None:
+        return tuple(sorted(every))
+    return tuple(sorted(name for name in every if any(figure(run, name, metric) is not None for run in runs)))

@@ -63,12 +63,9 @@ def holm(p_values: Sequence[float], family: int) -> list[float]:
     Tests of the family that are not given count as p = 1, which can only raise the adjusted ones: at most
     a share alpha of families has any true hypothesis with an adjusted p of at most alpha.
     """
-    adjusted = [1.0] * len(p_values)
-    worst = 0.0
-    for rank, place in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
-        worst = max(worst, min(1.0, (family - rank) * p_values[place]))
-        adjusted[place] = worst
-    return adjusted
+    order = np.argsort(p_values, kind="stable")
+    rising = np.maximum.accumulate((family - np.arange(len(order))) * np.take(p_values, order))
+    return list(np.minimum(1.0, rising)[np.argsort(order)].tolist())
 
 
 def standardised(differences: Sequence[float]) -> float | None:

@@ -2,10 +2,11 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import fdtrc
 
@@ -47,34 +48,32 @@ def ranking(figures: Mapping[str, Mapping[Any, float]], unit: str) -> Ranking:
     The critical difference is Nemenyi's, q sqrt(k (k + 1) / (6 N)) (Demšar 2006, JMLR 7, section 3.2.2). Where
     Friedman's test does not reject at 0.05 all groups are one clique, since no pair may then be compared.
     """
-    names = list(figures)
-    blocks = sorted(set.intersection(*(set(row) for row in figures.values()))) if figures else []
-    if not blocks:
-        return Ranking(tuple(names), (), 0, reason=f"there are no {unit} that all groups have")
-    ranks = _ranks(np.array([[figures[name][block] for name in names] for block in blocks]))
-    order = np.argsort(ranks.mean(axis=0), kind="stable")
-    means = ranks.mean(axis=0)[order]
-    found = Ranking(tuple(names[place] for place in order), tuple(map(float, means)), len(blocks))
-    if len(names) < FEWEST_GROUPS or len(blocks) < FEWEST_BLOCKS:
+    table = pd.DataFrame(figures).dropna().sort_index()  # (N, k)
+    blocks, groups = table.shape
+    if table.empty:
+        return Ranking(tuple(figures), (), 0, reason=f"there are no {unit} that all groups have")
+    means = table.rank(axis=1, ascending=False).mean().sort_values(kind="stable")
+    found = Ranking(tuple(means.index), tuple(means.tolist()), blocks)
+    if groups < FEWEST_GROUPS or blocks < FEWEST_BLOCKS:
         reason = (
             f"Friedman's test takes at least {FEWEST_GROUPS} groups and {FEWEST_BLOCKS} {unit} that all have:"
-            f" there are {len(names)} and {len(blocks)}"
+            f" there are {groups} and {blocks}"
         )
-        return Ranking(found.groups, found.ranks, found.blocks, reason=reason)
-    statistic, p = friedman(ranks)
-    critical = critical_difference(len(names), len(blocks))
-    cliques = _cliques(means, critical) if p <= LEVEL else (tuple(range(len(names))),)
-    return Ranking(found.groups, found.ranks, found.blocks, statistic, p, critical, cliques)
+        return replace(found, reason=reason)
+    statistic, p = friedman(table.to_numpy())
+    critical = critical_difference(groups, blocks)
+    cliques = _cliques(found.ranks, critical) if p <= LEVEL else (tuple(range(groups)),)
+    return replace(found, statistic=statistic, p=p, critical_difference=critical, cliques=cliques)
 
 
-def friedman(ranks: Floats) -> tuple[float, float]:
-    """Friedman's chi2 and the p of Iman and Davenport's F, at least that of full agreement; ranks (blocks, groups)."""
-    blocks, groups = ranks.shape
-    centred = ranks - (groups + 1) / 2
-    spread = float(np.square(centred).sum())
-    if spread == 0:  # all tied everywhere
+def friedman(figures: Floats) -> tuple[float, float]:
+    """Friedman's chi2, and the p of Iman and Davenport's F, at least that of full agreement; (blocks, groups)."""
+    from scipy.stats import friedmanchisquare  # takes half a second to import
+
+    blocks, groups = figures.shape
+    if np.all(figures == figures[:, :1]):  # all tied everywhere
         return 0.0, 1.0
-    chi2 = (groups - 1) * blocks**2 * float(np.square(centred.mean(axis=0)).sum()) / spread
+    chi2 = float(friedmanchisquare(*figures.T).statistic)
     left = blocks * (groups - 1) - chi2
     agreement = math.exp((1 - blocks) * math.lgamma(groups + 1))  # k! orders, the same one in every block
     if left < 1e-9:
@@ -85,21 +84,13 @@ def friedman(ranks: Floats) -> tuple[float, float]:
 
 def critical_difference(groups: int, blocks: int) -> float:
     """How far two average ranks must lie apart for Nemenyi's test at 0.05."""
-    from scipy.stats import studentized_range  # takes half a second to import
+    from scipy.stats import studentized_range
 
     q = float(studentized_range.ppf(1 - LEVEL, groups, np.inf)) / math.sqrt(2)
     return q * math.sqrt(groups * (groups + 1) / (6 * blocks))
 
 
-def _ranks(figures: Floats) -> Floats:
-    """Within each row 1 for the highest; ties share the mean of their ranks."""
-    from scipy.stats import rankdata
-
-    ranks: Floats = rankdata(-figures, axis=1)
-    return ranks
-
-
-def _cliques(ranks: Sequence[float] | Floats, critical: float) -> tuple[tuple[int, ...], ...]:
+def _cliques(ranks: Sequence[float], critical: float) -> tuple[tuple[int, ...], ...]:
     """The longest stretches of two or more rising `ranks` that lie within less than `critical` of their first."""
     found: list[tuple[int, ...]] = []
     for start in range(len(ranks)):
@@ -127,14 +118,13 @@ def stability(figures: Mapping[str, Mapping[int, float]]) -> Stability:
     and groups that tie for the first place share it. A bootstrap of S seeds shows (S - 1) / S of the variance
     that new seeds would have: of few seeds it looks firmer than it is.
     """
-    names = tuple(figures)
-    seeds = sorted(set.intersection(*(set(row) for row in figures.values()))) if figures else []
-    if len(names) < 2 or len(seeds) < 2:
-        reason = f"it takes at least two groups and two seeds that all have: there are {len(names)} and {len(seeds)}"
-        return Stability(names, (), len(seeds), reason=reason)
-    table = np.array([[figures[name][seed] for name in names] for seed in seeds])  # (S, G)
-    drawn = np.random.default_rng(0).multinomial(len(seeds), [1 / len(seeds)] * len(seeds), size=RESAMPLES)
-    means = drawn @ table / len(seeds)
+    table = pd.DataFrame(figures).dropna().sort_index()  # (S, G)
+    seeds, groups = table.shape
+    if groups < 2 or seeds < 2:
+        reason = f"it takes at least two groups and two seeds that all have: there are {groups} and {seeds}"
+        return Stability(tuple(figures), (), seeds, reason=reason)
+    drawn = np.random.default_rng(0).multinomial(seeds, [1 / seeds] * seeds, size=RESAMPLES)
+    means = drawn @ table.to_numpy() / seeds
     first = means >= means.max(axis=1, keepdims=True) - 1e-12
     shares = (first / first.sum(axis=1, keepdims=True)).mean(axis=0)
-    return Stability(names, tuple(float(share) for share in shares), len(seeds))
+    return Stability(tuple(figures), tuple(shares.tolist()), seeds)

@@ -233,14 +233,14 @@ def p_value(difference: Estimate) -> float | None:
     """
     if difference.value is None or not difference.sources:
         return None
+    from scipy.optimize import brentq  # takes a third of a second to import
+
     distance = abs(difference.value)
-    low, high = math.log(SMALLEST_P), 0.0  # half_width falls as alpha grows, and is 0 at alpha = 1
     if distance >= difference.half_width(SMALLEST_P):
         return SMALLEST_P if distance > 0 else 1.0
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if difference.half_width(math.exp(middle)) > distance else (low, middle)
-    return math.exp(high)
+    # half_width falls as alpha grows, and is 0 at alpha = 1.
+    lowest = math.log(SMALLEST_P)
+    return math.exp(brentq(lambda log_alpha: difference.half_width(math.exp(log_alpha)) - distance, lowest, 0.0))
 
 
 def _known(values: Values) -> dict[Unit, float]:

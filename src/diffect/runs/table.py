@@ -1,14 +1,17 @@
 """Runs as tables: the long one, with a row per figure, and the wide one, with a row per run and category."""
 
-import csv
-import io
+from __future__ import annotations
+
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from diffect.runs.record import METRICS, Record
+
+if TYPE_CHECKING:  # it is imported where it is used: the runs of `train` need no table
+    import pandas as pd
 
 DEFAULT = "default"  # what stands for a choice in a run that did not make it
 NO_EFFECT = (
@@ -75,81 +78,47 @@ class LeftOut:
     reason: str
 
 
-@dataclass(frozen=True)
-class Row:
-    """One figure of one run on one category, with its 95% interval over the test images."""
+def long(runs: Iterable[Run]) -> pd.DataFrame:
+    """A row per run, category and metric, metrics in the order of tables: every choice that any of the runs made,
+    the value, and `lo` and `hi`, the ends of its 95% interval over the test images.
+    """
+    import pandas as pd
 
-    run: str
-    signature: str
-    experiment: str
-    choices: dict[str, str]
-    category: str
-    seed: int
-    metric: str
-    value: float | None
-    lo: float | None
-    hi: float | None
-
-
-def rows(runs: Iterable[Run]) -> list[Row]:
-    """The long table: one row per run, category and metric, in table order of the metrics, then by name."""
+    runs = list(runs)
+    places = {"seed", "data.category", *NO_EFFECT}  # the first two have a column of their own
+    keys = sorted({key for run in runs for key in run.choices} - places)
     order = {metric.name: place for place, metric in enumerate(METRICS)}
-    long: list[Row] = []
+    rows = []
     for run in runs:
         record = run.record
+        names = (run.name, record.signature, record.study, *(run.choices.get(key, DEFAULT) for key in keys))
         for category in record.categories:
             result = record.results[category]
             for metric in sorted(result.metrics, key=lambda name: (order.get(name, len(order)), name)):
-                lo, hi = result.intervals.get(metric) or (None, None)
-                cell = (category, record.seed, metric, result.metrics[metric], lo, hi)
-                long.append(Row(run.name, record.signature, record.study, run.choices, *cell))
-    return long
+                figures = (result.metrics[metric], *(result.intervals.get(metric) or (None, None)))
+                rows.append((*names, category, record.seed, metric, *figures))
+    columns = ["run", "signature", "experiment", *keys, "category", "seed", "metric", "value", "lo", "hi"]
+    return pd.DataFrame(rows, columns=columns)
 
 
-def to_long_csv(runs: Sequence[Run]) -> str:
-    """long.csv: a row per run, category and metric, numbers by `repr`; every choice that any of the runs made."""
-    places = {"seed", "data.category", *NO_EFFECT}  # the first two have a column of their own
-    keys = sorted({key for run in runs for key in run.choices} - places)
-    header = ("run", "signature", "experiment", *keys, "category", "seed", "metric", "value", "lo", "hi")
-    lines = [
-        (
-            *(row.run, row.signature, row.experiment, *(row.choices.get(key, DEFAULT) for key in keys)),
-            *(row.category, row.seed, row.metric, *map(_number, (row.value, row.lo, row.hi))),
-        )
-        for row in rows(runs)
-    ]
-    return _csv(header, lines)
+def wide(runs: Iterable[Run], keys: Sequence[str]) -> pd.DataFrame:
+    """A row per run and category: the choices `keys`, and each metric with the ends of its interval."""
+    import pandas as pd
 
-
-def to_csv(runs: Iterable[Run], keys: Sequence[str]) -> str:
-    """runs.csv, the wide table: a row per run and category, the choices `keys`, all metrics by `repr`.
-
-    Each metric has three columns: the figure, and the ends of its 95% interval over the test images.
-    """
     names = [metric.name for metric in METRICS]
-    columns = [column for name in names for column in (name, f"{name}_lo", f"{name}_hi")]
-    lines = []
+    rows = []
     for run in runs:
         record = run.record
         for category in record.categories:
             result = record.results[category]
-            figures = [
-                _number(figure)
-                for name in names
-                for figure in (result.metrics.get(name), *(result.intervals.get(name) or (None, None)))
-            ]
-            choices = [run.choice(key) for key in keys]
-            lines.append((record.signature, record.study, *choices, category, record.seed, *figures))
-    return _csv(("signature", "study", *keys, "category", "seed", *columns), lines)
+            ends = {name: result.intervals.get(name) or (None, None) for name in names}
+            figures = [figure for name in names for figure in (result.metrics.get(name), *ends[name])]
+            choices = (run.choice(key) for key in keys)
+            rows.append((record.signature, record.study, *choices, category, record.seed, *figures))
+    columns = [column for name in names for column in (name, f"{name}_lo", f"{name}_hi")]
+    return pd.DataFrame(rows, columns=["signature", "study", *keys, "category", "seed", *columns])
 
 
-def _number(figure: float | None) -> str:
-    return "" if figure is None else repr(figure)
-
-
-def _csv(header: Sequence[str], lines: Iterable[Sequence[Any]]) -> str:
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(lines)
-    return buffer.getvalue()
+def csv_text(frame: pd.DataFrame) -> str:
+    """The frame as CSV, figures to the last digit, nothing where there is none."""
+    return str(frame.to_csv(index=False, lineterminator="\n"))

@@ -1,5 +1,7 @@
 """The parts of a paper: tables, numbers, methods, references, figures, and a document that holds them."""
 
+import re
+from importlib.resources import files
 from pathlib import Path
 
 from diffect.reports import figures, latex, maps
@@ -7,7 +9,6 @@ from diffect.reports.charts import groups_left_out
 from diffect.reports.paper.document import paper_tex
 from diffect.reports.paper.methods import methods_tex
 from diffect.reports.paper.numbers import numbers_tex
-from diffect.reports.paper.references import cited_works, references_bib
 from diffect.reports.study import Study
 from diffect.storage.atomic import write_atomic
 
@@ -23,14 +24,16 @@ def write_paper(study: Study, out: Path) -> list[str]:
     reasons = figures.write_figures(study, out)
     unreadable = maps.write_maps(study, out / MAPS)
     methods = methods_tex(study)
-    works, unknown = cited_works(methods)
+    library = files(__package__).joinpath("library.bib").read_text(encoding="utf-8")
+    cited = {key for keys in re.findall(r"\\cite\{([^}]*)\}", methods) for key in keys.split(",")}
+    unknown = sorted(cited - set(re.findall(r"^@\w+\{(.*),$", library, re.MULTILINE)))
     pictures = [name for name in (*(f"{stem}.pdf" for stem in figures.FIGURES), MAPS) if (out / name).is_file()]
     texts = {
         "table.tex": latex.latex_tables(study),
         "numbers.tex": numbers_tex(study),
         "methods.tex": methods,
-        "references.bib": references_bib(works),
-        "paper.tex": paper_tex(study, pictures, works, reasons),
+        "references.bib": library,
+        "paper.tex": paper_tex(study, pictures, reasons),
     }
     for name, text in texts.items():
         write_atomic(out / name, text)

@@ -3,11 +3,14 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import pandas as pd
+
 from diffect.reports.escaping import breakable
 from diffect.reports.study import Study
 from diffect.reports.wording import listed
 from diffect.runs import grid
 from diffect.runs.grid import short
+from diffect.runs.selection import flat
 
 _NO_METHOD = ("study", "study_note", "evidence", "panel", "gallery", "tracking", "cache")
 
@@ -54,39 +57,23 @@ def _depends_on(study: Study, texts: Sequence[str]) -> tuple[str, dict[str, str]
 
     It is the first that suffices: an axis, or else the group, the category, the seed, group and category, the run.
     """
-    for axis, title in zip(study.axes, short(study.axes), strict=True):
-        if (values := _function((run.choice(axis) for run in study.runs), texts)) is not None:
-            return rf"\emph{{{breakable(title)}}}", values
-    labels = {
-        "group": [", ".join(run.choice(axis) for axis in study.axes) for run in study.runs],
-        "category": [", ".join(run.unit[0]) for run in study.runs],
-        "seed": [str(run.unit[1]) for run in study.runs],
+    runs = study.runs
+    columns = {
+        rf"\emph{{{breakable(title)}}}": [run.choice(axis) for run in runs]
+        for axis, title in zip(study.axes, short(study.axes), strict=True)
     }
-    for reason, names in labels.items():
-        if (values := _function(names, texts)) is not None:
-            return reason, values
-    if (values := _by_both(labels["group"], labels["category"], texts)) is not None:
-        return "group and category", values
-    return "run", dict(zip((run.record.signature for run in study.runs), texts, strict=True))
-
-
-def _by_both(groups: Sequence[str], categories: Sequence[str], texts: Sequence[str]) -> dict[str, str] | None:
-    """The text of each group, or of each of its categories where these differ; None where one of these has several."""
-    by_group: dict[str, set[str]] = {}
-    for group, text in zip(groups, texts, strict=True):
-        by_group.setdefault(group, set()).add(text)
-    labels = [
-        group if len(by_group[group]) == 1 else f"{group} on {category}" if group else category
+    groups = [", ".join(run.choice(axis) for axis in study.axes) for run in runs]
+    categories = [", ".join(run.unit[0]) for run in runs]
+    columns |= {"group": groups, "category": categories, "seed": [str(run.unit[1]) for run in runs]}
+    by_text = pd.Series(texts)
+    alike = by_text.groupby(groups).nunique() == 1
+    columns["group and category"] = [
+        group if alike[group] else f"{group} on {category}" if group else category
         for group, category in zip(groups, categories, strict=True)
     ]
-    return _function(labels, texts)
-
-
-def _function(values: Iterable[str], texts: Iterable[str]) -> dict[str, str] | None:
-    """The text of each value; None where a value has several."""
-    found: dict[str, str] = {}
-    same = all(found.setdefault(value, text) == text for value, text in zip(values, texts, strict=True))
-    return found if same else None
+    columns["run"] = [run.record.signature for run in runs]
+    reason = next(name for name, values in columns.items() if by_text.groupby(values).nunique().max() == 1)
+    return reason, dict(zip(columns[reason], texts, strict=True))
 
 
 def _by_text(values: dict[str, str]) -> dict[str, list[str]]:
@@ -97,17 +84,13 @@ def _by_text(values: dict[str, str]) -> dict[str, list[str]]:
     return found
 
 
-def _leaves(config: dict[str, Any], stem: str = "") -> dict[str, str]:
-    """The config's values by dotted key, without seeds."""
-    found: dict[str, str] = {}
-    for key, value in config.items():
-        if isinstance(value, dict):
-            found |= _leaves(value, f"{stem}{key}.")
-        elif key == "_target_":  # the class of the part
-            found[stem.removesuffix(".")] = repr(value)
-        elif key not in ("seed", "_partial_"):
-            found[stem + key] = repr(value)
-    return found
+def _leaves(config: dict[str, Any]) -> dict[str, str]:
+    """The config's values by dotted key, the class of a part by that of the part; without seeds."""
+    return {
+        key.removesuffix("._target_"): repr(value)
+        for key, value in flat(config).items()
+        if key.rsplit(".", 1)[-1] not in ("seed", "_partial_")
+    }
 
 
 def _within(key: str, parts: Iterable[str]) -> bool:

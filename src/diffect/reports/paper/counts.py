@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+import pandas as pd
+
 from diffect.reports.cells import Table
 from diffect.reports.study import Study
 from diffect.runs.table import Run
@@ -12,41 +14,30 @@ KINDS = ("fit", "selection", "calibration", "test normal", "test defective", "te
 
 @dataclass(frozen=True)
 class ImageCounts:
-    """By category and kind the distinct numbers of images in the runs, ascending; one where all runs agree."""
+    """The least and the largest numbers in the runs, a row per category and a column per kind; NaN where unknown."""
 
-    by_category: dict[str, dict[str, tuple[int, ...]]]
+    least: pd.DataFrame
+    most: pd.DataFrame
 
     def total(self, *kinds: str) -> str:
         """Of all categories together, as "240", as "100–240" where runs differ, or UNKNOWN."""
-        known = [[rows[kind] for kind in kinds] for rows in self.by_category.values()]
-        if not known or not all(counts for row in known for counts in row):
-            return UNKNOWN
-        low = sum(counts[0] for row in known for counts in row)
-        high = sum(counts[-1] for row in known for counts in row)
-        return _span((low, high))
+        return _span(*(frame[list(kinds)].to_numpy().sum() for frame in (self.least, self.most)))
 
-    def sheet(self) -> Table:
+    def table(self) -> Table:
         """A row per category; no column that no record speaks of."""
-        kinds = [kind for kind in KINDS if any(rows[kind] for rows in self.by_category.values())]
+        kinds = [kind for kind in KINDS if self.least[kind].notna().any()]
         rows = tuple(
-            (category, *(_span(counts[kind]) for kind in kinds)) for category, counts in self.by_category.items()
+            (category, *(_span(self.least.loc[category, kind], self.most.loc[category, kind]) for kind in kinds))
+            for category in self.least.index
         )
         return Table("Images of each category", ("category", *kinds), 1, rows)
 
 
 def image_counts(study: Study) -> ImageCounts:
     """The counts of all categories of the study."""
-    found: dict[str, dict[str, set[int]]] = {}
-    for run in study.runs:
-        for category in run.unit[0]:
-            sets = found.setdefault(category, {kind: set() for kind in KINDS})
-            for kind, number in _of(run, category).items():
-                sets[kind].add(number)
-    table = {
-        category: {kind: tuple(sorted(numbers)) for kind, numbers in found[category].items()}
-        for category in sorted(found)
-    }
-    return ImageCounts(table)
+    rows = [{"category": category, **_of(run, category)} for run in study.runs for category in run.unit[0]]
+    by_category = pd.DataFrame(rows, columns=["category", *KINDS]).groupby("category")
+    return ImageCounts(by_category.min(), by_category.max())
 
 
 def _of(run: Run, category: str) -> dict[str, int]:
@@ -60,7 +51,7 @@ def _of(run: Run, category: str) -> dict[str, int]:
     return counts
 
 
-def _span(numbers: tuple[int, ...]) -> str:
-    if not numbers:
+def _span(least: float, most: float) -> str:
+    if least != least:  # NaN
         return UNKNOWN
-    return str(numbers[0]) if numbers[0] == numbers[-1] else f"{numbers[0]}–{numbers[-1]}"
+    return f"{least:.0f}" if least == most else f"{least:.0f}–{most:.0f}"

@@ -10,14 +10,13 @@ from diffect.reports.escaping import breakable, escape
 from diffect.reports.figures import comparison, levels
 from diffect.reports.latex import slug
 from diffect.reports.notes import evidence
-from diffect.reports.paper.references import Work, bibliography_tex
 from diffect.reports.study import Study
 from diffect.runs.grid import short
 
 _PREAMBLE = r"""% Written by diffect report, and written anew by the next; text of your own goes into files beside it:
 % prose.tex       what stands before the methods; it sets \title and \author and calls \maketitle itself
 % discussion.tex  what stands after the results
-% own.bib         works that these two cite, for BibTeX
+% own.bib         works that these two cite, beside those of references.bib
 \documentclass[10pt]{article}
 \usepackage[margin=1in]{geometry}
 \usepackage{booktabs,graphicx}
@@ -29,7 +28,7 @@ _PREAMBLE = r"""% Written by diffect report, and written anew by the next; text 
 """
 
 
-def paper_tex(study: Study, pictures: Sequence[str], works: list[Work], reasons: Sequence[str]) -> str:
+def paper_tex(study: Study, pictures: Sequence[str], reasons: Sequence[str]) -> str:
     """paper.tex, with those of the figures that are there, and the reasons for those that are not."""
     blocks = [
         _PREAMBLE + rf"\title{{The study {breakable(study.name)}}}" + "\n\\author{}\n\\date{}",
@@ -40,8 +39,8 @@ def paper_tex(study: Study, pictures: Sequence[str], works: list[Work], reasons:
         *(_figure(name, text, slug(study.name)) for name, text in _captions(study).items() if name in pictures),
         r"\IfFileExists{discussion.tex}{\input{discussion}}{}",
         r"\clearpage",
-        r"\IfFileExists{own.bib}{\bibliographystyle{plain}\bibliography{references,own}}{%",
-        bibliography_tex(works) + "}",
+        r"\bibliographystyle{abbrv}",
+        r"\IfFileExists{own.bib}{\bibliography{references,own}}{\bibliography{references}}",
         r"\end{document}",
     ]
     return "\n\n".join(block.strip("\n") for block in blocks) + "\n"
@@ -53,7 +52,7 @@ def _results(study: Study, reasons: Sequence[str]) -> str:
     verdicts: tuple[str, ...] = ("There is one group, and nothing to compare it with.",)
     if found is not None:
         verdicts = difference_notes(found)[: len(COMPARED)]
-    sentences = [evidence(study.runs), *verdicts, *(f"{reason}." for reason in reasons)]
+    sentences = [*evidence(study), *verdicts, *(f"{reason}." for reason in reasons)]
     items = "\n".join(rf"\item {breakable(text[:1].upper() + text[1:])}" for text in sentences if text)
     return f"Table~\\ref{{tab:{slug(study.name)}}} has the means.\n\\begin{{itemize}}\n{items}\n\\end{{itemize}}"
 

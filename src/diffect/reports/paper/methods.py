@@ -76,7 +76,7 @@ def methods_tex(study: Study) -> str:
         "Machine and software": _machine(study),
     }
     head = "% Written by diffect report from the records of the runs; needs booktabs, graphicx; cites references.bib."
-    tables = table_environments(image_counts(study).sheet(), (), _images_label(study))
+    tables = table_environments(image_counts(study).table(), (), _images_label(study))
     blocks = [head, *(table.strip("\n") for table in tables)]
     for title, sentences in paragraphs.items():
         if any(sentences):
