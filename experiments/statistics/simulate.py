@@ -21,7 +21,6 @@ from diffect.runs import paired_tests, statistics
 from diffect.runs.coverage import TABLE
 from diffect.runs.ranks import ranking
 from diffect.runs.statistics import FEWEST_CATEGORIES, FIXED, RANDOM, random_mean
-from diffect.runs.statistics import paired as less
 from diffect.storage.atomic import write_atomic
 
 # Standard deviations, in units of AUROC: those of the study noise_schedules, the interaction that of detectors.
@@ -74,7 +73,8 @@ def intervals(rng: np.random.Generator, estimand: str, shape: tuple[int, int], s
         values = [cells(table) for table in figures(rng, estimand, shape)]
         drawn = [cells(table) for table in bootstrap(rng, shape)] if estimand == FIXED else [{}, {}]
         mean = statistics.estimate_mean(estimand, values[0], drawn[0], names)
-        difference = statistics.estimate_difference(estimand, (values[0], values[1]), (drawn[0], drawn[1]), names)
+        both = statistics.paired((values[0], drawn[0]), (values[1], drawn[1]))
+        difference = statistics.estimate_mean(estimand, *both, names)
         held += [abs(found.value) <= found.half for found in (mean, difference)]
     return float(held[0]) / studies, float(held[1]) / studies
 
@@ -87,7 +87,8 @@ def differences(
 
     def study() -> list[list[float]]:
         first, *others = (cells(table) for table in figures(rng, estimand, shape, groups, own))
-        return [list(statistics.block_means(estimand, less(other, first), names).values()) for other in others]
+        pairs = (statistics.paired((other, {}), (first, {}))[0] for other in others)
+        return [list(statistics.block_means(estimand, pair, names).values()) for pair in pairs]
 
     return np.array([study() for _ in range(studies)])
 

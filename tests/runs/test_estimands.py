@@ -1,12 +1,13 @@
 """The random estimand: categories are the blocks and seeds are averaged first; too few categories are refused."""
 
 import math
+import re
 
 import numpy as np
 import pytest
 
 from diffect.runs import statistics
-from diffect.runs.coverage import simulated_coverage
+from diffect.runs.coverage import coverage_of_differences, coverage_of_means
 from diffect.runs.statistics import FIXED, RANDOM, p_value, paired, random_mean
 
 NAMES = tuple("abcdefgh")
@@ -37,11 +38,12 @@ def test_a_difference_is_paired_by_cell_before_seeds_are_averaged() -> None:
 
     a, b = figures(0), figures(1)
     a["a", 2] = None  # then seed 2 of b counts for nothing in category a
-    found = statistics.estimate_difference(RANDOM, (a, b), ({}, {}), NAMES)
+    values, _ = paired((a, {}), (b, {}))
+    found = statistics.estimate_mean(RANDOM, values, {}, NAMES)
     rows = [[np.mean([v[n, s] for s in range(2 if n == "a" else 3)]) for n in NAMES] for v in (a, b)]
     oracle = ttest_rel(*rows)
     assert p_value(found) == pytest.approx(oracle.pvalue)
-    blocks = statistics.block_means(RANDOM, paired(a, b), NAMES)
+    blocks = statistics.block_means(RANDOM, values, NAMES)
     assert list(blocks) == list(NAMES) and np.mean(list(blocks.values())) == pytest.approx(found.value)
 
 
@@ -70,9 +72,12 @@ def test_blocks_of_fixed_categories_are_whole_seeds() -> None:
 
 def test_the_achieved_coverage_of_small_studies_is_at_hand() -> None:
     for seeds in range(2, 10):
-        known = simulated_coverage(FIXED, seeds)
-        assert known is not None and 0.94 < known.difference_coverage < 0.995 and known.studies >= 10_000
-    known = simulated_coverage(RANDOM, 6)
-    assert known is not None and known.size <= 0.05
-    assert "10,000 simulated studies with 6 categories" in known.of_means
-    assert simulated_coverage(FIXED, 10) is None and simulated_coverage(RANDOM, 5) is None
+        (said,) = coverage_of_differences(FIXED, seeds)
+        held = re.search(rf"in 10,000 simulated studies with {seeds} seeds: .* difference ([\d.]+)% held it", said)
+        assert held is not None and 94 < float(held[1]) < 99.5
+    (said,) = coverage_of_differences(RANDOM, 6)
+    rejected = re.search(r"and ([\d.]+)% of uncorrected p", said)
+    assert rejected is not None and float(rejected[1]) <= 5
+    (said,) = coverage_of_means(RANDOM, 6)
+    assert "10,000 simulated studies with 6 categories: of 95% intervals of a mean" in said
+    assert coverage_of_means(FIXED, 10) == coverage_of_differences(RANDOM, 5) == []

@@ -2,13 +2,19 @@
 
 import math
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 import pytest
 
-from diffect.runs.statistics import Estimate, fixed_difference, fixed_mean, p_value
+from diffect.runs.statistics import Estimate, fixed_mean, p_value, paired
 
 Z = NormalDist().inv_cdf(0.975)
+
+
+def difference(a: Any, b: Any, drawn_a: Any = None, drawn_b: Any = None, categories: Any = None) -> Estimate:
+    """The mean of a - b over fixed categories and seeds."""
+    return fixed_mean(*paired((a, drawn_a or {}), (b, drawn_b or {})), categories)
 
 
 def test_the_formula_by_hand() -> None:
@@ -94,21 +100,21 @@ def test_a_difference_is_the_mean_of_paired_differences() -> None:
     b = {unit: float(rng.random()) for unit in units}
     drawn_a = {unit: rng.standard_normal(300) for unit in units}
     drawn_b = {unit: rng.standard_normal(300) for unit in units}
-    found = fixed_difference(a, b, drawn_a, drawn_b)
+    found = difference(a, b, drawn_a, drawn_b)
     by_seed = [np.mean([a[c, s] - b[c, s] for c in "ab"]) for s in range(3)]
     replicated = np.mean([drawn_a[unit] - drawn_b[unit] for unit in units], axis=0)
     seed_half = 4.302652730 * np.std(by_seed, ddof=1) / math.sqrt(3)
     assert found.value == pytest.approx(np.mean(by_seed))
     assert found.half == pytest.approx(math.hypot(seed_half, Z * np.std(replicated, ddof=1)))
     assert found.value == pytest.approx(fixed_mean(a).value - fixed_mean(b).value)
-    assert fixed_difference(b, a, drawn_b, drawn_a).half == pytest.approx(found.half)
+    assert difference(b, a, drawn_b, drawn_a).half == pytest.approx(found.half)
 
 
 def test_what_seeds_and_images_do_to_both_cancels() -> None:
     rng = np.random.default_rng(1)
     luck = {(c, s): float(rng.standard_normal()) for c in "ab" for s in range(3)}
     images = {unit: rng.standard_normal(100) for unit in luck}
-    found = fixed_difference({u: v + 0.25 for u, v in luck.items()}, luck, images, images)
+    found = difference({u: v + 0.25 for u, v in luck.items()}, luck, images, images)
     assert found.value == pytest.approx(0.25)
     assert found.half == pytest.approx(0, abs=1e-12)
 
@@ -116,19 +122,19 @@ def test_what_seeds_and_images_do_to_both_cancels() -> None:
 def test_only_common_cells_enter_a_difference() -> None:
     a = {("x", 0): 0.9, ("x", 1): 0.8, ("y", 0): 0.7, ("y", 1): 0.6}
     b = {("x", 0): 0.5, ("x", 2): 0.1, ("y", 0): 0.5, ("y", 1): 0.5, ("z", 0): 0.0}
-    found = fixed_difference(a, b)
+    found = difference(a, b)
     assert found.value == pytest.approx((0.4 + 0.2) / 2)  # seed 1 lacks x, and 0.1 of seed 1 on y would shift it
     assert found.seeds == (0,) and found.sources == ()
-    assert fixed_difference(a, b, categories=("x", "y", "z")).missing == ("z",)
-    assert fixed_difference({("x", 0): 1.0}, {("x", 1): 1.0}, categories=("x",)).value is None
-    assert fixed_difference({("x", 0): 1.0}, {("x", 0): None}, categories=("x",)).value is None
+    assert difference(a, b, categories=("x", "y", "z")).missing == ("z",)
+    assert difference({("x", 0): 1.0}, {("x", 1): 1.0}, categories=("x",)).value is None
+    assert difference({("x", 0): 1.0}, {("x", 0): None}, categories=("x",)).value is None
 
 
 def test_fewer_replicates_pair_with_the_first_of_more() -> None:
     one, two = {("a", 0): 0.5}, {("a", 0): 0.4}
-    found = fixed_difference(one, two, {("a", 0): [0.5, None, 0.7, 0.9]}, {("a", 0): [0.4, 0.4, 0.4]})
+    found = difference(one, two, {("a", 0): [0.5, None, 0.7, 0.9]}, {("a", 0): [0.4, 0.4, 0.4]})
     assert found.half == pytest.approx(Z * np.std([0.1, 0.3], ddof=1))
-    assert fixed_difference(one, two, {("a", 0): [0.5, 0.6]}).half is None
+    assert difference(one, two, {("a", 0): [0.5, 0.6]}).half is None
 
 
 @pytest.mark.parametrize("p", [0.9, 0.05, 0.004, 1e-6])
@@ -170,7 +176,7 @@ def simulated(rng: np.random.Generator, gap: float, seeds: int) -> tuple[Estimat
                 values[detector][category, seed] = float(above.mean())
                 drawn[detector][category, seed] = ((defective @ above) * normal).sum(axis=1)
     auroc = [NormalDist().cdf(power / math.sqrt(2 + spread**2)) for power in (1.2 + gap, 1.2)]
-    return fixed_difference(*values, *drawn), fixed_mean(values[0], drawn[0]), auroc[0] - auroc[1]
+    return difference(*values, *drawn), fixed_mean(values[0], drawn[0]), auroc[0] - auroc[1]
 
 
 @pytest.mark.slow
@@ -181,13 +187,13 @@ def test_intervals_of_simulated_differences_cover_and_are_tight(gap: float, seed
     studies = [simulated(rng, gap, seeds) for _ in range(400)]
     covered = np.mean([abs(found.value - truth) <= found.half for found, _, truth in studies])
     clear = np.mean([abs(found.value) > found.half for found, _, _ in studies])
-    paired, alone = (np.mean([study[which].half for study in studies]) for which in (0, 1))
+    both, alone = (np.mean([study[which].half for study in studies]) for which in (0, 1))
     noise = 2 * math.sqrt(0.05 * 0.95 / 400)
     assert covered >= 0.93
     if seeds == 2:  # honest is wide: Student's t is 12.7
-        assert paired > 0.15
+        assert both > 0.15
     else:
-        assert covered <= 0.99 and paired < 0.8 * math.sqrt(2) * alone
+        assert covered <= 0.99 and both < 0.8 * math.sqrt(2) * alone
     if gap == 0:
         assert clear <= 0.05 + noise
     assert all((p_value(found) < 0.05) == (abs(found.value) > found.half) for found, _, _ in studies[:50])

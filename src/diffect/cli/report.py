@@ -8,9 +8,6 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from diffect.config import settings, validate
-from diffect.reports import csv_tables, markdown, trace
-from diffect.reports.build import build_study
-from diffect.reports.page.document import write_page
 from diffect.runs import sources, table, wandb
 from diffect.runs.selection import Selection
 from diffect.storage.atomic import write_atomic
@@ -27,6 +24,10 @@ def run(cfg: DictConfig) -> None:
     """
     validate.check(cfg, settings.Report)
     selection = _select(cfg)
+    # Only now: pandas takes longer to import than it takes to say that there is nothing to report.
+    from diffect.reports import csv_tables, markdown, trace
+    from diffect.reports.build import build_study
+
     baseline, estimand = _text(cfg, "baseline"), _text(cfg, "estimand") or "fixed"
     found = build_study(selection.study, selection.runs, selection.left_out, baseline, estimand)
     if (figure := _text(cfg, "trace")) is not None:
@@ -43,8 +44,8 @@ def run(cfg: DictConfig) -> None:
     for name, frame in frames.items():
         write_atomic(out / name, table.csv_text(frame))
     write_atomic(out / "table.md", markdown.markdown_report(found))
-    # Only now: matplotlib takes longer to import than the tables take to print.
     from diffect.reports import paper
+    from diffect.reports.page.document import write_page
 
     problems = paper.write_paper(found, out)
     problems += write_page(found, out, [*_ignored(selection), *problems])

@@ -1,19 +1,18 @@
 """Which groups differ: each group less a baseline, paired by category, seed and test image."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
 
 from diffect.reports.cells import METRIC
 from diffect.runs import grid, paired_tests, statistics
 from diffect.runs.grid import Group, short
 from diffect.runs.statistics import FIXED, RANDOM, Estimate, Unit, p_value
-from diffect.runs.statistics import paired as less
 
 COMPARED = ("image_auroc", "image_tpr_at_5fpr", "pixel_aupro_30")
 LEVEL = 0.05
-
-Place = tuple[str, int]  # of a difference in its table: metric, and row
 
 
 @dataclass(frozen=True)
@@ -94,27 +93,25 @@ def compare(
     chosen its comparisons too, so then they are adjusted for those of all pairs of groups.
     """
     others = tuple(group for group in groups if group is not baseline)
-    found: dict[Place, Difference] = {}
-    for metric in COMPARED:
-        for row, group in enumerate(others):
-            found[metric, row] = paired_difference(group, baseline, metric, wanted[metric], estimand)
+    found = [
+        paired_difference(group, baseline, metric, wanted[metric], estimand) for metric in COMPARED for group in others
+    ]
     tested = _tested(found)
-    family = sum(_family(sum(place[0] == metric for place in tested), named) for metric in COMPARED)
-    table = {
-        metric: tuple(one for place, one in _adjusted(found, tested, family, estimand) if place[0] == metric)
-        for metric in COMPARED
-    }
+    sizes = Counter(place // len(others) for place in tested).values()  # by metric
+    family = sum(sizes) if named else sum(size * (size + 1) // 2 for size in sizes)
+    adjusted = iter(_adjusted(found, tested, family, estimand))
+    table = {metric: tuple(islice(adjusted, len(others))) for metric in COMPARED}
     pairs = tuple(_pairs(group, baseline, one.estimate) for group, one in zip(others, table[COMPARED[0]], strict=True))
     return Comparison(baseline, named, others, pairs, table, family, estimand)
 
 
 def paired_difference(group: Group, other: Group, metric: str, wanted: Sequence[str], estimand: str) -> Difference:
     """One group less another in one metric, not tested, over the cells that both have, tested on the same images."""
-    common = {cell for cell in _common(group, other) if cell[0] in wanted}
-    (mine, drawn), (theirs, drawn_b) = grid.cells(group.runs, metric), grid.cells(other.runs, metric)
-    kept = {unit: value for unit, value in mine.items() if unit in common}
-    estimate = statistics.estimate_difference(estimand, (kept, theirs), (drawn, drawn_b), wanted)
-    blocks = statistics.block_means(estimand, less(kept, theirs), wanted) if estimate.comparable else {}
+    values, replicates = statistics.paired(*(grid.cells(one.runs, metric) for one in (group, other)))
+    common = _common(group, other)
+    values = {cell: value for cell, value in values.items() if cell in common and cell[0] in wanted}
+    estimate = statistics.estimate_mean(estimand, values, replicates, wanted)
+    blocks = statistics.block_means(estimand, values, wanted) if estimate.comparable else {}
     return Difference(estimate, blocks=tuple(blocks.values()))
 
 
@@ -133,37 +130,30 @@ def _pairs(group: Group, baseline: Group, estimate: Estimate) -> Pairs:
     return Pairs(*(tuple(sorted(cells)) for cells in kinds))
 
 
-def _tested(found: Mapping[Place, Difference]) -> list[Place]:
-    """The differences to test: those that lack nothing that another has in its interval."""
-    by_block = any({"seeds", "categories"} & set(one.estimate.sources) for one in found.values())
+def _tested(found: Sequence[Difference]) -> list[int]:
+    """The places of the differences to test: those that lack nothing that another has in its interval."""
+    by_block = [bool({"seeds", "categories"} & set(one.estimate.sources)) for one in found]
     return [
         place
-        for place, one in found.items()
-        if one.estimate.comparable
-        and one.estimate.sources
-        and (not by_block or {"seeds", "categories"} & set(one.estimate.sources))
+        for place, one in enumerate(found)
+        if one.estimate.comparable and one.estimate.sources and (by_block[place] or not any(by_block))
     ]
 
 
-def _family(tests: int, named: bool) -> int:
-    return tests if named else tests * (tests + 1) // 2
-
-
-def _adjusted(
-    found: Mapping[Place, Difference], tested: Sequence[Place], family: int, estimand: str
-) -> Iterator[tuple[Place, Difference]]:
+def _adjusted(found: Sequence[Difference], tested: Sequence[int], family: int, estimand: str) -> list[Difference]:
     """The differences with their adjusted p."""
     enough = [place for place in tested if family * paired_tests.smallest_p(len(found[place].blocks)) <= LEVEL]
 
-    def holm(places: Sequence[Place], test: Callable[[Difference], float]) -> dict[Place, float]:
+    def holm(places: Sequence[int], test: Callable[[Difference], float]) -> dict[int, float]:
         return dict(zip(places, paired_tests.holm([test(found[place]) for place in places], family), strict=True))
 
     permutation = holm(enough, lambda one: float(paired_tests.sign_flip(one.blocks)))
     wilcoxon = holm(enough, lambda one: float(paired_tests.wilcoxon(one.blocks)))
     declared = permutation if estimand == RANDOM else holm(tested, lambda one: p_value(one.estimate) or 1.0)
-    for place, one in found.items():
-        p = (declared.get(place), one.blocks, permutation.get(place), wilcoxon.get(place))
-        yield place, Difference(one.estimate, *p)
+    return [
+        replace(one, p=declared.get(place), permutation=permutation.get(place), wilcoxon=wilcoxon.get(place))
+        for place, one in enumerate(found)
+    ]
 
 
 def tied_with_best(
@@ -203,11 +193,3 @@ def group_named(groups: Sequence[Group], axes: Sequence[str], text: str) -> Grou
         allowed = "; ".join(group.label for group in groups)
         raise ValueError(f"baseline={text} names {what}; name one of: {allowed}")
     return found[0]
-
-
-def best_group(groups: Sequence[Group], estimates: Sequence[Estimate]) -> Group | None:
-    """The group with the best mean image AUROC, among those that have every category; None without any."""
-    known = [
-        (e.value, group) for group, e in zip(groups, estimates, strict=True) if e.value is not None and e.comparable
-    ]
-    return max(known, key=lambda pair: pair[0])[1] if known else None

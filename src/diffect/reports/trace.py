@@ -1,9 +1,8 @@
 """The runs behind one figure of a report: what each of them measured, and how that makes the figure."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 
-from scipy.special import ndtri, stdtrit
 from tabulate import tabulate
 
 from diffect.reports import comparison, mean_notes
@@ -15,6 +14,11 @@ from diffect.runs.grid import Group
 from diffect.runs.statistics import FIXED, RANDOM, Estimate
 
 _HEADER = ("category", "seed", "value", "95% over test images", "used", "signature", "read from")
+_SOURCES = {
+    "seeds": "seeds (Student's t)",
+    "images": "test images (bootstrap)",
+    "categories": "categories (Student's t)",
+}
 
 
 def trace_figure(study: Study, wanted: str) -> str:
@@ -39,22 +43,24 @@ def trace_figure(study: Study, wanted: str) -> str:
 def _parse(study: Study, wanted: str) -> tuple[str, Group, str | None]:
     """The metric, group and category that `wanted` names; a group's label may itself hold commas."""
     metric, _, rest = (part.strip() for part in wanted.partition(","))
-    metrics = [name for name in METRIC if grid.categories(study.runs, name)]
-    if metric not in metrics:
-        raise ValueError(f"trace={wanted}: there is no metric '{metric}'{_near(metric, metrics)}")
-    labels, categories = [study.label(group) for group in study.groups], grid.categories(study.runs)
-    if not rest:
-        shape = "trace=METRIC,GROUP or METRIC,GROUP,CATEGORY"
-        raise ValueError(f"trace={wanted}: GROUP is missing ({shape}). There are: {'; '.join(labels)}")
-    if (group := _group(study, rest)) is not None:
-        return metric, group, None
     name, _, category = (part.strip() for part in rest.rpartition(","))
-    if (group := _group(study, name)) is None:
+    metrics, labels = [one for one in METRIC if grid.categories(study.runs, one)], list(map(study.label, study.groups))
+    categories = grid.categories(study.runs)
+    if metric not in metrics:
+        problem = f"there is no metric '{metric}'{_near(metric, metrics)}"
+    elif not rest:
+        shape = "trace=METRIC,GROUP or METRIC,GROUP,CATEGORY"
+        problem = f"GROUP is missing ({shape}). There are: {'; '.join(labels)}"
+    elif (group := _group(study, rest)) is not None:
+        return metric, group, None
+    elif (group := _group(study, name)) is None:
         meant = name if name and category in categories else rest
-        raise ValueError(f"trace={wanted}: there is no one group '{meant}'{_near(meant, labels)}")
-    if category not in categories:
-        raise ValueError(f"trace={wanted}: there is no category '{category}'{_near(category, categories)}")
-    return metric, group, category
+        problem = f"there is no one group '{meant}'{_near(meant, labels)}"
+    elif category not in categories:
+        problem = f"there is no category '{category}'{_near(category, categories)}"
+    else:
+        return metric, group, category
+    raise ValueError(f"trace={wanted}: {problem}")
 
 
 def _group(study: Study, name: str) -> Group | None:
@@ -88,40 +94,25 @@ def _lines(group: Group, metric: str, category: str | None, estimate: Estimate) 
     return found
 
 
-def _sums(group: Group, metric: str, category: str | None, estimate: Estimate, estimand: str) -> list[str]:
+def _sums(group: Group, metric: str, category: str | None, estimate: Estimate, estimand: str) -> Iterator[str]:
     """How the values make the mean, and their spread its interval."""
     if estimate.value is None:
-        return ["no run has a value: there is no mean"]
-    found = f"{counted(len(estimate.seeds), 'seed')} ({', '.join(map(str, estimate.seeds))})"
-    over = f"the mean over {found}"
+        yield "no run has a value: there is no mean"
+        return
+    over = f"the mean over {counted(len(estimate.seeds), 'seed')} ({', '.join(map(str, estimate.seeds))})"
     if len(estimate.categories) > 1:
-        listed = ", ".join(estimate.categories)
-        over = (
-            f"the mean over {counted(len(estimate.categories), 'category', 'categories')} ({listed}) of {over} in each"
-        )
-    texts = [f"{estimate.value!r} = {over}", *mean_notes.unused_runs(group, metric, estimate, category)]
+        what = counted(len(estimate.categories), "category", "categories")
+        over = f"the mean over {what} ({', '.join(estimate.categories)}) of {over} in each"
+    yield f"{estimate.value!r} = {over}"
+    yield from mean_notes.unused_runs(group, metric, estimate, category)
     if estimand == RANDOM:
-        texts.append("the categories are taken as a sample (estimand=random): the interval is over them")
-    parts = _parts(estimate)
-    if not parts:
-        return [*texts, "no interval: there is one seed, and the records hold no bootstrap replicates"]
-    squares = " + ".join(f"({factor:.4g} x {error:.6g})^2" for _, factor, error in parts)
-    over = ", ".join(name for name, _, _ in parts)
-    return [*texts, f"{estimate.half!r} = half-width of the 95% interval = sqrt({squares}), from {over}"]
-
-
-def _parts(estimate: Estimate) -> list[tuple[str, float, float]]:
-    """What the interval is made of: each source, its quantile and its standard error."""
-    over = (
-        ("seeds (Student's t)", estimate.seed_error, len(estimate.seeds)),
-        ("test images (bootstrap)", estimate.image_error, None),
-        ("categories (Student's t)", estimate.category_error, len(estimate.categories)),
-    )
-    return [
-        (name, float(ndtri(0.975) if size is None else stdtrit(size - 1, 0.975)), error)
-        for name, error, size in over
-        if error is not None
-    ]
+        yield "the categories are taken as a sample (estimand=random): the interval is over them"
+    if parts := estimate.parts(0.05):
+        squares = " + ".join(f"({quantile:.4g} x {error:.6g})^2" for quantile, error in parts.values())
+        over = ", ".join(_SOURCES[source] for source in parts)
+        yield f"{estimate.half!r} = half-width of the 95% interval = sqrt({squares}), from {over}"
+    else:
+        yield "no interval: there is one seed, and the records hold no bootstrap replicates"
 
 
 def _place(metric: str, category: str | None, estimate: Estimate) -> str:

@@ -8,7 +8,7 @@ from functools import cached_property
 from itertools import product
 from typing import Any
 
-from diffect.runs.statistics import Unit
+from diffect.runs.statistics import Cells, Unit
 from diffect.runs.table import Run
 
 _BARE = re.compile(r"[-+.\d\[]|(null|true|false|none)$")  # values that mean nothing without the name of their axis
@@ -148,7 +148,7 @@ def natural(values: Iterable[str]) -> tuple[tuple[int, float, str], ...]:
     return tuple(key(value) for value in values)
 
 
-def cells(runs: Iterable[Run], metric: str) -> tuple[dict[Unit, float | None], dict[Unit, Any]]:
+def cells(runs: Iterable[Run], metric: str) -> Cells:
     """The values and bootstrap replicates of one metric in a group, both keyed by (category, seed)."""
     values: dict[Unit, float | None] = {}
     replicates: dict[Unit, Any] = {}

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -82,6 +83,7 @@ def friedman(figures: Floats) -> tuple[float, float]:
     return chi2, max(agreement, float(fdtrc(groups - 1, (groups - 1) * (blocks - 1), F)))
 
 
+@cache
 def critical_difference(groups: int, blocks: int) -> float:
     """How far two average ranks must lie apart for Nemenyi's test at 0.05."""
     from scipy.stats import studentized_range

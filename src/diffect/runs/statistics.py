@@ -17,6 +17,7 @@ from scipy.special import ndtri, stdtrit
 Floats = NDArray[np.float64]
 Unit = tuple[str, int]  # (category, seed): one cell of a group's grid
 Values = Mapping[Unit, float | None]
+Cells = tuple[Values, Mapping[Unit, Any]]  # the figures of a group of runs, and their replicates
 
 FIXED, RANDOM = "fixed", "random"
 BLOCK = {FIXED: "seed", RANDOM: "category"}
@@ -46,11 +47,25 @@ class Estimate:
     def comparable(self) -> bool:
         return self.value is not None and not self.missing
 
+    def parts(self, alpha: float) -> dict[str, tuple[float, float]]:
+        """Of each source of the interval of level 1 - alpha its quantile and its standard error.
+
+        t_{n-1, 1-alpha/2} over n seeds or n categories, z_{1-alpha/2} over test images.
+        """
+        found: dict[str, tuple[float, float]] = {}
+        # scipy.stats has these quantiles by better names, and takes a second to import.
+        if self.seed_error is not None:
+            found["seeds"] = (-float(stdtrit(len(self.seeds) - 1, alpha / 2)), self.seed_error)
+        if self.image_error is not None:
+            found["images"] = (-float(ndtri(alpha / 2)), self.image_error)
+        if self.category_error is not None:
+            found["categories"] = (-float(stdtrit(len(self.categories) - 1, alpha / 2)), self.category_error)
+        return found
+
     @property
     def sources(self) -> tuple[str, ...]:
         """Which of "seeds", "images" and "categories" the interval was made from."""
-        errors = {"seeds": self.seed_error, "images": self.image_error, "categories": self.category_error}
-        return tuple(name for name, error in errors.items() if error is not None)
+        return tuple(self.parts(0.05))
 
     @property
     def half(self) -> float | None:
@@ -58,17 +73,8 @@ class Estimate:
         return self.half_width(0.05) if self.sources else None
 
     def half_width(self, alpha: float) -> float:
-        """Of the interval of level 1 - alpha: the root of the sum of squares of one half-width per error.
-
-        t_{n-1, 1-alpha/2} error over n seeds or n categories, z_{1-alpha/2} error over test images.
-        """
-        # scipy.stats has these quantiles by better names, and takes a second to import.
-        by_seed = 0.0 if self.seed_error is None else -stdtrit(len(self.seeds) - 1, alpha / 2) * self.seed_error
-        by_image = 0.0 if self.image_error is None else -ndtri(alpha / 2) * self.image_error
-        by_category = 0.0
-        if self.category_error is not None:
-            by_category = -stdtrit(len(self.categories) - 1, alpha / 2) * self.category_error
-        return math.hypot(by_seed, by_image, by_category)
+        """Of the interval of level 1 - alpha: the root of the sum of squares of quantile times error."""
+        return math.hypot(*(quantile * error for quantile, error in self.parts(alpha).values()))
 
 
 def fixed_mean(
@@ -111,38 +117,6 @@ def fixed_mean(
     return Estimate(value, _error(by_seed.values()), image_error, used, missing, categories=present)
 
 
-def fixed_difference(
-    values_a: Values,
-    values_b: Values,
-    replicates_a: Mapping[Unit, Any] | None = None,
-    replicates_b: Mapping[Unit, Any] | None = None,
-    categories: Sequence[str] | None = None,
-) -> Estimate:
-    """The mean of a - b over categories (fixed) and seeds, paired in both, with a 95% interval.
-
-        half = sqrt((t_{S-1, 0.975} s_diff / sqrt(S))^2 + (1.96 se_diff)^2)
-
-    s_diff is the standard deviation over the S common seeds of the mean over categories of a - b, se_diff
-    that of the replicates of the same mean. Replicate b of two runs over one category counts the same test
-    images, so what makes an image easy or hard for both cancels; so does what a seed does to both, the
-    split above all. That pairing is right whatever the correlation, and pays where it is positive.
-
-    Only cells (category, seed) that both have enter, and of several lengths of replicates the common
-    beginning, for fewer replicates are the first of more. Give only cells tested on the same images.
-
-    Known limits: those of `fixed_mean`; what one run alone makes of one image is in both parts, so the
-    interval is too wide where runs of one group disagree about single images; the bootstrap's deviation is
-    too small by about 1 / (2 n) of itself for n images of a class; figures that change in no resample, such
-    as those of two perfect detectors, have an interval of no width, which no test set warrants.
-    """
-    values = paired(values_a, values_b)
-    drawn_a, drawn_b = replicates_a or {}, replicates_b or {}
-    replicates = {
-        unit: _same_draws(drawn_a[unit], drawn_b[unit]) for unit in values if unit in drawn_a and unit in drawn_b
-    }
-    return fixed_mean(values, replicates, categories)
-
-
 def random_mean(values: Values, categories: Sequence[str] | None = None) -> Estimate:
     """The mean of `values` over categories as a sample of their kind, with a 95% interval.
 
@@ -182,20 +156,8 @@ def check_estimand(estimand: str, categories: Sequence[str]) -> None:
 
 
 def estimate_mean(estimand: str, values: Values, replicates: Mapping[Unit, Any], categories: Sequence[str]) -> Estimate:
-    """`fixed_mean` or `random_mean`."""
+    """`fixed_mean` or `random_mean`; of `paired` cells it is the mean difference."""
     return random_mean(values, categories) if estimand == RANDOM else fixed_mean(values, replicates, categories)
-
-
-def estimate_difference(
-    estimand: str,
-    values: tuple[Values, Values],
-    replicates: tuple[Mapping[Unit, Any], Mapping[Unit, Any]],
-    categories: Sequence[str],
-) -> Estimate:
-    """The mean of the first values less the second, paired by cell: `fixed_difference`, or `random_mean` of them."""
-    if estimand == RANDOM:
-        return random_mean(paired(*values), categories)
-    return fixed_difference(*values, *replicates, categories)
 
 
 def block_means(estimand: str, values: Values, categories: Sequence[str]) -> dict[Any, float]:
@@ -203,10 +165,26 @@ def block_means(estimand: str, values: Values, categories: Sequence[str]) -> dic
     return (category_means if estimand == RANDOM else seed_means)(values, categories)
 
 
-def paired(values_a: Values, values_b: Values) -> dict[Unit, float | None]:
-    """a - b in every cell that has both."""
-    a, b = _known(values_a), _known(values_b)
-    return {unit: value - b[unit] for unit, value in a.items() if unit in b}
+def paired(first: Cells, second: Cells) -> Cells:
+    """The first less the second, in every cell (category, seed) that both have; means of it are paired differences.
+
+    Replicate b of two runs over one category counts the same test images, so what makes an image easy or hard for
+    both cancels; so does what a seed does to both, the split above all. That pairing is right whatever the
+    correlation, and pays where it is positive. Of several lengths of replicates the common beginning is taken, for
+    fewer replicates are the first of more. Give only cells tested on the same images.
+
+    Known limits of the intervals, beside those of `fixed_mean`: what one run alone makes of one image is in both
+    parts, so they are too wide where runs of one group disagree about single images; the bootstrap's deviation is too
+    small by about 1 / (2 n) of itself for n images of a class; figures that change in no resample, such as those of
+    two perfect detectors, have an interval of no width, which no test set warrants.
+    """
+    a, b = _known(first[0]), _known(second[0])
+    units = [unit for unit in a if unit in b]
+    drawn = {unit: (first[1].get(unit), second[1].get(unit)) for unit in units}
+    replicates = {
+        unit: _same_draws(one, other) for unit, (one, other) in drawn.items() if one is not None and other is not None
+    }
+    return {unit: a[unit] - b[unit] for unit in units}, replicates
 
 
 def seed_means(values: Values, categories: Sequence[str]) -> dict[int, float]:
@@ -236,8 +214,10 @@ def p_value(difference: Estimate) -> float | None:
     from scipy.optimize import brentq  # takes a third of a second to import
 
     distance = abs(difference.value)
+    if distance == 0:
+        return 1.0
     if distance >= difference.half_width(SMALLEST_P):
-        return SMALLEST_P if distance > 0 else 1.0
+        return SMALLEST_P
     # half_width falls as alpha grows, and is 0 at alpha = 1.
     lowest = math.log(SMALLEST_P)
     return math.exp(brentq(lambda log_alpha: difference.half_width(math.exp(log_alpha)) - distance, lowest, 0.0))
