@@ -99,14 +99,6 @@ def test_scores_are_those_of_the_run_whatever_else_is_scored(trained: Path, fold
         assert Image.open(tmp_path / "out" / "maps" / Path(name).name).size == (160, 64)
 
 
-def before(out: Path) -> Path:
-    """A map of an earlier call, which stays where a call is refused."""
-    kept = out / "maps" / "earlier.png"
-    kept.parent.mkdir(parents=True)
-    kept.write_bytes(b"kept")
-    return kept
-
-
 def test_the_category_of_a_run_with_one_is_known(
     trained: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -122,11 +114,17 @@ def test_maps_are_saved_as_numbers_at_the_size_of_the_image(trained: Path, folde
     assert main(["score", f"run={trained}", f"images={crack}", f"out={tmp_path}/both", "maps=both"]) == 0
     assert main(["score", f"run={trained}", f"images={crack}", f"out={tmp_path}/npy", "maps=npy"]) == 0
     assert {path.suffix for path in (tmp_path / "both" / "maps").iterdir()} == {".png", ".npy"}
+    every = "maps=[npy,mask,overlay]", "threshold=1.2"
+    assert main(["score", f"run={trained}", f"images={crack}", f"out={tmp_path}/every", *every]) == 0
     assert sorted(path.name for path in (tmp_path / "npy" / "maps").iterdir()) == [f"{i}.npy" for i in range(4)]
     for name in ("0.npy", "3.npy"):
         values = np.load(tmp_path / "npy" / "maps" / name)
         assert values.shape == (HEIGHT, WIDTH) and values.dtype == np.float32 and values.std() > 0
         assert np.array_equal(values, np.load(tmp_path / "both" / "maps" / name))
+        picture = name.replace("npy", "png")
+        mask = np.asarray(Image.open(tmp_path / "every" / "masks" / picture))
+        assert np.array_equal(mask, (values > 1.2) * 255) and 0 < mask.mean() < 255
+        assert Image.open(tmp_path / "every" / "overlays" / picture).size == (WIDTH, HEIGHT)
 
 
 def test_a_map_does_not_depend_on_what_else_is_scored(trained: Path, folder: Path, tmp_path: Path) -> None:
@@ -137,31 +135,111 @@ def test_a_map_does_not_depend_on_what_else_is_scored(trained: Path, folder: Pat
     assert np.abs(whole.astype(int) - alone).max() <= 1
 
 
-@pytest.mark.parametrize(
-    ("wrong", "sentence"),
-    [
-        ("a.bmp.png", "images holds a.bmp and a.bmp.png, whose pictures would both be a.bmp.png; rename one"),
-        ("b.png", "b.png cannot be read as an image (no known image format)"),
-    ],
-)
-def test_images_are_checked_before_anything_is_deleted(
-    wrong: str, sentence: str, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    images, kept = tmp_path / "images", before(tmp_path / "out")
-    images.mkdir()
-    Image.new("RGB", (WIDTH, HEIGHT)).save(images / "a.bmp")
-    (images / wrong).write_bytes((images / "a.bmp").read_bytes() if wrong == "a.bmp.png" else b"no image")
-    assert main(["score", f"run={trained}", f"images={images}", f"out={tmp_path / 'out'}"]) != 0
-    assert sentence in capsys.readouterr().err and kept.is_file()
+def image(name: Path, shift: int = 0) -> None:
+    name.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.roll(board(np.random.default_rng(3)), shift, axis=1)).save(name)
 
 
-def test_millimetres_without_explanations_is_refused(
+def rows(out: Path) -> dict[str, dict[str, str]]:
+    with (out / "scores.csv").open() as file:
+        return {row["name"]: row for row in csv.DictReader(file)}
+
+
+def test_no_two_images_share_a_file(trained: Path, tmp_path: Path) -> None:
+    for shift, name in enumerate(("a.bmp", "a.bmp.png", "a.png", "a.jpg", "A.png", "sub/a.png")):
+        image(tmp_path / "images" / name, shift)
+    assert main(["score", f"run={trained}", f"images={tmp_path}/images", f"out={tmp_path}/out", "maps=both"]) == 0
+    assert len(rows(tmp_path / "out")) == 6
+    assert len(list((tmp_path / "out" / "maps").rglob("*.png"))) == 6
+    assert len(list((tmp_path / "out" / "maps").rglob("*.npy"))) == 6
+
+
+def test_two_folders_of_one_name_have_places_of_their_own(trained: Path, tmp_path: Path) -> None:
+    for number, name in enumerate(("one/test/a.png", "two/test/a.png")):
+        image(tmp_path / name, number)
+    for folder in ("one", "two", "one"):
+        assert main(["score", f"run={trained}", f"images={tmp_path / folder}/test", "maps=false"]) == 0
+    one, two = (rows(trained / "scored" / name) for name in ("test", "test-2"))
+    assert one["a.png"]["score"] != two["a.png"]["score"] and not (trained / "scored" / "test-3").exists()
+
+
+def test_what_cannot_be_read_is_named_and_the_rest_scored(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    kept = before(tmp_path)
-    assert main(["score", f"run={trained}", f"out={tmp_path}", "mm_per_pixel=0.1"]) != 0
-    assert "mm_per_pixel is 0.1, but only explanations tell sizes; set explain=true" in capsys.readouterr().err
-    assert kept.is_file()
+    for number in range(5):
+        image(tmp_path / "images" / f"{number}.png", number)
+    truncated = tmp_path / "images" / "3.png"
+    truncated.write_bytes(truncated.read_bytes()[:2000])
+    (tmp_path / "images" / "4.png").write_bytes(b"no image")
+    (tmp_path / "images" / "._0.png").write_bytes(b"a file of the system")
+    (tmp_path / "images" / "5.webp").write_bytes(b"unread")
+    asked = "score", f"run={trained}", f"images={tmp_path}/images", f"out={tmp_path}/out", "batch_size=2"
+    assert main([*asked]) == 1
+    said = capsys.readouterr()
+    assert "2 of 5 images cannot be read: 3.png (" in said.err and "3 images scored" in said.out
+    assert "1 file ignored" in said.out and "5.webp" in said.out
+    found = rows(tmp_path / "out")
+    assert [row["status"].partition(":")[0] for row in found.values()] == ["scored"] * 3 + ["unreadable"] * 2
+    assert not any(found[name]["score"] for name in ("3.png", "4.png")) and float(found["0.png"]["score"]) > 0
+
+
+def test_nothing_of_the_users_is_removed_or_replaced(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos = tmp_path / "photos" / "maps"
+    image(photos / "a.png")
+    for out, stranger in ((tmp_path / "photos", "maps/a.png"), (photos, "a.png")):
+        assert main(["score", f"run={trained}", f"images={photos}", f"out={out}"]) == 1
+        assert f"out is {out}, which holds {stranger}, and diffect did not write that" in capsys.readouterr().err
+    assert main(["score", f"run={trained}", f"images={photos}", f"out={photos}/scored"]) == 0
+    before = (photos / "scored" / "scores.csv").read_text()
+    assert main(["score", f"run={trained}", f"images={photos}", f"out={photos}/scored"]) == 0
+    assert (photos / "scored" / "scores.csv").read_text() == before  # what was written is no input
+    (photos / "scored" / "mine.txt").write_text("mine")
+    assert main(["score", f"run={trained}", f"images={photos}", f"out={photos}/scored"]) == 1
+    assert (photos / "scored" / "mine.txt").is_file() and (photos / "a.png").is_file()
+    assert (photos / "scored" / "maps" / "a.png").is_file()  # nor is anything lost where a call is refused
+
+
+def test_thresholds_of_ones_own(
+    trained: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    asked = "score", f"run={trained}", f"out={tmp_path}", "maps=false"
+    assert main([*asked]) == 0
+    scored = sorted(float(row["score"]) for row in rows(tmp_path).values())
+    middle = (scored[3] + scored[4]) / 2
+    assert main([*asked, f"threshold={middle}"]) == 0
+    assert [row["flagged"] for row in rows(tmp_path).values()].count("true") == len(scored) - 4
+    assert "9 images scored, 5 flagged" in capsys.readouterr().out
+    for setting, sentence in (
+        ("threshold=high", "threshold is 'high'; it must be a number, or null for the one that the run promises"),
+        ("rate=2", "rate is 2; it must be a number above 0 and below 1, or null for that of the run"),
+        ("rate=0.01", "rate is 0.01, but board has 4 calibration images, which promise 0.2 or more"),
+        ("maps=gif", "maps is 'gif'; it must be true, false, png, npy, mask, overlay"),
+        ("mm_per_pixel=0.1", "mm_per_pixel is 0.1, but only explanations tell sizes; set explain=true"),
+    ):
+        assert main([*asked, setting]) == 1
+        assert sentence in capsys.readouterr().err
+    assert main([*asked, "rate=0.5"]) == 0
+    assert all(row["threshold"] for row in rows(tmp_path).values())
+
+
+def test_data_that_moved_are_found(
+    trained: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    assert main(["score", f"run={trained}", f"out={tmp_path}/before", "maps=false"]) == 0
+    monkeypatch.chdir(tmp_path)
+    (folder / "data").rename(folder / "moved")
+    try:
+        asked = "score", f"run={trained}", f"data.root={folder}/moved", f"out={tmp_path}/after", "explain=true"
+        assert main([*asked]) == 0
+    finally:
+        (folder / "moved").rename(folder / "data")
+    assert rows(tmp_path / "after") == rows(tmp_path / "before")
+    (told,) = (tmp_path / "after" / "explained").rglob("square.json")
+    assert json.loads(told.read_text())["nearest_normal"]
 
 
 @pytest.mark.parametrize("network", [name for name in NETWORKS if name != "conv"])

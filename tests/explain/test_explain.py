@@ -247,8 +247,11 @@ def test_without_the_training_images_all_else_is_told(
         ("mm_per_pixel=-2", "mm_per_pixel is -2; it must be a positive number of millimetres per pixel"),
         ("batch_size=0", "batch_size is 0; it must be a whole number, 1 or more"),
         ("batch_size=abc", "batch_size is 'abc'; it must be a whole number, 1 or more"),
-        ("explain=maybe", "explain is 'maybe'; allowed: true, false"),
-        ("maps=3", "maps is 3; allowed: false, png, npy, both (true means png)"),
+        ("explain=maybe", "explain is 'maybe'; it must be true or false"),
+        (
+            "maps=3",
+            "maps is 3; it must be true, false, png, npy, mask, overlay, both (png and npy), or a list of these",
+        ),
     ],
 )
 def test_bad_settings_are_refused_with_a_sentence(

@@ -16,8 +16,7 @@ from diffect.detector.images import Fitting
 from diffect.explain.explanation import NOTABLE, ColourScale, Explanation
 from diffect.explain.nearest import cells_at, distances, edges, usual_distance
 from diffect.explain.picture import draw
-from diffect.explain.regions import check_mm_per_pixel, worst_region
-from diffect.explain.writer import check_distinct, stem
+from diffect.explain.regions import worst_region
 from diffect.scorers.base import Origin
 from diffect.training.gallery import colours
 
@@ -64,13 +63,7 @@ def test_sizes_are_in_pixels_of_the_photograph() -> None:
     assert fitting.out(0, 0, 40, 40) == (0, 0, 160, 60)  # padding cut off
 
 
-@pytest.mark.parametrize("value", [0, -1, float("nan"), float("inf"), True, "wide"])
-def test_millimetres_that_are_not_positive_are_refused(value: Any) -> None:
-    with pytest.raises(ValueError, match=r"mm_per_pixel is .*; it must be a positive number of millimetres per pixel"):
-        check_mm_per_pixel(value)
-
-
-# Colours and names
+# Colours
 
 
 @pytest.mark.parametrize("outline", [4.5, 0.3, -2.0, None])
@@ -87,13 +80,6 @@ def test_colours_turn_at_the_threshold_whatever_the_image(outline: float | None)
         assert scale.position(middle / 8) < 0.15 and scale.position(8 * middle) - scale.position(3 * middle) > 0.1
 
 
-def test_files_of_two_images_have_two_names() -> None:
-    assert [stem(name) for name in ("a.png", "b/a.PNG", "a.bmp")] == ["a", "b/a", "a.bmp"]
-    check_distinct(["a.png", "a.bmp", "b/a.png"])
-    with pytest.raises(ValueError, match=r"images holds a.bmp and a.bmp.png, whose pictures would both be a.bmp.png"):
-        check_distinct(["a.bmp", "a.bmp.png"])
-
-
 # Shares and pictures
 
 
@@ -104,7 +90,7 @@ def explanation(size: tuple[int, int], **parts: Any) -> Explanation:
     values[: size[0] // 2] = 9
     valid = np.ones(size, dtype=bool)
     given: dict[str, Any] = {
-        **{"result": ImageResult("a$b$.png", None, 8.0, 3.0, True, 0.04, size, values, valid)},
+        **{"result": ImageResult("a$b$.png", None, 8.0, 3.0, True, 0.04, size, (0, 0, *size), values, valid)},
         **{"rate": 0.05, "outline": 4.0},
         **{"photograph": pixels, "image": pixels, "fitting": Fitting((0, 0, *size), *size)},
         **{"region": worst_region(values, valid, 4.0), "grid": (size[0] // 8, size[1] // 8)},

@@ -80,7 +80,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_run_lists_its_pictures_in_its_record(folder: Path) -> None:
     record = json.loads((folder / "record.json").read_text())
     entries = record["gallery"]["brick"]
-    files = sorted(path.relative_to(folder).as_posix() for path in (folder / "gallery").iterdir())
+    files = sorted(path.relative_to(folder).as_posix() for path in (folder / "gallery").glob("*_*"))
     assert files == sorted(entry[key] for entry in entries for key in ("image", "map", "mask") if entry[key])
     assert [entry["anomalous"] for entry in entries] == [True, True, False, False, True]
     scores = {row["name"]: row["score"] for row in record["results"]["brick"]["scores"]}

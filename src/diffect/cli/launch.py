@@ -11,14 +11,12 @@ from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import ValueType
-from hydra.errors import HydraException, InstantiationException
+from hydra.errors import InstantiationException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from diffect.config.files import config_folder
-from diffect.config.overrides import reachable
+from diffect.config.overrides import as_typed, reachable
 from diffect.errors import sentence
 
 
@@ -35,10 +33,6 @@ def _name_run(*, _root_: Any) -> str:
 
 # At import, so that workers of other launchers (joblib, submitit) have it as soon as they unpickle a Command.
 OmegaConf.register_new_resolver("signature", _name_run, replace=True)
-
-
-# What `report` takes as it stands: names of groups, paths, queries. Commas and braces in them are no sweep and no dict.
-TEXTS = ("baseline", "filters", "out", "outputs", "source", "trace")
 
 
 class Command:
@@ -68,8 +62,6 @@ def launch(name: str, overrides: Sequence[str]) -> Any:
     """Compose the command's config with Hydra and run it, once (gives its result), or for every point of a sweep."""
     if name in ("train", "tune"):
         _refuse_several_experiments(overrides)
-    if name == "report":
-        overrides = [_as_text(override) for override in overrides]
     # Hydra then raises instead of printing and exiting, so that every command fails in the same way.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     # Threads that wait by spinning made training ten times slower whenever something else ran on the machine. Read
@@ -79,7 +71,7 @@ def launch(name: str, overrides: Sequence[str]) -> Any:
     sweeping = [value for value in overrides if value in ("-m", "--multirun")]
     rest = [value for value in overrides if value not in ("-m", "--multirun")]
     if "--shell-completion" not in rest:  # whose words are no overrides
-        rest = list(map(reachable, rest))
+        rest = [reachable(as_typed(value, name)) for value in rest]
     command = Command(name)
     before, sys.argv = sys.argv, [f"diffect {name}", *sweeping[:1], *rest]
     try:
@@ -96,17 +88,3 @@ def _refuse_several_experiments(overrides: Sequence[str]) -> None:
     chosen = [value for value in overrides if re.match(r"[+~]*experiment=", value)]
     if len(chosen) > 1 or any(re.search(r"[,\[(]", value) for value in chosen):
         raise ValueError(f"one experiment per launch: found {' '.join(chosen)}; launch each by itself")
-
-
-def _as_text(override: str) -> str:
-    """The override of one of TEXTS, quoted where Hydra would not read its value as a single one."""
-    key, _, value = override.partition("=")
-    if key not in TEXTS:
-        return override
-    try:
-        if OverridesParser.create().parse_override(override).value_type == ValueType.ELEMENT:
-            return override
-    except HydraException:
-        pass
-    escaped = re.sub(r"(\\*)('|$)", lambda found: 2 * found[1] + ("\\'" if found[2] else ""), value)
-    return f"{key}='{escaped}'"

@@ -4,103 +4,135 @@ from __future__ import annotations
 
 import csv
 import io
-import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from omegaconf import DictConfig
+from omegaconf import DictConfig, ListConfig
 
-from diffect.explain.regions import check_mm_per_pixel
+from diffect.config import settings, validate
+from diffect.data.regions import Regions
+from diffect.data.sources.folders import remarks
 from diffect.runs import record_file
 from diffect.runs.record import Record
+from diffect.storage import written
 from diffect.storage.atomic import write_atomic
 
 if TYPE_CHECKING:
     from diffect.detector.detector import Detector, ImageResult, ScoredBatch
+    from diffect.explain.maps import MapWriter
     from diffect.explain.writer import Explainer
 
-MAPS = ("false", "png", "npy", "both")  # true means png
-COLUMNS = ("name", "category", "score", "threshold", "flagged", "p_value")
+Row = tuple[str, ...]  # of scores.csv
+
+SCORES = "scores.csv"
+COLUMNS = ("name", "category", "score", "threshold", "flagged", "p_value", "status")
+_MEANT: dict[Any, tuple[str, ...]] = {True: ("png",), False: (), "both": ("png", "npy")}  # for maps=
 
 
 def run(cfg: DictConfig) -> None:
-    """Write `out`/scores.csv, `out`/maps/ and `out`/explained/.
+    """Write `out`/scores.csv, and what is asked for of maps/, masks/, overlays/ and explained/.
 
     `category` is the one that the image was scored as: the one that was given, or with category=none the likeliest;
-    empty where the run does not tell its categories apart. `flagged` says whether the score exceeds the run's conformal
-    threshold for that category, `p_value` see `Calibration`; they are empty without calibration images enough, and
-    without a category.
+    empty where the run does not tell its categories apart. `flagged` says whether the score exceeds the threshold, the
+    run's conformal one for that category unless `threshold` or `rate` is given; `p_value` see `Calibration`. They are
+    empty without calibration images enough, and without a category. `status` is "scored", or why the image cannot be
+    read.
+
+    Raises:
+        ValueError: a setting is wrong, `out` holds other things, or, when all others are scored, an image cannot be
+            read.
     """
-    from diffect.detector.images import named_images
-    from diffect.explain.writer import check_distinct
+    from diffect.explain.maps import MapWriter
     from diffect.training.load import load
 
-    maps = _maps(cfg)
-    mm_per_pixel = _check(cfg)
-    folder = Path(str(cfg.run)).expanduser()
+    validate.check(cfg, settings.Score)
+    if cfg.mm_per_pixel is not None and not cfg.explain:
+        raise ValueError(f"mm_per_pixel is {cfg.mm_per_pixel}, but only explanations tell sizes; set explain=true")
+    folder = Path(cfg.run).expanduser()
     detector, record = load(folder), record_file.read(folder / record_file.RECORD)
-    trained = DictConfig(record.config)
+    detector.decide_by(cfg.threshold, cfg.rate)
+    if regions := Regions(cfg.look_at, cfg.ignore, key=""):
+        detector.regions = regions
+    trained = _config(cfg, record)
+    kinds = _kinds(cfg, detector)
+    unreadable: dict[str, str] = {}
+    names, batches = _images(cfg, detector, trained, unreadable)
+    stems = written.stems(names)
+    out = _out(cfg, folder, kinds, stems)
+    broken = ["" if cfg.threshold is not None else record.broken_promise(one) for one in detector.categories]
+    writers: list[MapWriter | Explainer] = [MapWriter(detector, kinds, stems, out)] if kinds else []
+    if cfg.explain:
+        writers.append(_explainer(detector, trained, record, broken, cfg.mm_per_pixel, stems, out))
+    rows: dict[str, Row] = {}
+    for batch in batches:
+        rows |= {result.name: _row(result) for result in detector.results(batch)}
+        for writer in writers:
+            writer.write(batch)
+    scored = list(rows.values())
+    rows |= {name: (name, *[""] * 5, f"unreadable: {reason}") for name, reason in unreadable.items()}
+    _write(out / SCORES, [rows[name] for name in names])
+    print(f"{_summary(scored, detector.calibrations[0].promised)}: {out / SCORES}")
+    for category, sentence in zip(detector.categories, broken, strict=True):
+        if sentence and any(row[1] == category for row in scored):
+            print(f"warning: {category}: {sentence}")
+    if unreadable:
+        name, reason = next(iter(unreadable.items()))
+        raise ValueError(f"{len(unreadable)} of {len(names)} images cannot be read: {name} ({reason}), ...")
+
+
+def _config(cfg: DictConfig, record: Record) -> DictConfig:
+    """The config of the run, with another folder where its data have moved, and with regions that are given."""
+    data, root = record.config["data"], cfg.data.root
+    if root is not None:
+        old = data.get("root")
+        if old is None:
+            raise ValueError(f"data.root is {root}, but the data of this run lie in no folder; leave it out")
+        data = _moved(data, old, root)
+    if cfg.look_at is not None or cfg.ignore is not None:
+        data = data | {"look_at": cfg.look_at, "ignore": cfg.ignore}
+    return DictConfig(record.config | {"data": data})
+
+
+def _moved(data: dict[str, Any], old: str, new: str) -> dict[str, Any]:
+    """The config of the data with another root, also in the sources, which referred to it."""
+    return {
+        key: _moved(value, old, new) if isinstance(value, dict) else new if (key, value) == ("root", old) else value
+        for key, value in data.items()
+    }
+
+
+def _kinds(cfg: DictConfig, detector: Detector) -> list[str]:
+    """The kinds of files to make of each map, of `explain.maps.FILES`."""
+    asked = cfg.maps if isinstance(cfg.maps, ListConfig) else [cfg.maps]
+    kinds = list(dict.fromkeys(kind for one in asked for kind in _MEANT.get(one, (one,))))
     if not detector.kind.drawable:
         if cfg.explain:
             raise ValueError(f"samples of kind {detector.kind.name} cannot be drawn: set explain=false")
-        if "png" in maps:
-            maps.discard("png")
+        if set(kinds) - {"npy"}:
             print(
                 f"no pictures of maps: samples of kind {detector.kind.name} cannot be drawn; maps=npy saves the values"
             )
+        return [kind for kind in kinds if kind == "npy"]
+    if "mask" in kinds and all(one.outline is None for one in detector.calibrations):
+        raise ValueError("maps=mask needs a threshold, and this run has none: give one, threshold=NUMBER")
+    return kinds
+
+
+def _images(
+    cfg: DictConfig, detector: Detector, trained: DictConfig, unreadable: dict[str, str]
+) -> tuple[list[str], Iterator[ScoredBatch]]:
+    """Names and batches of the images that are to be scored; those that turn out unreadable are put down with why."""
+    from diffect.detector.images import list_images
+
     if cfg.images is None:
-        names, batches = _own_test_images(cfg, detector, trained)
-    else:
-        label = detector.label_of(cfg.category)
-        images, _ = named_images(str(cfg.images))
-        names, batches = [name for name, _ in images], detector.scored(images, label, cfg.batch_size)
-    if maps or cfg.explain:
-        check_distinct(names)
-    name = "test" if cfg.images is None else Path(str(cfg.images)).expanduser().resolve().stem
-    out = Path(str(cfg.out)).expanduser() if cfg.out else folder / "scored" / name
-    for made in ("maps", "explained"):  # those of an earlier call would stand beside other scores
-        shutil.rmtree(out / made, ignore_errors=True)
-    broken = [record.broken_promise(category) for category in detector.categories]
-    explainer = _explainer(detector, trained, record, broken, mm_per_pixel, out) if cfg.explain else None
-    rows = []
-    for batch in batches:
-        results = detector.results(batch)
-        rows += [_row(result) for result in results]
-        if "png" in maps:
-            _draw_maps(detector, batch, out / "maps")
-        if "npy" in maps:
-            _save_maps(results, out / "maps")
-        if explainer is not None:
-            explainer.write(batch)
-    _write(out / "scores.csv", rows)
-    print(f"{_summary(rows, trained.evaluation.conformal_rate)}: {out / 'scores.csv'}")
-    for category, sentence in zip(detector.categories, broken, strict=True):
-        if sentence and any(row[1] == category for row in rows):
-            print(f"warning: {category}: {sentence}")
-    if explainer is not None:
-        print(f"explained: {explainer.folder}" + (f" ({explainer.missing})" if explainer.missing else ""))
-
-
-def _maps(cfg: DictConfig) -> set[str]:
-    """The kinds of files, png and npy, that maps are written to."""
-    given = "png" if cfg.maps is True else str(cfg.maps).lower()
-    if given not in MAPS:
-        raise ValueError(f"maps is {cfg.maps!r}; allowed: {', '.join(MAPS)} (true means png)")
-    return {"false": set(), "both": {"png", "npy"}}.get(given, {given})
-
-
-def _check(cfg: DictConfig) -> float | None:
-    """The millimetres per pixel, after all settings were checked."""
-    if not isinstance(cfg.explain, bool):
-        raise ValueError(f"explain is {cfg.explain!r}; allowed: true, false")
-    size = cfg.batch_size
-    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-        raise ValueError(f"batch_size is {size!r}; it must be a whole number, 1 or more")
-    if cfg.mm_per_pixel is not None and not cfg.explain:
-        raise ValueError(f"mm_per_pixel is {cfg.mm_per_pixel}, but only explanations tell sizes; set explain=true")
-    return check_mm_per_pixel(cfg.mm_per_pixel)
+        return _own_test_images(cfg, detector, trained)
+    label = detector.label_of(cfg.category)
+    listing = list_images(cfg.images)
+    for remark in remarks(listing.reasons()):
+        print(remark)
+    names = [name for name, _ in listing.named]
+    return names, detector.scored(listing.named, label, cfg.batch_size, unreadable)
 
 
 def _own_test_images(
@@ -134,7 +166,23 @@ def _own_test_images(
     return names, batches()
 
 
-def _row(result: ImageResult) -> tuple[str, ...]:
+def _out(cfg: DictConfig, run: Path, kinds: Sequence[str], stems: Mapping[str, str]) -> Path:
+    """The folder of all files, ready for them: `out`, or one in the run's folder that is named for the images."""
+    from diffect.explain.maps import FILES
+    from diffect.explain.writer import EXPLAINED
+
+    source = "the run's own test images" if cfg.images is None else str(Path(cfg.images).expanduser().resolve())
+    made = [*(FILES[kind] for kind in kinds), *(EXPLAINED if cfg.explain else ())]
+    names = [SCORES, *(name.format(stem) for name in made for stem in stems.values())]
+    if cfg.out is not None:
+        out = Path(cfg.out).expanduser()
+    else:
+        out = written.free(run / "scored" / ("test" if cfg.images is None else Path(source).stem), source)
+    written.claim(out, names, source, "out")
+    return out
+
+
+def _row(result: ImageResult) -> Row:
     """A row of scores.csv, see COLUMNS."""
     flagged = "" if result.flagged is None else str(result.flagged).lower()
     return (
@@ -144,14 +192,15 @@ def _row(result: ImageResult) -> tuple[str, ...]:
         "" if result.threshold is None else repr(result.threshold),
         flagged,
         "" if result.p_value is None else f"{result.p_value:.6g}",
+        "scored",
     )
 
 
-def _summary(rows: Sequence[tuple[str, ...]], rate: float) -> str:
+def _summary(rows: Sequence[Row], rate: float | None) -> str:
     """How many images were scored and flagged, or why no decision was made."""
     undecided = sum(not row[4] for row in rows)
-    reason = f"the run had too few calibration images to promise a rate of {rate:g}"
-    if not rows[0][1]:
+    reason = f"the run had too few calibration images to promise a rate of {rate:g}" if rate is not None else ""
+    if rows and not rows[0][1]:
         reason = "thresholds hold for a category: none was given, and the run does not tell its categories apart"
     parts = [f"{len(rows)} images scored"]
     if undecided < len(rows):
@@ -168,6 +217,7 @@ def _explainer(
     record: Record,
     broken: Sequence[str],
     mm_per_pixel: float | None,
+    stems: Mapping[str, str],
     out: Path,
 ) -> Explainer:
     """What explains the images, with the run's training images if they are still there."""
@@ -179,37 +229,10 @@ def _explainer(
         normal = NormalImages.open(trained, record, detector.predictor)
     except ValueError as error:
         missing = f"no nearest normal patches: {error}"
-    return Explainer(detector, trained.evaluation.conformal_rate, broken, mm_per_pixel, normal, missing, out)
+    return Explainer(detector, broken, mm_per_pixel, normal, missing, stems, out)
 
 
-def _draw_maps(detector: Detector, batch: ScoredBatch, folder: Path) -> None:
-    """A picture of each map, in the colours of its category: a colour is one value, whatever else is scored."""
-    from diffect.explain.explanation import ColourScale
-    from diffect.explain.writer import stem
-    from diffect.training import panel
-
-    maps = batch.prediction.map.cpu().numpy()
-    images = batch.batch["image"].permute(0, 2, 3, 1).numpy()
-    for row, (name, label) in enumerate(zip(batch.names, batch.labels, strict=True)):
-        scale = ColourScale.of(None if label is None else detector.calibrations[label].outline)
-        one = slice(row, row + 1)
-        (picture,) = panel.overlay(maps[one], images[one], scale.low, scale.twice)
-        path = folder / f"{stem(name)}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        panel.save(picture, path)
-
-
-def _save_maps(results: Sequence[ImageResult], folder: Path) -> None:
-    """The map of each image, at the image's own size, float32."""
-    from diffect.explain.writer import stem
-
-    for result in results:
-        buffer = io.BytesIO()
-        np.save(buffer, result.map)
-        write_atomic(folder / f"{stem(result.name)}.npy", buffer.getvalue())
-
-
-def _write(path: Path, rows: Sequence[tuple[str, ...]]) -> None:
+def _write(path: Path, rows: Sequence[Row]) -> None:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(COLUMNS)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
 
 from annotated_types import Ge
 
@@ -16,7 +17,10 @@ from diffect.config.types import (
     Place,
     PositiveFloat,
     PositiveInt,
+    Text,
 )
+
+MapKind = Literal["png", "npy", "mask", "overlay", "both"]
 
 
 class Section:
@@ -73,28 +77,44 @@ class Data(Section):
     seed: NonNegativeInt
     download: str | None
     accept_license: bool
-    root: str | None
+    root: Place[str | None]
     url: str | None
     sha256: str | None
 
 
+class Moved(Section):
+    root: Place[str | None]
+
+
 class Score(Section):
-    run: str
-    images: str | None
+    run: Place[str]
+    images: Place[str | None]
     category: str | None
-    out: str | None
-    maps: bool
+    out: Place[str | None]
+    threshold: Annotated[float | None, Phrase("a number, or null for the one that the run promises")]
+    rate: Annotated[OpenShare | None, Phrase("a number above 0 and below 1, or null for that of the run")]
+    maps: Annotated[
+        bool | MapKind | Sequence[MapKind],
+        Phrase("true, false, png, npy, mask, overlay, both (png and npy), or a list of these"),
+    ]
+    look_at: Text[Any]
+    ignore: Text[Any]
     explain: bool
-    scale: PositiveFloat | None
+    mm_per_pixel: Annotated[PositiveFloat | None, Phrase("a positive number of millimetres per pixel, or null")]
     batch_size: PositiveInt
+    data: Moved
 
 
 class Report(Section):
-    experiment: Any
-    source: Any
-    filters: Any
-    baseline: Any
+    experiment: Text[Any]
+    source: Text[Any]
+    filters: Text[Any]
+    baseline: Text[Any]
     estimand: Any
-    trace: Any
-    out: Any
-    outputs: Annotated[str, Phrase("a folder")]
+    trace: Text[Any]
+    out: Text[Any]
+    outputs: Annotated[Place[str], Phrase("a folder")]
+
+
+SECTIONS: dict[str, type[Section]] = {"train": Train, "tune": Tune, "score": Score, "report": Report, "data": Data}
+"""The keys of each command."""

@@ -29,7 +29,7 @@ class Part:
     """Stands for an object that the config makes: a mapping with a `_target_`."""
 
 
-PLACE, FILE, DISPLAY, SUPPLIED = Mark("place"), Mark("file"), Mark("display"), Mark("supplied")
+PLACE, FILE, TEXT, DISPLAY, SUPPLIED = map(Mark, ("place", "file", "text", "display", "supplied"))
 
 PositiveInt = Annotated[int, Ge(1)]
 NonNegativeInt = Annotated[int, Ge(0)]
@@ -48,6 +48,9 @@ Place = Annotated[T, PLACE]
 
 File = Annotated[T, FILE]
 """A path to a file whose content counts, and not its name."""
+
+Text = Annotated[T, TEXT]
+"""Is read as it was typed: commas and braces in it are no sweep and no dict."""
 
 Display = Annotated[T, DISPLAY]
 """Names, pictures and logs: changes no score."""

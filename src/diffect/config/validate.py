@@ -27,7 +27,7 @@ class Setting:
 
     def marked(self, mark: Mark) -> bool:
         """Whether the value, or a part of the config that holds it, bears the mark."""
-        return any(mark in _metadata(annotation) for annotation in self.annotations)
+        return any(mark in metadata(annotation) for annotation in self.annotations)
 
 
 def check(cfg: DictConfig, section: type[Section]) -> None:
@@ -64,7 +64,7 @@ def _of_mapping(
             yield Setting(key, value, (*above, Any))
         elif taken is None:
             yield from _of_value(key, value, (*above, Any))
-        elif name in taken and SUPPLIED not in _metadata(taken[name].annotation):
+        elif name in taken and SUPPLIED not in metadata(taken[name].annotation):
             yield from _of_value(key, value, (*above, taken[name].annotation))
         else:
             raise ValueError(_unknown(key, [f"{prefix}{known}" for known in taken]))
@@ -105,5 +105,6 @@ def _unknown(key: str, known: Iterator[str] | list[str] | tuple[str, ...]) -> st
     return f"there is no config key {key}{suggest(key, known) or '; `--help` lists those there are'}"
 
 
-def _metadata(annotation: Any) -> tuple[Any, ...]:
+def metadata(annotation: Any) -> tuple[Any, ...]:
+    """What `Annotated` adds to a type."""
     return get_args(annotation)[1:] if get_origin(annotation) is Annotated else ()

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from diffect.data.canvas import inside
+from diffect.data.canvas import IGNORED, inside
 from diffect.data.sample import Kind, Sample
 from diffect.data.store import Store
 
@@ -64,21 +64,19 @@ class Items(Dataset[Batch]):
         if self.lean:
             return batch
         image = torch.cat([arrays(part.store, np.array([row])) for part, row in picked])
-        masks = np.stack([part.store.masks[row] * (not part.mislabelled) for part, row in picked])
+        marked = np.stack([part.store.masks[row] for part, row in picked])
+        mislabelled = np.array([part.mislabelled for part, _ in picked]).reshape(-1, *[1] * (marked.ndim - 1))
         boxes = [part.store.boxes[row].tolist() for part, row in picked]
-        return (
-            batch
-            | {
-                "image": image,  # (B, C, *size)
-                "mask": torch.from_numpy(masks).bool(),  # (B, *size)
-                "valid": torch.from_numpy(inside(tuple(image.shape[2:]), boxes)),  # (B, *size)
-                "anomalous": torch.tensor(
-                    [part.samples[row].anomalous and not part.mislabelled for part, row in picked]
-                ),
-                "has_mask": torch.tensor([bool(part.store.has_mask[row]) or part.mislabelled for part, row in picked]),
-                "index": torch.tensor([row for _, row in picked]),
-            }
-        )
+        valid = inside(tuple(image.shape[2:]), boxes) & (marked != IGNORED)
+        return batch | {
+            "image": image,  # (B, C, *size)
+            "mask": torch.from_numpy((marked == 1) & ~mislabelled),  # (B, *size)
+            "valid": torch.from_numpy(valid),  # (B, *size): neither padding nor ignored
+            "box": torch.tensor(boxes),  # (B, 2 * rank)
+            "anomalous": torch.tensor([part.samples[row].anomalous and not part.mislabelled for part, row in picked]),
+            "has_mask": torch.tensor([bool(part.store.has_mask[row]) or part.mislabelled for part, row in picked]),
+            "index": torch.tensor([row for _, row in picked]),
+        }
 
 
 def _raw(part: Part, row: int) -> Tensor:

@@ -16,6 +16,7 @@ from PIL import Image
 from diffect.data.sample import Kind, Sample
 
 Aspect = Literal["pad", "stretch"]
+IGNORED = 2  # in the mask of an image on the canvas, beside 0, normal, and 1, defective
 STEP = 32  # pixels: the coarsest grids of usual backbones and networks divide the long side
 NEARLY_SQUARE = 1.12  # a long side of so many short sides is not worth its padding on other images
 MIXED = 0.25  # share of images that lie the other way, from which the canvas is a square
@@ -53,14 +54,24 @@ def choose_canvas(sizes: Iterable[tuple[int, ...]], size: int, aspect: str, max_
 
 
 def fit_to_canvas(
-    pixels: NDArray[np.uint8], mask: NDArray[np.uint8] | None, canvas: tuple[int, ...], aspect: str
+    pixels: NDArray[np.uint8],
+    mask: NDArray[np.uint8] | None,
+    canvas: tuple[int, ...],
+    aspect: str,
+    region: NDArray[np.bool_] | None = None,
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8], tuple[int, int, int, int]]:
     """Image (H, W, 3), mask (H, W) and the box (top, left, height, width) that the true image fills.
 
     "pad" keeps the image's aspect: it becomes as large as fits, is centred, and the rest is filled with its
     mirror image, marked normal in the mask. "stretch" fills the canvas. Images are resized bicubically with
     antialiasing; masks take the nearest pixel, which neither grows nor shrinks regions.
+
+    What lies outside the `region` (H, W) that is looked at is filled with the nearest pixels inside it before anything
+    else is done, so that no result can depend on it, and is `IGNORED` in the mask. ValueError where nothing is left.
     """
+    if region is not None:
+        pixels = _filled(pixels, region)
+        mask = np.where(region, 0 if mask is None else mask, IGNORED).astype(np.uint8)
     height, width = canvas if aspect == "stretch" else _inner(pixels.shape[0], pixels.shape[1], canvas)
     image = pixels
     if pixels.shape[:2] != (height, width):
@@ -74,6 +85,10 @@ def fit_to_canvas(
         mask = None if mask is None else np.pad(mask, around)
     if mask is None:
         mask = np.zeros(canvas, np.uint8)
+    if region is not None and (mask[top : top + height, left : left + width] == IGNORED).all():
+        raise ValueError(
+            f"the region that is looked at is too small: at {width} x {height} pixels nothing is left of it"
+        )
     return image, mask, (top, left, height, width)
 
 
@@ -96,6 +111,14 @@ def _sizes(samples: Sequence[Sample]) -> Iterator[tuple[int, ...]]:
     for sample in samples:
         with contextlib.suppress(ValueError):  # what cannot be read is named when all samples are decoded
             yield sample.size()
+
+
+def _filled(pixels: NDArray[np.uint8], region: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """An image (H, W, 3) in which each pixel outside the region (H, W) is the nearest one inside."""
+    from scipy.ndimage import distance_transform_edt
+
+    rows, columns = distance_transform_edt(~region, return_distances=False, return_indices=True)
+    return pixels[rows, columns]
 
 
 def _inner(rows: int, columns: int, canvas: tuple[int, ...]) -> tuple[int, int]:

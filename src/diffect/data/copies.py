@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from diffect.data import synthetic
 from diffect.data.batches import Part, Row
+from diffect.data.canvas import IGNORED
 from diffect.data.store import Entry, Store, name_of, open_store
 
 Draw = Callable[[Store, int, int], Entry]  # (store, row, copy): a function of the row's content and the copy's number
@@ -91,7 +92,10 @@ class Recipe:
         """One copy on the canvas."""
         key = int(store.keys[row]) % 2**64  # seeds are not negative
         rng = np.random.Generator(np.random.PCG64([self.seed, key, copy]))
-        image, mask, kind = synthetic.apply(store.content(row)[0], rng, self.kinds)
+        normal, marked = store.content(row)
+        image, mask, kind = synthetic.apply(normal, rng, self.kinds)
+        if (ignored := marked == IGNORED).any():
+            image, mask = np.where(ignored[..., None], normal, image), np.where(ignored, marked, mask)
         return padded(image, mask, store.boxes[row].tolist(), store.size, True, kind)
 
 

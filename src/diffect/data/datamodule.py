@@ -20,6 +20,7 @@ from diffect.data.canvas import Aspect, common_size
 from diffect.data.contamination import Contamination
 from diffect.data.copies import Recipe, derive, open_synthetic
 from diffect.data.features import open_features
+from diffect.data.regions import Region, Regions
 from diffect.data.sample import Kind, Sample, Source, data_fingerprint
 from diffect.data.sources.defect_folder import TEST
 from diffect.data.sources.folders import choose_categories
@@ -39,6 +40,7 @@ class DataModule(pl.LightningDataModule):
         root: the source's folder, for the record.
         category: "all", one name or a list; the class label is the position in it.
         size, aspect, max_aspect: the canvas that all images are fitted into, see `canvas.choose_canvas`.
+        look_at, ignore: the part of each photograph that is learned and scored, see `Regions`.
         shots: how many normal training samples of each category are kept, None for all.
         selection, calibration, calibration_min: see `splits.RULE`.
         contamination, contamination_from: the share of normal training samples that are replaced by defective ones,
@@ -60,6 +62,8 @@ class DataModule(pl.LightningDataModule):
         size: Annotated[int, Interval(ge=16, le=4096)] = 256,
         aspect: Aspect = "pad",
         max_aspect: Annotated[float, Interval(ge=1, le=64)] = 4.0,
+        look_at: Region = None,
+        ignore: Region = None,
         shots: PositiveInt | None = None,
         selection: SplitShare = 0.1,
         calibration: SplitShare = 0.1,
@@ -82,6 +86,7 @@ class DataModule(pl.LightningDataModule):
         self.category = category
         self.size, self.aspect, self.max_aspect, self.shots = size, aspect, max_aspect, shots
         self.selection, self.calibration, self.calibration_min = selection, calibration, calibration_min
+        self.regions = Regions(look_at, ignore)
         self.contamination = Contamination(contamination, contamination_from, seed)
         self.augmentation = Augmentation(as_list(augment), augment_copies, seed)
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
@@ -106,6 +111,8 @@ class DataModule(pl.LightningDataModule):
             return
         self._check()
         samples = [self.source.samples(category) for category in self.categories]
+        if self.regions:
+            samples = [list(map(self.regions.apply, category)) for category in samples]
         counts = self.selection, self.calibration, self.calibration_min
         cut = splits.cut_samples(samples, self.seed, self.shots, *counts)
         training = [sample for category in samples for sample in category if sample.split == "train"]
@@ -122,6 +129,8 @@ class DataModule(pl.LightningDataModule):
         self.parts, self.splits = parts, cut
 
     def _check(self) -> None:
+        if self.regions:
+            self._check_pictures("data.look_at or data.ignore")
         if self.augmentation.copies:
             self._check_pictures("data.augment_copies")
         if self.contamination.share and self.contamination.folder != TEST:

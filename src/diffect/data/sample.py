@@ -58,6 +58,7 @@ class Sample:
         path: the file, where there is one.
         load_size: gives *size without decoding; by default the loaded array's.
         load_version: gives a text that changes with the content; by default a hash of the loaded arrays.
+        load_region: gives where a picture is looked at (*size), None for everywhere; see `regions.Regions`.
     """
 
     category: str
@@ -70,6 +71,7 @@ class Sample:
     path: Path | None = None
     load_size: Callable[[], tuple[int, ...]] | None = field(default=None, compare=False)
     load_version: Callable[[], str] | None = field(default=None, compare=False)
+    load_region: Callable[[], NDArray[np.bool_] | None] | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "group", self.group or self.name)

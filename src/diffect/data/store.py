@@ -41,8 +41,9 @@ class Entry(NamedTuple):
 class Store:
     """Samples of one category and one size, one row each, in the samples' order.
 
-    arrays (N, *size, C) of the source's dtype; masks (N, *size) uint8, 0 or 1; rows: a structured array (N,), see
-    `row_dtype`. `key` names the content: it changes with any sample's version and with the way they are resized.
+    arrays (N, *size, C) of the source's dtype; masks (N, *size) uint8, 0, 1 or `IGNORED`; rows: a structured array
+    (N,), see `row_dtype`. `key` names the content: it changes with any sample's version and with the way they are
+    resized.
     """
 
     key: str
@@ -180,7 +181,9 @@ def _entry(sample: Sample, kind: Kind, size: tuple[int, ...], aspect: str) -> En
     known = mask is not None or not sample.anomalous
     if kind.drawable:
         file_bytes = array.nbytes if sample.path is None else sample.path.stat().st_size
-        fitted, fitted_mask, box = fit_to_canvas(array, None if mask is None else mask.astype(np.uint8), size, aspect)
+        region = None if sample.load_region is None else sample.load_region()
+        marked = None if mask is None else mask.astype(np.uint8)
+        fitted, fitted_mask, box = fit_to_canvas(array, marked, size, aspect, region)
         return Entry(fitted, fitted_mask, box, known, decode.statistics(array, file_bytes))
     if array.shape[:-1] != size:
         raise ValueError(f"{named} has the size {array.shape[:-1]}; all samples must have one size, here {size}")

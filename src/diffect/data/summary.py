@@ -76,7 +76,7 @@ def _notes(samples: list[Sample], store: Store, tested: list[int]) -> list[str]:
     unmasked = sum(not store.has_mask[row] for row in defective)
     if unmasked:
         notes.append(f"{unmasked} defective images have no mask: image metrics only")
-    empty = sum(bool(store.has_mask[row]) and not store.masks[row].any() for row in defective)
+    empty = sum(bool(store.has_mask[row]) and not (store.masks[row] == 1).any() for row in defective)
     if empty:
         notes.append(f"{empty} defective images have no masked pixel left at this size")
     return notes

@@ -35,21 +35,28 @@ class Calibration:
         scores: of the calibration images, in ascending order.
         peaks: the highest value of each image's map, padding excluded, in ascending order.
         rate: the promised share of false positives.
+        given: a threshold of scores and maps that replaces both, and promises nothing; or None.
     """
 
     scores: Sequence[float]
     peaks: Sequence[float]
     rate: float
+    given: float | None = None
+
+    @property
+    def promised(self) -> float | None:
+        """The rate that both thresholds promise, or None."""
+        return self.rate if self.given is None else None
 
     @property
     def threshold(self) -> float | None:
         """An image is flagged if its score is higher."""
-        return conformal_threshold(self.scores, self.rate)
+        return conformal_threshold(self.scores, self.rate) if self.given is None else self.given
 
     @property
     def outline(self) -> float | None:
         """A pixel is outlined if its value in the map is higher."""
-        return conformal_threshold(self.peaks, self.rate)
+        return conformal_threshold(self.peaks, self.rate) if self.given is None else self.given
 
     def flagged(self, score: float) -> bool | None:
         """Whether an image of this score is flagged; None without a threshold."""

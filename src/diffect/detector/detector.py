@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -12,7 +13,8 @@ import torch
 from numpy.typing import NDArray
 
 from diffect.data.batches import Batch
-from diffect.data.canvas import fit_to_canvas, inside
+from diffect.data.canvas import IGNORED, fit_to_canvas, inside
+from diffect.data.regions import Regions
 from diffect.data.sample import Kind
 from diffect.detector.calibration import Calibration
 from diffect.detector.images import at_own_size, named_images, read_pixels, read_sample
@@ -38,13 +40,14 @@ class ImageResult:
     flagged: bool | None
     p_value: float | None
     size: tuple[int, ...]  # of the image itself
-    canvas_map: NDArray[np.float32]  # (*canvas), padding included
-    valid: NDArray[np.bool_]  # (*canvas), False on padding
+    box: tuple[int, ...]  # of the image on the canvas: where it starts on each axis, then its size on each
+    canvas_map: NDArray[np.float32]  # (*canvas), padding included; where the image is ignored, the least of the others
+    valid: NDArray[np.bool_]  # (*canvas), False on padding and where the image is ignored
 
     @property
     def map(self) -> NDArray[np.float32]:
         """The anomaly map at the image's own size, interpolated anew at each call."""
-        return at_own_size(self.canvas_map, self.valid, self.size)
+        return at_own_size(self.canvas_map, self.box, self.size)
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,7 @@ class Detector:
         kind: of the samples that it was trained on.
         aspect: how images are fitted into the canvas, see `fit_to_canvas`.
         bits: of the sensor behind 16-bit grey images, for each category.
+        regions: that are looked at, or ignored, in every image.
     """
 
     def __init__(
@@ -87,9 +91,10 @@ class Detector:
         kind: Kind,
         aspect: str,
         bits: Sequence[int],
+        regions: Regions,
     ) -> None:
         self.predictor, self.categories, self.calibrations = predictor.eval(), list(categories), list(calibrations)
-        self.kind, self.aspect, self.bits = kind, aspect, list(bits)
+        self.kind, self.aspect, self.bits, self.regions = kind, aspect, list(bits), regions
         self.canvas = predictor.shape[1:]  # the size that all samples are brought to
 
     def __call__(
@@ -108,6 +113,27 @@ class Detector:
         given, single = named_images(images)
         results = [one for batch in self.scored(given, label, batch_size) for one in self.results(batch)]
         return results[0] if single else results
+
+    def decide_by(self, threshold: float | None = None, rate: float | None = None) -> None:
+        """From now on decide by a threshold of scores and maps, or by another promised rate of false positives.
+
+        None of both leaves the run's thresholds. ValueError for both, or for a rate that the calibration images, being
+        too few, cannot promise.
+        """
+        if threshold is not None and rate is not None:
+            raise ValueError(f"threshold is {threshold:g} and rate is {rate:g}; give one of them")
+        if threshold is not None:
+            self.calibrations = [replace(one, given=threshold) for one in self.calibrations]
+        if rate is not None:
+            self.calibrations = [replace(one, rate=rate) for one in self.calibrations]
+            for category, one in zip(self.categories, self.calibrations, strict=True):
+                if one.threshold is None:
+                    count = len(one.scores)
+                    least = f"promise {1 / (count + 1):.2g} or more; take rate={math.ceil(1e4 / (count + 1)) / 1e4:g}"
+                    raise ValueError(
+                        f"rate is {rate:g}, but {category} has {count} calibration images, which "
+                        + (least if count else "promise nothing; give a threshold=")
+                    )
 
     def label_of(self, category: str | None) -> int | None:
         """The label of a category by its name; None to score without any."""
@@ -128,27 +154,63 @@ class Detector:
             )
         return self.categories.index(category)
 
-    def scored(self, images: Sequence[tuple[str, Any]], label: int | None, size: int) -> Iterator[ScoredBatch]:
-        """Batches of `size` of these (name, image), read and scored one after the other."""
-        bits = max(self.bits) if label is None else self.bits[label]
+    def scored(
+        self,
+        images: Sequence[tuple[str, Any]],
+        label: int | None,
+        size: int,
+        unreadable: dict[str, str] | None = None,
+    ) -> Iterator[ScoredBatch]:
+        """Batches of `size` of these (name, image), read and scored one after the other.
+
+        Args:
+            images: as `named_images` gives them.
+            label: of all of them, or None.
+            size: of a batch.
+            unreadable: takes the names of images that cannot be read, with why; without it the first one raises.
+        """
         for start in range(0, len(images), size):
-            names, given = zip(*images[start : start + size], strict=True)
-            if self.kind.drawable:
-                photographs = [read_pixels(image, bits) for image in given]
-                fitted = [fit_to_canvas(photograph, None, self.canvas, self.aspect) for photograph in photographs]
-                arrays = [array for array, _, _ in fitted]
-                boxes: list[tuple[int, ...]] = [box for _, _, box in fitted]
-            else:
-                arrays = photographs = [read_sample(sample, self.kind, self.canvas) for sample in given]
-                boxes = [(0,) * len(self.canvas) + tuple(self.canvas)] * len(arrays)
-            batch: Batch = {
-                "image": torch.from_numpy(np.stack(arrays)).movedim(-1, 1).contiguous(),
-                "valid": torch.from_numpy(inside(self.canvas, boxes)),
-            }
-            if label is not None:
-                batch["label"] = torch.full((len(names),), label)
-            sizes = [photograph.shape[:-1] for photograph in photographs]
-            yield self.score_batch(names, batch, sizes, [partial(_itself, photograph) for photograph in photographs])
+            read: list[tuple[str, NDArray[Any]]] = []
+            for name, image in images[start : start + size]:
+                try:
+                    read.append((name, self._read(image, label)))
+                except ValueError as error:
+                    if unreadable is None:
+                        raise
+                    unreadable[name] = str(error)
+            if read:
+                yield self._scored(read, label)
+
+    def _read(self, image: Any, label: int | None) -> NDArray[Any]:
+        """The array (*size, C) of an image, at its own size, or of another sample."""
+        if not self.kind.drawable:
+            return read_sample(image, self.kind, self.canvas)
+        return read_pixels(image, max(self.bits) if label is None else self.bits[label])
+
+    def _scored(self, read: Sequence[tuple[str, NDArray[Any]]], label: int | None) -> ScoredBatch:
+        """The batch of these names and arrays."""
+        placed = [self._placed(name, array, label) for name, array in read]
+        arrays, masks, boxes = (list(part) for part in zip(*placed, strict=True))
+        batch: Batch = {
+            "image": torch.from_numpy(np.stack(arrays)).movedim(-1, 1).contiguous(),
+            "valid": torch.from_numpy(inside(self.canvas, boxes) & (np.stack(masks) != IGNORED)),
+            "box": torch.tensor(boxes),
+        }
+        if label is not None:
+            batch["label"] = torch.full((len(read),), label)
+        sizes = [array.shape[:-1] for _, array in read]
+        return self.score_batch(
+            [name for name, _ in read], batch, sizes, [partial(_itself, array) for _, array in read]
+        )
+
+    def _placed(
+        self, name: str, array: NDArray[Any], label: int | None
+    ) -> tuple[NDArray[Any], NDArray[Any], tuple[int, ...]]:
+        """An image on the canvas, where it is ignored, and the box that it fills; see `fit_to_canvas`."""
+        if not self.kind.drawable:
+            return array, np.zeros(self.canvas), (*[0] * len(self.canvas), *self.canvas)
+        region = self.regions.of(None if label is None else self.categories[label], name, array.shape[:2])
+        return fit_to_canvas(array, None, self.canvas, self.aspect, region)
 
     @torch.no_grad()
     def score_batch(
@@ -166,6 +228,7 @@ class Detector:
     def results(self, scored: ScoredBatch) -> list[ImageResult]:
         """One result for each image of a batch."""
         maps, valid = scored.prediction.map.cpu().numpy(), scored.batch["valid"].cpu().numpy()
+        boxes = scored.batch["box"].tolist()
         results = []
         for row, (name, label) in enumerate(zip(scored.names, scored.labels, strict=True)):
             score = float(scored.prediction.score[row])
@@ -179,11 +242,18 @@ class Detector:
                     flagged=None if calibration is None else calibration.flagged(score),
                     p_value=None if calibration is None else calibration.p_value(score),
                     size=scored.sizes[row],
-                    canvas_map=maps[row],
+                    box=tuple(boxes[row]),
+                    canvas_map=_without_ignored(maps[row], valid[row], boxes[row]),
                     valid=valid[row],
                 )
             )
         return results
+
+
+def _without_ignored(values: NDArray[np.float32], valid: NDArray[np.bool_], box: Sequence[int]) -> NDArray[np.float32]:
+    """The map (*canvas), where the image is ignored as low as its lowest other value."""
+    (whole,) = inside(values.shape, [box])
+    return np.where(whole & ~valid, values[valid].min(), values)
 
 
 def _itself(photograph: NDArray[Any]) -> NDArray[Any]:

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from diffect.data import decode
+from diffect.data.canvas import box_slices
 from diffect.data.sample import Kind
-from diffect.data.sources.folders import EXTENSIONS
+from diffect.data.sources.folders import EXTENSIONS, Listing, scan
 
 Box = tuple[float, float, float, float]  # left, top, width, height
 
@@ -29,16 +30,15 @@ class Fitting:
     width: int
 
     @classmethod
-    def of(cls, valid: NDArray[np.bool_], size: Sequence[int]) -> Fitting:
-        """From valid (H, W), True where the photograph is, and the photograph's height and width."""
-        rows, columns = np.flatnonzero(valid.any(1)), np.flatnonzero(valid.any(0))
-        return cls((int(rows[0]), int(columns[0]), len(rows), len(columns)), size[0], size[1])
+    def of(cls, box: Sequence[int], size: Sequence[int]) -> Fitting:
+        """From the box and the photograph's height and width."""
+        top, left, height, width = box
+        return cls((top, left, height, width), size[0], size[1])
 
     @property
-    def valid(self) -> tuple[slice, slice]:
+    def valid(self) -> tuple[slice, ...]:
         """The photograph's rows and columns of the canvas."""
-        top, left, height, width = self.inner
-        return slice(top, top + height), slice(left, left + width)
+        return box_slices(self.inner)
 
     @property
     def steps(self) -> tuple[float, float]:
@@ -53,11 +53,9 @@ class Fitting:
         return columns[0], rows[0], columns[1] - columns[0], rows[1] - rows[0]
 
 
-def at_own_size(values: NDArray[np.float32], valid: NDArray[np.bool_], size: Sequence[int]) -> NDArray[np.float32]:
-    """A map (*canvas) without its padding, interpolated linearly to the size of the image itself."""
-    axes = range(values.ndim)
-    inside = [np.flatnonzero(valid.any(tuple(other for other in axes if other != axis))) for axis in axes]
-    cut = values[tuple(slice(found[0], found[-1] + 1) for found in inside)]
+def at_own_size(values: NDArray[np.float32], box: Sequence[int], size: Sequence[int]) -> NDArray[np.float32]:
+    """A map (*canvas) without its padding, cut to `box_slices(box)` and interpolated linearly to the image's size."""
+    cut = values[box_slices(box)]
     mode = ("linear", "bilinear", "trilinear")[values.ndim - 1]
     wide = F.interpolate(torch.from_numpy(np.array(cut))[None, None], size=tuple(size), mode=mode, align_corners=False)
     return np.asarray(wide[0, 0].numpy(), dtype=np.float32)
@@ -67,18 +65,17 @@ def named_images(images: Any) -> tuple[list[tuple[str, Any]], bool]:
     """(name, image) of each image that is given, and whether it is a single one.
 
     A folder stands for all image files in it; files are named by their path in the folder, other images by their
-    position. ValueError where there is none, or where a file is no image.
+    position. ValueError where there is none.
     """
     if isinstance(images, str | Path):
-        place = Path(images).expanduser()
-        return (_files(place), False) if place.is_dir() else ([_file(place)], True)
+        return list_images(images).named, Path(images).expanduser().is_file()
     if isinstance(images, Image.Image | np.ndarray):
         return [("0", images)], True
     if not isinstance(images, list | tuple) or not images:
         raise ValueError(f"images is {_kind(images)}; give a file, a folder, a PIL image, an array, or a list of these")
     named: list[tuple[str, Any]] = []
     for position, image in enumerate(images):
-        named.append(_file(Path(image).expanduser()) if isinstance(image, str | Path) else (str(position), image))
+        named += list_images(image).named if isinstance(image, str | Path) else [(str(position), image)]
     return named, False
 
 
@@ -122,20 +119,15 @@ def read_sample(sample: Any, kind: Kind, size: Sequence[int]) -> NDArray[Any]:
     return sample
 
 
-def _file(path: Path) -> tuple[str, Path]:
-    if not path.exists():
-        raise ValueError(f"images is {path}: there is no such file or folder")
-    decode.size_of(path)  # raises where it is no image
-    return path.name, path
-
-
-def _files(folder: Path) -> list[tuple[str, Any]]:
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in EXTENSIONS)
-    if not paths:
-        raise ValueError(f"images is {folder}: it holds no image ({', '.join(EXTENSIONS)})")
-    for path in paths:
-        decode.size_of(path)
-    return [(path.relative_to(folder).as_posix(), path) for path in paths]
+def list_images(place: str | Path) -> Listing:
+    """The images in a folder, or the file alone; ValueError where there is none."""
+    try:
+        listing = scan(place)
+    except ValueError as error:
+        raise ValueError(f"images is {place}: {error}") from error
+    if not listing.images:
+        raise ValueError(f"images is {place}: it holds no image ({', '.join(EXTENSIONS)})")
+    return listing
 
 
 def _kind(value: Any) -> str:

@@ -62,7 +62,7 @@ class Explanation:
     """
 
     result: ImageResult
-    rate: float  # of false positives, promised by both thresholds
+    rate: float | None  # of false positives, promised by both thresholds; None where they promise nothing
     outline: float | None
     photograph: NDArray[np.uint8]
     fitting: Fitting
@@ -152,10 +152,9 @@ class Explanation:
         sentences = []
         if self.result.threshold is not None:
             does = "exceeds" if self.result.flagged else "does not exceed"
-            sentences.append(
-                f"The score {does} {three_digits(self.result.threshold)}, above which at most {self.rate:.0%} of good "
-                "parts lie, as promised for parts like the held-out ones."
-            )
+            lie = "" if self.rate is None else f"at most {self.rate:.0%} of good parts lie"
+            means = f"above which {lie}, as promised for parts like the held-out ones" if lie else "which was given"
+            sentences.append(f"The score {does} {three_digits(self.result.threshold)}, {means}.")
         quiet = self.outline is not None and not self.region.outlined
         place = "No pixel is outlined; the most suspicious region" if quiet else "The worst region"
         notes = (f"{note[0].upper()}{note[1:]}." for note in self.notes)

@@ -145,9 +145,9 @@ class NormalImages:
 
     def _neighbour(self, position: int, distance: float, cells: Cells, grid: Sequence[int]) -> Neighbour:
         batch = self.loader.batch([position])
-        image, valid = batch["image"][0].permute(1, 2, 0).numpy(), batch["valid"][0].numpy()
+        image = batch["image"][0].permute(1, 2, 0).numpy()
         sample = self.data.sample(*self.rows[position])  # contamination may have put another in the image's place
-        box = Fitting.of(valid, sample.size()).out(*edges(cells, image.shape[:2], grid))
+        box = Fitting.of(batch["box"][0].tolist(), sample.size()).out(*edges(cells, image.shape[:2], grid))
         return Neighbour(f"{sample.category}/{sample.name}", distance, box, image, cells)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -56,12 +55,3 @@ def worst_region(values: NDArray[np.float32], valid: Bools, outline: float | Non
         above = inside >= level
     regions = label(above, structure=_EIGHT)[0]
     return Region(regions == regions[row, column], (int(row), int(column)), level, outlined)
-
-
-def check_mm_per_pixel(value: float | None) -> float | None:
-    """Millimetres for each pixel of the photographs; ValueError unless it is positive."""
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-        raise ValueError(f"mm_per_pixel is {value}; it must be a positive number of millimetres per pixel")
-    return float(value)

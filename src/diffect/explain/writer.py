@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -17,27 +17,8 @@ from diffect.explain.nearest import NormalImages, cells_at
 from diffect.explain.regions import Region, worst_region
 from diffect.storage.atomic import write_atomic
 
-FOLDER = "explained"
+EXPLAINED = ("explained/{}.png", "explained/{}.json")
 NEIGHBOURS = 3
-
-_PNG = ".png"
-
-
-def stem(name: str) -> str:
-    """An image's name without .png, to which the endings of the files made of it are added."""
-    return name[: -len(_PNG)] if name.lower().endswith(_PNG) else name
-
-
-def check_distinct(names: Iterable[str]) -> None:
-    """ValueError where the files made of two images would have one name."""
-    seen: dict[str, str] = {}
-    for name in names:
-        first = seen.setdefault(stem(name), name)
-        if first != name:
-            raise ValueError(
-                f"images holds {first} and {name}, whose pictures would both be {stem(name)}{_PNG}; rename one, or set "
-                "maps=false explain=false"
-            )
 
 
 class Explainer:
@@ -45,36 +26,35 @@ class Explainer:
 
     Args:
         detector: that scored the images.
-        rate: of false positives that its thresholds promise.
         broken: for each category a sentence where the run's own test contradicts that promise, else "".
         mm_per_pixel: of the photographs, or None.
         normal: the training images, or None where they are gone; then `missing` says why.
+        stems: of the files, by the image's name.
         out: the folder.
     """
 
     def __init__(
         self,
         detector: Detector,
-        rate: float,
         broken: Sequence[str],
         mm_per_pixel: float | None,
         normal: NormalImages | None,
         missing: str,
+        stems: Mapping[str, str],
         out: Path,
     ) -> None:
-        self.detector, self.rate, self.mm_per_pixel = detector, rate, mm_per_pixel
-        self.broken = list(broken)
-        self.normal, self.missing, self.folder = normal, missing, out / FOLDER
+        self.detector, self.mm_per_pixel, self.broken = detector, mm_per_pixel, list(broken)
+        self.normal, self.missing, self.stems, self.out = normal, missing, stems, out
         self.origins = detector.predictor.origins
         self.by_patch = any(isinstance(part, Empirical) for part in detector.predictor.denoiser.modules())
 
     def write(self, scored: ScoredBatch) -> None:
         """One picture and one JSON file for each image of a batch."""
         for explanation in self.explain(scored):
-            path = self.folder / stem(explanation.name)
-            write_atomic(path.with_name(path.name + _PNG), picture.draw(explanation))
+            drawn, told = (self.out / name.format(self.stems[explanation.name]) for name in EXPLAINED)
+            write_atomic(drawn, picture.draw(explanation))
             text = json.dumps(explanation.as_json(), indent=1, allow_nan=False, ensure_ascii=False)
-            write_atomic(path.with_name(path.name + ".json"), text + "\n")
+            write_atomic(told, text + "\n")
 
     @torch.no_grad()
     def explain(self, scored: ScoredBatch) -> list[Explanation]:
@@ -102,10 +82,10 @@ class Explainer:
         return [
             Explanation(
                 result=result,
-                rate=self.rate,
+                rate=None if label is None else self.detector.calibrations[label].promised,
                 outline=outlines[row],
                 photograph=scored.photographs[row](),
-                fitting=Fitting.of(result.valid, result.size),
+                fitting=Fitting.of(result.box, result.size),
                 region=regions[row],
                 grid=grid,
                 cells=cells[row],
@@ -137,14 +117,15 @@ class Explainer:
 
     def _promises(self, label: int, result: ImageResult, region: Region) -> list[str]:
         """What should be known about the thresholds of score and map."""
+        rate = self.detector.calibrations[label].promised
         if result.flagged is None:
-            few = f"too few calibration images to promise a rate of {self.rate:.0%}"
+            few = f"too few calibration images to promise a rate of {rate:.0%}"
             return [f"no decision and no outline: the run had {few}"]
         notes = [self.broken[label]] if self.broken[label] else []
-        if region.outlined != result.flagged:
+        if rate is not None and region.outlined != result.flagged:
             does, shows = ("passes", "though a region is") if region.outlined else ("is flagged", "though none is")
             notes.append(
                 f"it {does} by its score, {shows} outlined: score and outline have separate thresholds, each of which "
-                f"promises {self.rate:.0%}"
+                f"promises {rate:.0%}"
             )
         return notes

@@ -19,6 +19,7 @@ from diffect.config import static
 from diffect.config.inert import DISPLAYED
 from diffect.config.types import DISPLAY, FILE, PLACE
 from diffect.config.validate import Setting, settings
+from diffect.data import regions
 from diffect.data.sample import data_fingerprint
 from diffect.data.sources.defect_folder import DefectFolder
 from diffect.runs import record_file
@@ -42,6 +43,7 @@ def of(cfg: DictConfig) -> str:
     defects = DefectFolder.of(cfg.data.get("contamination", 0), cfg.data.get("contamination_from"))
     if defects is not None:
         values["data.contamination_from"] = "a folder"  # whose content counts, with the data
+    values |= {key: regions.content(values[key]) for key in ("data.look_at", "data.ignore") if key in values}
     targets = sorted({str(setting.value) for setting in found if setting.key.endswith("._target_")})
     return digest([values, _data(cfg, defects), _weights(found, targets), _code(targets), diffect.__version__])
 

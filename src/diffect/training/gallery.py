@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +12,15 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from diffect.data.canvas import box_slices
 from diffect.data.datamodule import DataModule
 from diffect.data.sample import Sample
 from diffect.detector.module import DetectorModule
 from diffect.runs.record_file import GALLERY
+from diffect.storage import written
 
 LONG_SIDE = 256  # pixels; no picture is larger
+_FILES = {"image": "{}_image.jpg", "map": "{}_map.jpg", "mask": "{}_mask.png"}
 _QUALITY = 85  # of JPEG
 _OUTLINE = (0, 229, 255)  # a colour that neither photographs of parts nor the maps have
 _WIDTH = 2  # pixels of outline around a defect
@@ -41,11 +43,13 @@ def write(
     For each image: the photograph and its anomaly map (JPEG), and an outline of its defect (PNG with a transparent
     background; None without a mask), all without padding. Colours of maps: see `colours`.
     """
-    shutil.rmtree(folder / GALLERY, ignore_errors=True)  # of an earlier attempt at this run
+    written.remove(folder / GALLERY)  # what an earlier attempt at this run drew
     chosen = [_chosen(detector, data, index, count) for index in range(len(data.categories))]
     if not any(chosen) or not data.kind.drawable:
         return {}
-    (folder / GALLERY).mkdir(parents=True)
+    stems = [f"{number:04d}" for number in range(sum(map(len, chosen)))]
+    names = [name.format(stem) for name in _FILES.values() for stem in stems]
+    written.note(folder / GALLERY, names, "test images of the run in the folder above")
     entries: dict[str, list[dict[str, Any]]] = {}
     number = 0
     for index, category in enumerate(data.categories):
@@ -56,7 +60,7 @@ def write(
         batch, maps = _predicted(detector, data, chosen[index])
         coloured = colours(maps, *_scale(maps, chosen[index], scores[0], thresholds[index]))
         for row, shown in enumerate(chosen[index]):
-            picture = {name: batch[name][row].numpy() for name in ("image", "mask", "valid", "has_mask")}
+            picture = {name: batch[name][row].numpy() for name in ("image", "mask", "box", "has_mask")}
             entries[category].append(
                 {
                     "name": shown.sample.name,
@@ -145,15 +149,14 @@ def _pictures(
     picture: dict[str, NDArray[Any]], coloured: NDArray[np.uint8], folder: Path, stem: str
 ) -> dict[str, str | None]:
     """Write the pictures of one image; their paths within `folder`."""
-    rows, columns = np.flatnonzero(picture["valid"].any(1)), np.flatnonzero(picture["valid"].any(0))
-    box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
-    names: dict[str, str | None] = {"image": f"{stem}_image.jpg", "map": f"{stem}_map.jpg", "mask": None}
+    box = box_slices(picture["box"].tolist())
+    names: dict[str, str | None] = {name: _FILES[name].format(stem) for name in ("image", "map")} | {"mask": None}
     for name, pixels in (("image", picture["image"].transpose(1, 2, 0)), ("map", coloured)):
         small = _small(Image.fromarray(pixels[box]), Image.Resampling.LANCZOS)
         small.save(folder / str(names[name]), format="JPEG", quality=_QUALITY)
     if picture["has_mask"] and picture["mask"].any():
-        names["mask"] = f"{stem}_mask.png"
-        _outline(picture["mask"][box]).save(folder / f"{stem}_mask.png", format="PNG", optimize=True)
+        names["mask"] = drawn = _FILES["mask"].format(stem)
+        _outline(picture["mask"][box]).save(folder / drawn, format="PNG", optimize=True)
     return names
 
 

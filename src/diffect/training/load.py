@@ -7,6 +7,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from diffect.data.batches import zeros
+from diffect.data.regions import Regions
 from diffect.data.sample import Kind
 from diffect.detector.calibration import Calibration
 from diffect.detector.detector import Detector
@@ -34,6 +35,11 @@ def load(folder: str | Path) -> Detector:
         )
     kind = Kind(**splits.kind.model_dump())
     blank, representation = zeros(kind, splits.canvas), build.represent(cfg, categories, kind)
+    if kept.get("representation") != representation.identity:
+        raise ValueError(
+            f"the backbone of the run in {folder} was {kept.get('representation')} and is now "
+            f"{representation.identity}: put the old weights back, or train again"
+        )
     predictor = build.build(cfg, categories, blank, representation, record.signature).predictor
     try:
         predictor.load_state_dict(kept["state"])
@@ -43,5 +49,6 @@ def load(folder: str | Path) -> Detector:
         raise ValueError(f"{path} does not fit the config in {record_file.RECORD}: {reason}") from error
     predictor.to(build.device(cfg))
     # As training found them: found again on a batch, a score would depend on the other images in it.
+    regions = Regions(cfg.data.get("look_at"), cfg.data.get("ignore"))
     bits = [splits.categories[category].grey_bits for category in categories]
-    return Detector(predictor, categories, calibrations, kind, str(cfg.data.get("aspect", "pad")), bits)
+    return Detector(predictor, categories, calibrations, kind, str(cfg.data.get("aspect", "pad")), bits, regions)

@@ -182,6 +182,7 @@ class Run:
         checkpoint = {
             "signature": self.record.signature,
             "learned": detector.learned,
+            "representation": detector.predictor.representation.identity,
             "state": {name: value.cpu() for name, value in detector.predictor.state_dict().items()},
             "calibrations": [asdict(one) for one in detector.calibrations],
         }

@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus
@@ -46,7 +47,9 @@ class StudySweeper(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> Any:
-        shown = grid({str(key): value for key, value in (self.params or {}).items()}, list(map(plain, arguments)))
+        assert self.hydra_context is not None
+        params = {str(key): value for key, value in (self.params or {}).items()}
+        shown = grid(params, list(map(plain, arguments)), self.hydra_context.config_loader)
         progress = Progress(shown)
         jobs = [list(map(reachable, job)) for job in shown]
         self._check(jobs)
@@ -177,9 +180,14 @@ class Progress:
         print(line, file=sys.stderr, flush=True)
 
 
-def grid(params: dict[str, Any], arguments: Sequence[str]) -> list[list[str]]:
-    """Every job's overrides: the product of the swept values. A key given on the command line replaces the file's."""
-    parser = OverridesParser.create()
+def grid(
+    params: dict[str, Any], arguments: Sequence[str], config_loader: ConfigLoader | None = None
+) -> list[list[str]]:
+    """Every job's overrides: the product of the swept values. A key given on the command line replaces the file's.
+
+    `config_loader` lists the choices of a group, which a glob(...) is one of.
+    """
+    parser = OverridesParser.create(config_loader)
     given = parser.parse_overrides(overrides=list(arguments))
     keys = {override.get_key_element() for override in given}
     filed = parser.parse_overrides(overrides=[f"{key}={value}" for key, value in params.items()])

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from diffect.config.description import counted
 from diffect.config.types import as_list
+from diffect.storage.written import MANIFEST
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 _DOCUMENTS = (".txt", ".md", ".csv", ".tsv", ".json", ".xml", ".yaml", ".yml", ".html", ".pdf", ".log", ".ini")
@@ -22,6 +23,7 @@ DOCUMENT = "documents"
 UNREAD = f"a format that is not read; {', '.join(one[1:] for one in EXTENSIONS)} are"
 NOWHERE = "links that lead nowhere"
 ROUND = "links back to a folder above them"
+OURS = "folders that diffect wrote"
 CLOSED = "folders that may not be opened"
 SPECIAL = "neither files nor folders"
 EXPECTED = (HIDDEN, DOCUMENT)  # reasons that no result depends on
@@ -39,6 +41,11 @@ class Listing:
     root: Path
     images: list[Path]
     ignored: list[tuple[Path, str]]
+
+    @property
+    def named(self) -> list[tuple[str, Path]]:
+        """The images with their names."""
+        return [(self.name(path), path) for path in self.images]
 
     def name(self, path: Path) -> str:
         """The path of a file in the folder, such as monday/003.png."""
@@ -134,6 +141,9 @@ def _visit(path: Path, hidden: bool, above: frozenset[tuple[int, int]]) -> Itera
     stat = path.stat()
     if (stat.st_dev, stat.st_ino) in above:
         yield path, ROUND
+        return
+    if (path / MANIFEST).is_file():
+        yield path, OURS
         return
     try:
         inside = sorted(path.iterdir())
