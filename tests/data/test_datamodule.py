@@ -168,6 +168,7 @@ def test_items_have_the_agreed_names_types_and_shapes(module: Callable[..., Data
         "image": (torch.uint8, (4, 3, 32, 32)),
         "mask": (torch.bool, (4, 32, 32)),
         "valid": (torch.bool, (4, 32, 32)),
+        "box": (torch.int64, (4, 4)),
         "label": (torch.int64, (4,)),
         "anomalous": (torch.bool, (4,)),
         "has_mask": (torch.bool, (4,)),
