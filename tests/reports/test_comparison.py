@@ -33,9 +33,9 @@ def test_differences_are_from_the_best_or_from_the_one_that_is_named() -> None:
     assert sheet.title == "differences from padim, the best mean image AUROC"
     assert [row[0] for row in sheet.rows] == ["diffusion", "noise"]
     figure = sheet.rows[0][2]
-    assert isinstance(figure, cells.Cell) and figure.half is not None
+    assert isinstance(figure, cells.Cell) and figure.spread.startswith("± ")
     assert float(figure.mean) == pytest.approx(-0.05, abs=0.004)
-    assert float(figure.half) < 0.01 < 0.03  # what the test images do to both is gone
+    assert float(figure.spread[2:]) < 0.01 < 0.03  # what the test images do to both is gone
     assert figure.mark == cells.SHOWN and sheet.rows[0][3] == "<0.001"
     for text in (
         "diffusion",
@@ -184,7 +184,7 @@ def test_every_table_has_the_tpr_pooled_and_by_category_with_its_interval() -> N
         place = sheet.header.index("TPR at 5% FPR")
         for row in sheet.rows:
             figure = row[place]
-            assert isinstance(figure, cells.Cell) and figure.mean and (figure.half or row[0] == "reference")
+            assert isinstance(figure, cells.Cell) and figure.mean and (figure.spread or row[0] == "reference")
     assert [row[:2] for row in found.tables[3].rows] == [(c, d) for c in CATEGORIES for d in ("padim", "diffusion")]
     assert (
         len(re.findall(r"^\| (detector|category) .*\| TPR at 5% FPR +\|", markdown.markdown_report(found), re.M)) == 3

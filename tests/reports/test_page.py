@@ -231,7 +231,7 @@ def test_titles_of_tables_say_what_the_means_are_over_as_the_papers_captions_do(
     whole, less = titles(tmp_path, ("brick",), (0,), "fixed")
     assert whole == f"Mean of each group over the category brick, with seed 0, {half} test images"
     assert less.startswith("Mean difference of each group from ") and less.endswith(f"{half} test images")
-    whole, less, tests, each = titles(tmp_path, ("brick", "grass"), (0, 1), "fixed")
+    whole, less, tests, each = titles(tmp_path, ("brick", "grass"), (0, 1, 2), "fixed")
     assert whole == f"Mean of each group over these 2 categories and its seeds, {half} seeds and test images"
     assert ", which has the best mean image AUROC, over the pairs of category and seed compared, ±" in less
     assert "with seeds as blocks" in tests

@@ -145,7 +145,7 @@ def test_a_study_without_schedules_metrics_or_configs_compiles(tmp_path: Path) -
     compiled(tmp_path)
     assert set(numbers((tmp_path / "numbers.tex").read_text())) >= {
         "demo/image_auroc/cosine",
-        "demo/image_auroc half/cosine",
+        "demo/image_auroc interval/cosine",
     }
 
 
@@ -153,8 +153,8 @@ def test_a_study_without_schedules_metrics_or_configs_compiles(tmp_path: Path) -
 def test_what_an_author_writes_is_read_and_never_written(tmp_path: Path, config: dict[str, Any]) -> None:
     found = built(whole(study_records(names=("cosine", "linear")), config))
     own = {
-        "prose.tex": r"\title{Mine}\author{Me}\maketitle\diffect{demo/image_auroc/cosine} $\pm$ "
-        r"\diffect{demo/image_auroc half/cosine}",
+        "prose.tex": r"\title{Mine}\author{Me}\maketitle\diffect{demo/image_auroc/cosine} "
+        r"\diffect{demo/image_auroc interval/cosine}",
         "discussion.tex": r"\section{Discussion}\typeout{discussed}",
     }
     for name, text in own.items():
@@ -170,7 +170,7 @@ def test_numbers_are_those_of_the_tables() -> None:
     for metric in ("image_auroc", "pixel_aupro_30"):
         for group, estimate in zip(found.groups, found.estimates[metric], strict=True):
             assert said[f"demo/{metric}/{group.label}"] == f"{estimate.value:.3f}"
-            assert said[f"demo/{metric} half/{group.label}"] == f"{estimate.half:.3f}"
+            assert said[f"demo/{metric} interval/{group.label}"] == rf"\ensuremath{{\pm}}{estimate.half:.3f}"
     assert (said["demo/runs"], said["demo/groups"], said["demo/seeds"]) == ("24", "4", "2")
     assert said["demo/baseline"] == found.comparison.baseline.label  # type: ignore[union-attr]
     assert said["demo/image_auroc difference/edm"].startswith(r"\ensuremath{-}0.0")

@@ -135,7 +135,7 @@ def test_notes_say_what_the_ranking_is_worth() -> None:
     text = "\n".join(notes)
     assert notes[0].startswith("this ranking is no evidence")
     assert notes[1] == "Steps are few."
-    assert "one seed" in text
+    assert "fewer than three seeds: the intervals do not cover what other seeds would change." in text
     assert "11 of 12 learned runs" in text and records[0]["signature"] in text
     assert "† grass: brightness alone has AUROC 1.00" in text
     assert "undefined: gravel pixel_auroc: no masks." in text
@@ -259,6 +259,12 @@ def test_nothing_to_report_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"none of the 1 runs .* is finished.*loss is NaN at step 3"):
         go(tmp_path)
     assert not (tmp_path / "out").exists()
+
+
+def test_without_the_extra_a_sentence_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report, "find_spec", lambda name: None if name == "altair" else True)
+    with pytest.raises(ValueError, match=r"^a report needs altair: pip install 'diffect\[report\]'$"):
+        go(tmp_path)
 
 
 def test_a_folder_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:

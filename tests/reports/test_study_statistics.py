@@ -10,7 +10,7 @@ from hydra import compose, initialize_config_dir
 from records import study_records
 from studies import built, detection
 
-from diffect.reports import cells, csv_tables, markdown, study
+from diffect.reports import cells, csv_tables, latex, markdown, study
 from diffect.reports.comparison import COMPARED
 from diffect.runs import table
 from diffect.runs.statistics import RANDOM
@@ -112,9 +112,9 @@ def test_each_table_says_what_its_own_intervals_cover() -> None:
     found = built(records)
     pooled, own = "\n".join(found.notes), "\n".join(found.tables[-1].notes)
     assert "a 95% interval over test images (bootstrap); the" in pooled and cells.IMAGES not in pooled
-    assert "one seed: the intervals do not cover" in pooled and "use seed 0" in found.tables[0].title
+    assert "fewer than three seeds: the intervals do not cover" in pooled and "use seed 0" in found.tables[0].title
     assert "a 95% interval over seeds (Student's t) and test images (bootstrap); the" in own
-    assert "3 seeds say little" in own and f"{cells.IMAGES} fewer than two whole seeds" in own
+    assert "3 seeds say little" in own and f"{cells.IMAGES} fewer than three whole seeds" in own
     column_of = zip(found.tables[-1].rows, column(found, -1, "image AUROC"), strict=True)
     assert {row[0] for row, cell in column_of if cells.IMAGES in cell.mark} == {"gravel"}
     assert not any(cells.IMAGES in cell.mark for cell in column(found, 0, "image AUROC"))
@@ -126,6 +126,42 @@ def test_small_studies_say_what_their_intervals_achieve() -> None:
     assert "in 10,000 simulated studies with 3 seeds: of 95% intervals of a difference" in said
     assert "simulated" not in text(built(detection(seeds=10)))
     assert "simulated" not in text(built(study_records(seeds=(0,))))
+
+
+def test_below_three_seeds_a_mean_has_no_interval_over_them() -> None:
+    for seeds in (2, 3):
+        found = built(study_records(seeds=tuple(range(seeds))))
+        sources = ("images",) if seeds == 2 else ("seeds", "images")
+        assert all(one.sources == sources for one in found.estimates["image_auroc"])
+        assert ("fewer than three seeds: the intervals do not cover" in text(found)) == (seeds == 2)
+        assert found.comparison is not None  # a test with two seeds is honest: its interval is very wide
+        assert all(one.estimate.sources == ("seeds", "images") for one in found.comparison.differences["image_auroc"])
+
+
+def test_no_interval_leaves_the_range_of_its_figure() -> None:
+    records = detection(("padim", "diffusion"))
+    for record in records:
+        (category,) = record["categories"]
+        shift = 0.985 - 0.95 if record["choices"]["detector"] == "padim" else 0.0
+        record["metrics"][category]["image_auroc"] += shift
+        record["metrics"][category]["pixel_auroc"] = 1.0
+        record["replicates"][category]["pixel_auroc"] = [1.0] * 200
+    found = built(records)
+    near, away = column(found, 0, "image AUROC")[:2]
+    low, high = map(float, near.spread.strip("[]").split(", "))
+    assert 0.9 < low < float(near.mean) < high < 1.0 and away.spread.startswith("± 0.0")
+    assert "[low, high]: where ± would leave the range of the figure, the same interval on the logit scale." in text(
+        found
+    )
+    assert {(cell.mean, cell.spread) for cell in column(found, 0, "pixel AUROC")[:2]} == {("1.000", "")}
+    assert "such as 0 or 1, has no interval" in text(found)
+    assert rf"{{\scriptstyle{near.spread.replace('0.', '.')}}}" in latex.latex_tables(found)
+    (row,) = (
+        csv_tables.means(found)
+        .query("metric == 'image_auroc' and category == 'all' and detector == 'padim'")
+        .itertuples()
+    )
+    assert (f"{row.low:.3f}", f"{row.high:.3f}") == (f"{low:.3f}", f"{high:.3f}")
 
 
 def test_ties_are_marked_and_clear_losers_and_the_best_are_not() -> None:

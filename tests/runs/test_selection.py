@@ -84,7 +84,7 @@ def test_two_experiments_are_named_and_either_can_be_picked() -> None:
         chosen(records)
     found = chosen(records, "demo")
     assert len(found.runs) == 2 and reasons(found.ignored) == {"other": "another study, of 1 logged"}
-    with pytest.raises(ValueError, match="no runs of 'dmo' in here: did you mean demo"):
+    with pytest.raises(ValueError, match="no runs of 'dmo' in here; did you mean demo"):
         chosen(records, "dmo")
 
 

@@ -64,7 +64,7 @@ def test_a_folder_is_one_of_runs_or_one_of_studies(tmp_path: Path) -> None:
         assert (Path(item.name).name, item.reason) == ("0123456789ab", "unfinished: it has no record yet")
     with pytest.raises(ValueError, match=r"runs of 2 experiments: demo \(24\), other \(1\); pick one"):
         sources.read(str(tmp_path))
-    with pytest.raises(ValueError, match=r"no runs of 'dmo' in .*: did you mean demo\?"):
+    with pytest.raises(ValueError, match=r"no runs of 'dmo' in .*; did you mean demo\?"):
         sources.read(str(tmp_path), "dmo")
 
 

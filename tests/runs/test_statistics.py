@@ -148,9 +148,24 @@ def test_p_is_the_level_at_which_the_interval_reaches_zero(p: float) -> None:
 
 def test_p_has_ends() -> None:
     assert p_value(Estimate(None)) is None and p_value(Estimate(0.5)) is None
-    assert p_value(Estimate(0.0, 0.0, 0.0, (0, 1))) == 1
-    assert p_value(Estimate(0.0, 0.1, 0.1, (0, 1))) == pytest.approx(1)
-    assert p_value(Estimate(0.5, 0.0, 0.0, (0, 1))) == pytest.approx(0, abs=1e-9)
+    assert p_value(Estimate(0.5, 0.0, 0.0, (0, 1))) is None  # nothing varied: nothing is known of the error
+    assert p_value(Estimate(0.0, 0.1, 0.1, (0, 1))) == 1
+    assert p_value(Estimate(0.5, 1e-9, 0.0, (0, 1, 2))) == pytest.approx(0, abs=1e-9)
+
+
+def test_ends_stay_within_the_range_of_the_figure() -> None:
+    inside = Estimate(0.8, image_error=0.05, seeds=(0,))
+    assert inside.ends(0.0, 1.0) == pytest.approx((0.8 - Z * 0.05, 0.8 + Z * 0.05))
+    near = Estimate(0.98, image_error=0.02, seeds=(0,))
+    found = near.ends(0.0, 1.0)
+    reach = Z * 0.02 / (0.98 * 0.02)
+    assert found == pytest.approx([1 / (1 + math.exp(-(math.log(49) + end))) for end in (-reach, reach)])
+    assert found is not None and 0.85 < found[0] < 0.98 < found[1] < 1
+    low, high = Estimate(0.02, image_error=0.02, seeds=(0,)).ends(0.0, 1.0) or (0.0, 0.0)
+    assert (1 - high, 1 - low) == pytest.approx(found)
+    assert Estimate(-0.98, image_error=0.02, seeds=(0,)).ends(-1.0, 1.0) is not None
+    assert Estimate(3.0, image_error=5.0, seeds=(0,)).ends(0.0, math.inf) == pytest.approx((0.0, 3.0 + Z * 5.0))
+    assert Estimate(1.0, image_error=0.0, seeds=(0,)).ends(0.0, 1.0) is None
 
 
 def simulated(rng: np.random.Generator, gap: float, seeds: int) -> tuple[Estimate, Estimate, float]:

@@ -102,6 +102,18 @@ def test_what_varies_within_a_choice_stays_an_axis() -> None:
     assert grid.followers(runs) == {"detector": ("denoiser", "scorer")}
 
 
+def test_keys_that_always_change_together_are_one_axis() -> None:
+    runs = detectors(
+        {
+            "a#1": {"training.steps": "400", "training.batch": "8", "weight": "eps"},
+            "a#2": {"training.steps": "800", "training.batch": "4", "weight": "eps"},
+            "a#3": {"training.steps": "400", "training.batch": "8", "weight": "x0"},
+        }
+    )
+    assert grid.axes(runs) == ("training.batch", "weight")
+    assert grid.followers(runs) == {"training.batch": ("training.steps",)}
+
+
 def test_of_choices_that_follow_from_each_other_the_one_that_only_sets_others_leads() -> None:
     parts = {"padim": {"denoiser": "gaussian"}, "patchcore": {"denoiser": "empirical"}}
     assert grid.axes(detectors(parts)) == ("detector",)

@@ -1,16 +1,19 @@
 """`diffect report experiment=NAME`: from logged runs to tables and figures; no torch on the way."""
 
-import difflib
 import textwrap
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from diffect.config import settings, validate
+from diffect.errors import suggest
 from diffect.runs import sources, table, wandb
 from diffect.runs.selection import Selection
 from diffect.storage.atomic import write_atomic
+
+_NEEDED = ("pandas", "altair", "vl_convert")  # of the extra `report`
 
 
 def run(cfg: DictConfig) -> None:
@@ -23,6 +26,8 @@ def run(cfg: DictConfig) -> None:
     nothing to report.
     """
     validate.check(cfg, settings.Report)
+    if missing := [name for name in _NEEDED if find_spec(name) is None]:
+        raise ValueError(f"a report needs {' and '.join(missing)}: pip install 'diffect[report]'")
     selection = _select(cfg)
     # Only now: pandas takes longer to import than it takes to say that there is nothing to report.
     from diffect.reports import csv_tables, markdown, trace
@@ -68,10 +73,9 @@ def _select(cfg: DictConfig) -> Selection:
     if name is None:
         raise ValueError(f"say which study to report: diffect report experiment=NAME; {there}")
     if name not in known:
-        near = difflib.get_close_matches(name, known, 3)
-        guess = f"did you mean {' or '.join(near)}?" if near else there
+        guess = suggest(name, known) or f"; {there}"
         raise ValueError(
-            f"there are no runs of '{name}' in {outputs}: {guess} (diffect train experiment={name} makes them)"
+            f"there are no runs of '{name}' in {outputs}{guess}; diffect train experiment={name} makes them"
         )
     return sources.read(str(outputs / name), name, filters)
 

@@ -12,7 +12,7 @@ from diffect.reports.wording import grouped
 from diffect.runs import grid, statistics
 from diffect.runs.grid import Group
 from diffect.runs.ranks import ranking, stability
-from diffect.runs.statistics import BLOCKS, FIXED, Estimate
+from diffect.runs.statistics import BLOCKS, FEWEST_SEEDS, FIXED, Estimate
 from diffect.runs.table import LeftOut, Run
 
 
@@ -76,7 +76,8 @@ def _table(
 
 
 def _means(groups: Sequence[Group], metric: str, estimand: str, wanted: Sequence[str]) -> tuple[Estimate, ...]:
-    return tuple(statistics.estimate_mean(estimand, *grid.cells(group.runs, metric), wanted) for group in groups)
+    cells = (grid.cells(group.runs, metric) for group in groups)
+    return tuple(statistics.estimate_mean(estimand, *one, wanted, FEWEST_SEEDS) for one in cells)
 
 
 def _warnings(runs: Sequence[Run]) -> dict[str, tuple[str, ...]]:

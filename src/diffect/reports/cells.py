@@ -1,5 +1,6 @@
 """What a report's tables are made of: figures as texts, with the marks that a reader needs."""
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -17,17 +18,20 @@ METRIC = {metric.name: metric for metric in METRICS}
 
 @dataclass(frozen=True)
 class Cell:
-    """A figure as text: mean, half-width or None, whether it is the best of its column, and the marks of notes."""
+    """A figure as text: mean, interval, whether it is the best of its column, and the marks of notes.
+
+    `spread` is "± 0.039", or "[0.902, 0.998]" where that would leave the range of the figure, or empty.
+    """
 
     mean: str
-    half: str | None = None
+    spread: str = ""
     best: bool = False
     mark: str = ""
 
     def text(self, best: str) -> str:
         """The whole of it, or NONE without a mean; `best` is a format of the best mean, as "**{}**"."""
         mean = best.format(self.mean) if self.best else self.mean or NONE
-        return mean + (f" ± {self.half}" if self.half else "") + self.mark
+        return mean + (f" {self.spread}" if self.spread else "") + self.mark
 
 
 @dataclass(frozen=True)
@@ -65,12 +69,27 @@ def metric_cells(metric: Metric, row: Sequence[Estimate], tied: Sequence[bool], 
     return cells
 
 
-def estimate_cell(metric: Metric, estimate: Estimate, mark: str, sign: str = "") -> Cell:
-    """The mean and its half-width, marked where there is one; with sign "+" a difference."""
+def estimate_cell(metric: Metric, estimate: Estimate, mark: str = "", sign: str = "") -> Cell:
+    """The mean and its interval, marked where there is a mean; with sign "+" a difference."""
     if estimate.value is None:
         return Cell("")
-    half = None if estimate.half is None else figure_text(metric, estimate.half)
-    return Cell(figure_text(metric, estimate.value, sign), half, mark=mark)
+    return Cell(figure_text(metric, estimate.value, sign), spread_text(metric, estimate, sign), mark=mark)
+
+
+def spread_text(metric: Metric, estimate: Estimate, sign: str = "") -> str:
+    """The interval as in `Cell`."""
+    found = ends(metric, estimate, sign)
+    if found is None or estimate.half is None:
+        return ""
+    if math.isclose(found[1] - found[0], 2 * estimate.half):
+        return f"± {figure_text(metric, estimate.half)}"
+    return f"[{', '.join(figure_text(metric, end) for end in found)}]"
+
+
+def ends(metric: Metric, estimate: Estimate, sign: str = "") -> tuple[float, float] | None:
+    """The ends of the interval, within the range of the figure: from 0 to 1, or to infinity for latency."""
+    high = math.inf if metric.name == "latency_ms" else 1.0
+    return estimate.ends(-high if sign else 0.0, high)
 
 
 def over_seeds(rows: Iterable[Sequence[Estimate]]) -> bool:

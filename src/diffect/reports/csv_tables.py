@@ -2,16 +2,22 @@
 
 import pandas as pd
 
-from diffect.reports.study import Study
+from diffect.reports.cells import METRIC, ends
+from diffect.reports.study import RANKED, Study
 from diffect.runs.statistics import Estimate
 
 POOLED = "all"  # the category of a mean over all of them
 
 
 def means(study: Study) -> pd.DataFrame:
-    """table.csv: the mean of each group, over all categories and in each, with its 95% half-width."""
+    """table.csv: the mean of each group, over all categories and in each, with its 95% interval."""
     return pd.DataFrame(
-        {**dict(zip(study.axes, group.values, strict=True)), "category": category, "metric": metric, **_parts(estimate)}
+        {
+            **dict(zip(study.axes, group.values, strict=True)),
+            "category": category,
+            "metric": metric,
+            **_parts(metric, estimate),
+        }
         for category, estimates in {POOLED: study.estimates, **study.by_category}.items()
         for metric, row in estimates.items()
         for group, estimate in zip(study.groups, row, strict=True)
@@ -19,14 +25,15 @@ def means(study: Study) -> pd.DataFrame:
 
 
 def differences(study: Study) -> pd.DataFrame:
-    """differences.csv: each group less the baseline, with its paired 95% half-width; each p is Holm's adjusted one."""
+    """differences.csv: each group less the baseline, with its paired 95% interval; each p is Holm's adjusted one."""
     tests = ("p", "shown", "blocks", "permutation_p", "wilcoxon_p", "g_z", "superiority")
-    parts = tuple(_parts(Estimate(None)))
+    parts = tuple(_parts(RANKED, Estimate(None)))
     rows: list[tuple[object, ...]] = []
     if (found := study.comparison) is not None:
         for metric, row in found.differences.items():
             for group, pairs, one in zip(found.groups, found.pairs, row, strict=True):
-                what = (*group.values, found.baseline.label, metric, *_parts(one.estimate).values(), pairs.count)
+                values = _parts(metric, one.estimate, "+").values()
+                what = (*group.values, found.baseline.label, metric, *values, pairs.count)
                 shown = "true" if one.shown else "false"
                 sizes = (one.standardised, one.superiority)
                 rows.append((*what, one.p, shown, len(one.blocks), one.permutation, one.wilcoxon, *sizes))
@@ -42,10 +49,8 @@ def ranks(study: Study) -> pd.DataFrame:
     return frame.assign(first=frame["group"].map(dict(zip(firsts.groups, firsts.shares, strict=False))))
 
 
-def _parts(estimate: Estimate) -> dict[str, object]:
+def _parts(metric: str, estimate: Estimate, sign: str = "") -> dict[str, object]:
+    low, high = ends(METRIC[metric], estimate, sign) or (None, None)
     lists = {"seeds": estimate.seeds, "sources": estimate.sources, "missing": estimate.missing}
-    return {
-        "value": estimate.value,
-        "half": estimate.half,
-        **{name: " ".join(map(str, items)) for name, items in lists.items()},
-    }
+    texts = {name: " ".join(map(str, items)) for name, items in lists.items()}
+    return {"value": estimate.value, "half": estimate.half, "low": low, "high": high, **texts}

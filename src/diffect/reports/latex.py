@@ -107,6 +107,6 @@ def _cell(cell: Cell) -> str:
     if not cell.mean:
         return "--"
     mean = rf"\mathbf{{{cell.mean}}}" if cell.best else cell.mean
-    # Small and without its zero, so that seven columns fit a page of one column.
-    half = rf"{{\scriptstyle\pm{cell.half.removeprefix('0')}}}" if cell.half else ""
-    return f"${mean}{half}${escape(cell.mark)}"
+    # Small and without zeros before the point, so that seven columns fit a page of one column.
+    spread = re.sub(r"\b0(?=\.)", "", cell.spread).replace("± ", r"\pm")
+    return f"${mean}{{\\scriptstyle{spread}}}${escape(cell.mark)}"

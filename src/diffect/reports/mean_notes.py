@@ -4,9 +4,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from scipy.special import stdtrit
 
-from diffect.reports.cells import IMAGES, METRIC, marks, over_seeds
+from diffect.config.description import counted
+from diffect.reports.cells import IMAGES, METRIC, marks, over_seeds, spread_text
 from diffect.reports.study import RANKED, Study
-from diffect.reports.wording import cell_name, counted, first_few, grouped
+from diffect.reports.wording import cell_name, first_few, grouped
 from diffect.runs import grid
 from diffect.runs.coverage import coverage_of_means
 from diffect.runs.grid import Group
@@ -20,7 +21,7 @@ _RULE = "a mean uses only seeds that have every category"
 def interval_notes(study: Study) -> Iterator[str]:
     """The notes on the intervals of the means over all categories."""
     rows = list(study.estimates.items())
-    yield from (*_interval(rows), *_images_only(rows))
+    yield from (*_interval(rows), *_skewed(rows), *_images_only(rows))
     if "categories" in _sources(rows) and any(len(run.unit[0]) > 1 for run in study.runs):
         yield "runs of several categories: what a seed does to all of them alike is not in the interval."
     yield from _too_sure(rows)
@@ -29,7 +30,7 @@ def interval_notes(study: Study) -> Iterator[str]:
 def category_interval_notes(tables: Mapping[str, Table]) -> Iterator[str]:
     """The notes on the intervals of the means in each category, which are of one table."""
     rows = [row for table in tables.values() for row in table.items()]
-    yield from (*_interval(rows), *_images_only(rows), *_too_sure(rows))
+    yield from (*_interval(rows), *_skewed(rows), *_images_only(rows), *_too_sure(rows))
 
 
 def plus_minus(estimates: Iterable[Estimate]) -> str:
@@ -50,13 +51,13 @@ def _interval(rows: Rows) -> Iterator[str]:
         yield from _over_categories(rows)
         return
     if not sources:
-        yield "no interval: there is one seed, and the records hold no bootstrap replicates."
+        yield "no interval: there are fewer than three seeds, and the records hold no bootstrap replicates."
         return
     ways = {"seeds": "seeds (Student's t)", "images": "test images (bootstrap)"}
     over = " and ".join(text for source, text in ways.items() if source in sources)
     yield f"±: half-width of a 95% interval over {over}; the categories are taken as fixed."
     if "seeds" not in sources:
-        yield "one seed: the intervals do not cover what another seed would change."
+        yield "fewer than three seeds: the intervals do not cover what other seeds would change."
         return
     fewest = min(len(estimate.seeds) for _, row in rows for estimate in row if "seeds" in estimate.sources)
     if fewest <= 3:
@@ -75,20 +76,28 @@ def _over_categories(rows: Rows) -> Iterator[str]:
     yield "±: half-width of a 95% interval over the categories, taken as a sample of their kind (Student's t)."
     yield from coverage_of_means(RANDOM, min(sized))
     for metric, row in rows:
-        if any(estimate.value is not None and not estimate.sources for estimate in row):
+        if any(0 < len(estimate.categories) < FEWEST_CATEGORIES for estimate in row):
             yield f"{METRIC[metric].title}: no interval, fewer than {FEWEST_CATEGORIES} categories have it."
+
+
+def _skewed(rows: Rows) -> Iterator[str]:
+    if any(spread_text(METRIC[metric], estimate).startswith("[") for metric, row in rows for estimate in row):
+        yield "[low, high]: where ± would leave the range of the figure, the same interval on the logit scale."
 
 
 def _images_only(rows: Rows) -> Iterator[str]:
     several = over_seeds(row for _, row in rows)
     if any(IMAGES in mark for _, row in rows for mark in marks(row, several)):
-        yield f"{IMAGES} fewer than two whole seeds: this interval covers the test images only, so it looks narrower."
+        yield f"{IMAGES} fewer than three whole seeds: this interval covers the test images only, so it looks narrower."
 
 
 def _too_sure(rows: Rows) -> Iterator[str]:
     """No false alarm in 16 images does not prove that there never is one, but no resample holds any."""
     if any(estimate.image_error == 0 for _, row in rows for estimate in row):
-        yield "± of a figure that no resample of the test images changes, such as 0 or 1, is too small."
+        yield (
+            "a figure that no resample of the test images changes, such as 0 or 1, has no interval, or one that is too"
+            " small."
+        )
 
 
 def runs_used(group: Group, metric: str, estimate: Estimate) -> str:

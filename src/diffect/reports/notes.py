@@ -3,10 +3,11 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from diffect.config.description import counted
 from diffect.reports import comparison_notes, mean_notes
-from diffect.reports.cells import METRIC
+from diffect.reports.cells import METRIC, ends
 from diffect.reports.study import RANKED, Study
-from diffect.reports.wording import cell_name, counted, first_few, grouped, missing_categories
+from diffect.reports.wording import cell_name, first_few, grouped, missing_categories
 from diffect.runs import grid
 from diffect.runs.selection import flat
 from diffect.runs.table import NO_EFFECT, Run
@@ -154,7 +155,8 @@ def _promise(study: Study) -> Iterator[str]:
         for group, estimate in zip(study.groups, estimates.get("conformal_fpr", ()), strict=False):
             runs = (run for (name, _), run in group.by_cell.items() if name == category)
             rate = max((_promised(run) for run in runs), default=_RATE)
-            if estimate.value is not None and estimate.half is not None and estimate.value - estimate.half > rate:
+            interval = ends(METRIC["conformal_fpr"], estimate)
+            if interval is not None and interval[0] > rate:
                 broken.append((category, group.label))
                 promised.add(rate)
     if broken:

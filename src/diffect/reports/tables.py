@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from diffect.config.description import counted
 from diffect.reports import comparison_notes, mean_notes
 from diffect.reports.cells import (
     METRIC,
@@ -18,7 +19,6 @@ from diffect.reports.cells import (
 )
 from diffect.reports.comparison import COMPARED, Comparison, Difference
 from diffect.reports.study import RANKED, REFERENCE, Estimates, Study, Ties
-from diffect.reports.wording import counted
 from diffect.runs import grid
 from diffect.runs.grid import short
 from diffect.runs.statistics import BLOCKS, RANDOM

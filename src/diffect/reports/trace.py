@@ -1,17 +1,17 @@
 """The runs behind one figure of a report: what each of them measured, and how that makes the figure."""
 
 from collections.abc import Iterator, Sequence
-from difflib import get_close_matches
 
 from tabulate import tabulate
 
+from diffect.config.description import counted
+from diffect.errors import suggest
 from diffect.reports import comparison, mean_notes
-from diffect.reports.cells import METRIC, figure_text
+from diffect.reports.cells import METRIC, estimate_cell
 from diffect.reports.study import BY_CATEGORY, COLUMNS, Study
-from diffect.reports.wording import counted
 from diffect.runs import grid, statistics
 from diffect.runs.grid import Group
-from diffect.runs.statistics import FIXED, RANDOM, Estimate
+from diffect.runs.statistics import FEWEST_SEEDS, FIXED, RANDOM, Estimate
 
 _HEADER = ("category", "seed", "value", "95% over test images", "used", "signature", "read from")
 _SOURCES = {
@@ -30,7 +30,7 @@ def trace_figure(study: Study, wanted: str) -> str:
     metric, group, category = _parse(study, wanted)
     categories = tuple(name for name in grid.categories(study.runs, metric) if category in (None, name))
     estimand = FIXED if category is not None else study.estimand
-    estimate = statistics.estimate_mean(estimand, *grid.cells(group.runs, metric), categories)
+    estimate = statistics.estimate_mean(estimand, *grid.cells(group.runs, metric), categories, FEWEST_SEEDS)
     blocks = [
         f"{METRIC[metric].title} of {study.label(group)}{f' on {category}' if category else ''} ({study.name})",
         tabulate(_lines(group, metric, category, estimate), _HEADER, "simple", disable_numparse=True),
@@ -75,8 +75,7 @@ def _group(study: Study, name: str) -> Group | None:
 
 
 def _near(name: str, known: Sequence[str]) -> str:
-    near = get_close_matches(name, known, 1)
-    return f"{f'; did you mean {near[0]}?' if near else ';'} There are: {'; '.join(known)}"
+    return f"{suggest(name, known) or ';'} There are: {'; '.join(known)}"
 
 
 def _lines(group: Group, metric: str, category: str | None, estimate: Estimate) -> Sequence[tuple[str, ...]]:
@@ -112,12 +111,11 @@ def _sums(group: Group, metric: str, category: str | None, estimate: Estimate, e
         over = ", ".join(_SOURCES[source] for source in parts)
         yield f"{estimate.half!r} = half-width of the 95% interval = sqrt({squares}), from {over}"
     else:
-        yield "no interval: there is one seed, and the records hold no bootstrap replicates"
+        yield "no interval: there are fewer than three seeds, and the records hold no bootstrap replicates"
 
 
 def _place(metric: str, category: str | None, estimate: Estimate) -> str:
     """Where in the tables the figure stands, as it is printed there."""
     if estimate.value is None or metric not in (COLUMNS if category is None else BY_CATEGORY):
         return "in no printed table; long.csv and runs.csv have the runs' values"
-    half = "" if estimate.half is None else f" ± {figure_text(METRIC[metric], estimate.half)}"
-    return f"in the tables: {figure_text(METRIC[metric], estimate.value)}{half}"
+    return f"in the tables: {estimate_cell(METRIC[metric], estimate).text('{}')}"

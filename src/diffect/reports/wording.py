@@ -13,11 +13,6 @@ Key = TypeVar("Key", bound=Hashable)
 Item = TypeVar("Item")
 
 
-def counted(count: int, one: str, many: str | None = None) -> str:
-    """ "1 seed", "3 seeds"."""
-    return f"{count} {one if count == 1 else many or one + 's'}"
-
-
 def listed(items: Sequence[str], most: int = 24) -> str:
     """ "a, b and c"; of very many the first, and how many more."""
     if len(items) > most:

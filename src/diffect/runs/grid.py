@@ -67,10 +67,11 @@ def followers(runs: Sequence[Run]) -> dict[str, tuple[str, ...]]:
 
 
 def _leaders(runs: Sequence[Run]) -> tuple[list[str], dict[str, str]]:
-    """The varying choices that lead, and for each other one the config group from whose choice it follows.
+    """The varying choices that lead, and for each other one the choice from which it follows.
 
     Of groups that follow from each other one leads: a group without a part in the config first, since it was chosen
-    to set the others; then the one with more values; then by name. No choice follows from a single key.
+    to set the others; then the one with more values; then by name. From a single key a choice follows only if the key
+    follows from it too: both always change together.
     """
     columns = _varying(runs)
 
@@ -78,10 +79,14 @@ def _leaders(runs: Sequence[Run]) -> tuple[list[str], dict[str, str]]:
         configured = any(isinstance(run.record.config.get(key), dict) for run in runs)
         return "." in key, configured, -len(set(columns[key])), key
 
+    def follows(key: str, leader: str) -> bool:
+        pair = columns[leader], columns[key]
+        return _one_to_each(*pair) and ("." not in leader or _one_to_each(*reversed(pair)))
+
     leading: list[str] = []
     leader_of: dict[str, str] = {}
     for key in sorted(columns, key=weight):
-        leaders = (one for one in leading if "." not in one and _one_to_each(columns[one], columns[key]))
+        leaders = (one for one in leading if follows(key, one))
         if (leader := next(leaders, None)) is None:
             leading.append(key)
         else:

@@ -1,12 +1,12 @@
 """Choose the runs of one study from all that a source holds; the others are named, with the reason."""
 
-import difflib
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from diffect.errors import suggest
 from diffect.runs.record import Record
 from diffect.runs.table import LeftOut, Run
 
@@ -54,23 +54,21 @@ def select(found: Iterable[Run], unread: Sequence[LeftOut], where: str, study: s
 def _study(found: Sequence[Run], unread: Sequence[LeftOut], where: str, study: str | None) -> str:
     """The study to report: `study` if it is there, or else the only one."""
     counts = Counter(run.record.study for run in found)
-    listed = ", ".join(f"{name} ({count})" for name, count in sorted(counts.items()))
-    if study is None and len(counts) == 1:
-        return next(iter(counts))
-    if study is None and counts:
-        raise ValueError(f"{where} holds runs of {len(counts)} experiments: {listed}; pick one by experiment=NAME")
-    if study is not None and study in counts:
-        return study
+    there = ", ".join(f"{name} ({count})" for name, count in sorted(counts.items()))
+    again = "" if study is None else f"; diffect train experiment={study} makes them"
+    if study in counts:
+        return str(study)
+    if unread and not counts:
+        first = f"the first, {unread[0].name}: {unread[0].reason}"
+        raise ValueError(f"there are no runs in {where}: {len(unread)} could not be read, {first}")
     if not counts:
-        rest = "" if study is None else f"; make them with: diffect train experiment={study}"
-        if unread:
-            rest = f": {len(unread)} could not be read, the first, {unread[0].name}: {unread[0].reason}"
-        raise ValueError(f"there are no runs in {where}{rest}")
-    near = difflib.get_close_matches(str(study), counts, 3)
-    guess = f"did you mean {' or '.join(near)}?" if near else f"there are runs of {listed}"
-    raise ValueError(
-        f"there are no runs of '{study}' in {where}: {guess} (diffect train experiment={study} makes them)"
-    )
+        raise ValueError(f"there are no runs in {where}{again}")
+    if study is not None:
+        guess = suggest(study, counts) or f"; there are runs of {there}"
+        raise ValueError(f"there are no runs of '{study}' in {where}{guess}{again}")
+    if len(counts) > 1:
+        raise ValueError(f"{where} holds runs of {len(counts)} experiments: {there}; pick one by experiment=NAME")
+    return next(iter(counts))
 
 
 def _others(found: Sequence[Run], name: str) -> list[LeftOut]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri, stdtrit
+from scipy.special import expit, logit, ndtri, stdtrit
 
 Floats = NDArray[np.float64]
 Unit = tuple[str, int]  # (category, seed): one cell of a group's grid
@@ -23,6 +23,7 @@ FIXED, RANDOM = "fixed", "random"
 BLOCK = {FIXED: "seed", RANDOM: "category"}
 BLOCKS = {FIXED: "seeds", RANDOM: "categories"}
 FEWEST_CATEGORIES = 6  # fewer say next to nothing about categories that were not tried
+FEWEST_SEEDS = 3  # for the interval of a mean: of two, Student's factor is 12.7
 SMALLEST_P = 1e-12
 
 
@@ -60,7 +61,8 @@ class Estimate:
             found["images"] = (-float(ndtri(alpha / 2)), self.image_error)
         if self.category_error is not None:
             found["categories"] = (-float(stdtrit(len(self.categories) - 1, alpha / 2)), self.category_error)
-        return found
+        # Without any spread at all, as where every figure is 1, nothing is known about the error.
+        return found if any(error for _, error in found.values()) else {}
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -72,6 +74,23 @@ class Estimate:
         """The half-width of the 95% interval; None where nothing gives one."""
         return self.half_width(0.05) if self.sources else None
 
+    def ends(self, low: float, high: float) -> tuple[float, float] | None:
+        """The ends of the 95% interval of a figure that lies between `low` and `high`; None where nothing gives one.
+
+        value +- half; where that leaves the range, the same on the logit scale (delta method): with the share
+        p = (value - low) / (high - low), logit p +- half / ((high - low) p (1 - p)). Cut off where p is 0 or 1, or the
+        range has no end.
+        """
+        if self.value is None or self.half is None:
+            return None
+        share = (self.value - low) / (high - low)
+        below, above = self.value - self.half, self.value + self.half
+        if (low <= below and above <= high) or not 0 < share < 1:
+            return max(low, below), min(high, above)
+        reach = self.half / ((high - low) * share * (1 - share))
+        below, above = (float(expit(logit(share) + end)) for end in (-reach, reach))
+        return low + (high - low) * below, low + (high - low) * above
+
     def half_width(self, alpha: float) -> float:
         """Of the interval of level 1 - alpha: the root of the sum of squares of quantile times error."""
         return math.hypot(*(quantile * error for quantile, error in self.parts(alpha).values()))
@@ -81,6 +100,7 @@ def fixed_mean(
     values: Values,
     replicates: Mapping[Unit, Any] | None = None,
     categories: Sequence[str] | None = None,
+    fewest_seeds: int = 2,
 ) -> Estimate:
     """The mean of `values` over categories (fixed) and seeds, with a 95% interval.
 
@@ -97,11 +117,12 @@ def fixed_mean(
 
     Known limits: a t-interval over 2 seeds is honest and very wide (t = 12.7); adding the squares of the
     two half-widths errs on the wide side when S is small; replicates of a metric close to 1 have a skewed
-    distribution, for which a symmetric interval covers less than 95%, and it may reach past 1. Selecting
-    the best of several groups is not corrected for.
+    distribution, for which a symmetric interval covers less than 95%. Selecting the best of several groups is
+    not corrected for.
 
     `values` maps (category, seed) to a figure, None where it is undefined; `replicates` maps the same
-    units to equally long sequences; `categories` defaults to those with any value.
+    units to equally long sequences; `categories` defaults to those with any value; with fewer than `fewest_seeds`
+    whole seeds there is no seed part.
     """
     known = _known(values)
     wanted = tuple(categories) if categories is not None else tuple(sorted({unit[0] for unit in known}))
@@ -114,7 +135,8 @@ def fixed_mean(
     cells = {category: [(category, seed) for seed in used if (category, seed) in known] for category in present}
     value = float(np.mean([np.mean([known[unit] for unit in units]) for units in cells.values()]))
     image_error = _image_error(cells, replicates or {})
-    return Estimate(value, _error(by_seed.values()), image_error, used, missing, categories=present)
+    seed_error = _error(by_seed.values()) if len(by_seed) >= fewest_seeds else None
+    return Estimate(value, seed_error, image_error, used, missing, categories=present)
 
 
 def random_mean(values: Values, categories: Sequence[str] | None = None) -> Estimate:
@@ -155,9 +177,13 @@ def check_estimand(estimand: str, categories: Sequence[str]) -> None:
         )
 
 
-def estimate_mean(estimand: str, values: Values, replicates: Mapping[Unit, Any], categories: Sequence[str]) -> Estimate:
+def estimate_mean(
+    estimand: str, values: Values, replicates: Mapping[Unit, Any], categories: Sequence[str], fewest_seeds: int = 2
+) -> Estimate:
     """`fixed_mean` or `random_mean`; of `paired` cells it is the mean difference."""
-    return random_mean(values, categories) if estimand == RANDOM else fixed_mean(values, replicates, categories)
+    if estimand == RANDOM:
+        return random_mean(values, categories)
+    return fixed_mean(values, replicates, categories, fewest_seeds)
 
 
 def block_means(estimand: str, values: Values, categories: Sequence[str]) -> dict[Any, float]:

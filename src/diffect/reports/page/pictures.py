@@ -4,8 +4,8 @@ import base64
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from diffect.config.description import counted
 from diffect.reports.study import Study
-from diffect.reports.wording import counted
 from diffect.runs.record import Picture
 from diffect.runs.record_file import GALLERY
 from diffect.runs.table import Run

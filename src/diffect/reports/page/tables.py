@@ -66,5 +66,5 @@ def _row(sheet: Table, row: Sequence[str | Cell], places: _Places) -> dict[str, 
 
 
 def _cell(cell: Cell) -> dict[str, Any]:
-    found = {"mean": cell.mean, "half": cell.half, "best": cell.best, "mark": cell.mark}
+    found = {"mean": cell.mean, "half": cell.spread.removeprefix("± "), "best": cell.best, "mark": cell.mark}
     return {name: value for name, value in found.items() if value}

@@ -1,10 +1,11 @@
 """How the figures were averaged, bounded and compared, as sentences for the methods."""
 
+from diffect.config.description import counted
 from diffect.reports.cells import METRIC
 from diffect.reports.escaping import breakable, escape
 from diffect.reports.paper.numbers import p_text
 from diffect.reports.study import RANKED, Study
-from diffect.reports.wording import counted, listed
+from diffect.reports.wording import listed
 from diffect.runs.statistics import BLOCKS, RANDOM
 
 _CITED = {

@@ -4,13 +4,14 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from diffect.config.description import counted
 from diffect.reports.escaping import breakable, escape
 from diffect.reports.latex import slug, table_environments
 from diffect.reports.paper.analysis import analysis
 from diffect.reports.paper.choices import by_choice, other_differences
 from diffect.reports.paper.counts import UNKNOWN, image_counts
 from diffect.reports.study import Study
-from diffect.reports.wording import counted, listed
+from diffect.reports.wording import listed
 from diffect.runs import grid
 from diffect.runs.grid import short
 from diffect.runs.record import Protocol

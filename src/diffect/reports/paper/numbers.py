@@ -4,16 +4,16 @@ import hashlib
 import re
 from collections.abc import Iterator
 
-from diffect.reports.cells import METRIC, figure_text
+from diffect.reports.cells import METRIC, estimate_cell
 from diffect.reports.escaping import escape
 from diffect.reports.paper.counts import KINDS, image_counts
 from diffect.reports.study import RANKED, Study
 from diffect.runs.statistics import Estimate
 
 _HEAD = r"""% Written by diffect report: the figures of the study, as the tables show them. Needs no package.
-% \diffect{study/metric/group} is a mean, \diffect{study/metric/group/category} that of one category; "metric half" is
-% the half-width of its 95% interval, "metric difference" is less the baseline, "metric p" its adjusted p. A figure that
-% is not defined is a dash; a key that is not here is an error.
+% \diffect{study/metric/group} is a mean, \diffect{study/metric/group/category} that of one category; "metric
+% interval" is its 95% interval, as +-0.012 or [0.902, 0.998], "metric difference" is less the baseline, "metric p" its
+% adjusted p. A figure that is not defined is a dash; a key that is not here is an error.
 \providecommand{\diffectnumber}[2]{\expandafter\gdef\csname diffect@#1\endcsname{#2}}
 \makeatletter
 \providecommand{\diffect}[1]{\ifcsname diffect@#1\endcsname\csname diffect@#1\endcsname\else
@@ -72,9 +72,10 @@ def _means(study: Study) -> Iterator[Number]:
 
 
 def _estimate(metric: str, what: str, where: tuple[str, ...], estimate: Estimate, sign: str = "") -> Iterator[Number]:
-    for part, value, shown in (("", estimate.value, sign), (" half", estimate.half, "")):
-        text = "--" if value is None else _minus(figure_text(METRIC[metric], value, shown))
-        yield (f"{metric}{what}{part}", *where), text
+    cell = estimate_cell(METRIC[metric], estimate, sign=sign)
+    yield (f"{metric}{what}", *where), _minus(cell.mean) or "--"
+    spread = _minus(cell.spread).replace("± ", r"\ensuremath{\pm}")
+    yield (f"{metric}{what} interval", *where), spread or "--"
 
 
 def _differences(study: Study) -> Iterator[Number]:
