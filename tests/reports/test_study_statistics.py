@@ -66,7 +66,7 @@ def test_nine_seeds_are_enough_and_every_test_is_corrected() -> None:
 
 
 def test_random_categories_are_the_blocks_and_the_permutation_is_the_declared_test() -> None:
-    found = built(spread(tuple("abcdefghij"), 2), baseline="edm", estimand=RANDOM)
+    found = built(spread(tuple("abcdefghij"), 3), baseline="edm", estimand=RANDOM)
     assert found.estimand == RANDOM and found.comparison is not None
     for row in found.comparison.differences.values():
         (one,) = row
@@ -149,7 +149,7 @@ def test_no_interval_leaves_the_range_of_its_figure() -> None:
     found = built(records)
     near, away = column(found, 0, "image AUROC")[:2]
     low, high = map(float, near.spread.strip("[]").split(", "))
-    assert 0.9 < low < float(near.mean) < high < 1.0 and away.spread.startswith("± 0.0")
+    assert 0.75 < low < float(near.mean) < high < 1.0 and away.spread.startswith("± 0.0")
     assert "[low, high]: where ± would leave the range of the figure, the same interval on the logit scale." in text(
         found
     )
