@@ -397,7 +397,10 @@ def test_what_the_images_were_used_for_is_said(capsys: pytest.CaptureFixture[str
         (["scorer.levels=2"], "scorer.levels is 2"),
         (["trainer.precision=foo"], "trainer"),
         (["trainer.accelerator=tpu"], "trainer"),
-        (["tracking.mode=foo"], "it must be auto, online or offline"),
+        (["tracking.mode=foo"], "it must be auto, online, offline or disabled"),
+        (["tracking.project=a/b"], "tracking.project is 'a/b'; it must be 1 to 128 characters, none of / \\ # ? % :"),
+        (["tracking.entity=my team"], "tracking.entity is 'my team'; it must be letters, digits, -, _ and ."),
+        (["tracking.timeout=0"], "tracking.timeout is 0; it must be a number, above 0"),
         (["data=mvtec", "data.root=nowhere"], "nowhere"),
         (["denoiser.prediction=u"], "it must be eps, v or x0"),
         (["denoiser.guidance=2"], "several categories"),
@@ -455,16 +458,17 @@ def test_unwritable_output_folder(tmp_path: Path, capsys: pytest.CaptureFixture[
 
 
 def test_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    import torch
+    write = Path.write_bytes
 
-    def full(*_: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
+    def full(path: Path, content: bytes) -> int:
+        if ".ckpt." in path.name:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(path, content)
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(torch, "save", full)
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=0))
+    monkeypatch.setattr(Path, "write_bytes", full)
     assert train() == 1
-    assert "the disk is full" in capsys.readouterr().err
+    assert "best.ckpt: No space left on device; free some space, or choose another folder" in capsys.readouterr().err
 
 
 def test_tampered_checkpoint_is_refused_and_not_executed(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, TypeVar
 
 from annotated_types import Ge, Gt, Interval, MinLen
+from pydantic import StringConstraints
 
 T = TypeVar("T")
 
@@ -42,6 +43,11 @@ LogSNR = Annotated[float, Interval(ge=-20, le=20)]
 Levels = Annotated[Sequence[LogSNR], MinLen(1), Phrase("a list of log-SNRs between -20 and 20")]
 Range = Annotated[Sequence[float], Phrase("two numbers, [low, high] with low below high")]
 Names = Annotated[str | Sequence[str], Phrase("a name or a list of names")]
+
+ProjectName = Annotated[
+    str, StringConstraints(pattern=r"^[^/\\#?%:]{1,128}$"), Phrase("1 to 128 characters, none of / \\ # ? % :")
+]
+EntityName = Annotated[str, StringConstraints(pattern=r"^[\w.-]+$"), Phrase("letters, digits, -, _ and .")]
 
 Place = Annotated[T, PLACE]
 """Says where something lies, never what it is: a run is the same wherever its data and caches are."""

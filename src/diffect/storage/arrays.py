@@ -15,7 +15,7 @@ from diffect.storage.atomic import replacing
 
 logger = logging.getLogger(__name__)
 
-CURE = "or set data.cache or DIFFECT_CACHE to a folder that can be written"
+CURE = "set data.cache or DIFFECT_CACHE to a folder that can be written"
 
 T = TypeVar("T")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 import shutil
@@ -17,11 +18,11 @@ def cache_root() -> Path:
 
 
 @contextmanager
-def replacing(path: Path, cure: str = "or choose another folder") -> Iterator[Path]:
+def replacing(path: Path, cure: str = "choose another folder") -> Iterator[Path]:
     """Gives a temporary path beside `path`, which is synced and renamed onto it when the block ends well.
 
-    The name is unique: concurrent writers of one file never meet, and the last one to finish wins. A failure leaves
-    nothing behind. An OSError becomes a ValueError with the cure.
+    The name is unique, so several processes may write one file at once, and the last one to finish wins. A failure
+    leaves nothing behind. An OSError becomes a ValueError with the cure.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
     try:
@@ -30,7 +31,8 @@ def replacing(path: Path, cure: str = "or choose another folder") -> Iterator[Pa
         _sync(temporary)
         temporary.replace(path)
     except OSError as error:
-        raise ValueError(f"cannot write {path}: {error.strerror or error}; free some space, {cure}") from error
+        full = "free some space, or " if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+        raise ValueError(f"cannot write {path}: {error.strerror or error}; {full}{cure}") from error
     finally:
         # After a failure the first error is the one to report.
         with contextlib.suppress(OSError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 import warnings
 from pathlib import Path
@@ -9,13 +10,14 @@ from typing import Any
 
 import torch
 
-from diffect.storage.atomic import replacing
+from diffect.storage.atomic import write_atomic
 
 
 def write(path: Path, content: dict[str, Any]) -> None:
     """Write tensors, numbers and strings to `path`, whole or not at all."""
-    with replacing(path) as temporary:
-        torch.save(content, temporary)
+    buffer = io.BytesIO()  # torch's own writer of files calls a full disk a RuntimeError
+    torch.save(content, buffer)
+    write_atomic(path, buffer.getvalue())
 
 
 def read(path: Path, cure: str) -> dict[str, Any]:
@@ -32,9 +34,7 @@ def read(path: Path, cure: str) -> dict[str, Any]:
         raise ValueError(f"there is no {path}; {cure}") from None
     except (RuntimeError, OSError, EOFError, KeyError, TypeError, ValueError, pickle.UnpicklingError) as error:
         # torch's own words advise to switch weights_only off, which nobody should.
-        raise ValueError(
-            f"the checkpoint {path} cannot be read: it is damaged, or none of diffect's; {cure}"
-        ) from error
+        raise ValueError(unreadable) from error
     if not isinstance(content, dict):
         raise ValueError(unreadable)
     return content

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import statistics
 import sys
 import time
@@ -15,7 +16,8 @@ import torch.nn.functional as F
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
-from pytorch_lightning.loggers import WandbLogger
+from pytorch_lightning.loggers import Logger
+from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from diffect.data.batches import Loader
 from diffect.data.datamodule import DataModule
@@ -36,9 +38,17 @@ QUIET = (
 )
 
 
-def fit(
-    cfg: DictConfig, detector: DetectorModule, data: DataModule, logger: WandbLogger | None, resumable: Path
-) -> None:
+LAST, BEST = "last.ckpt", "best.ckpt"  # of an interrupted training
+
+
+class WholeCheckpoints(TorchCheckpointIO):
+    """Checkpoints that are written whole or not at all; Lightning copies them from the system's temporary folder."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
+        checkpoints.write(Path(path), checkpoint)
+
+
+def fit(cfg: DictConfig, detector: DetectorModule, data: DataModule, logger: Logger | None, resumable: Path) -> None:
     """Train what learns by steps, solve what is solved at once, then the head; leave all on the trainer's device."""
     if detector.learner is not None:
         _train(cfg, detector, data, logger, resumable)
@@ -59,9 +69,7 @@ def test(cfg: DictConfig, detector: DetectorModule, data: DataModule, folder: Pa
     detector.to(device(cfg))  # Lightning leaves it on the CPU, where latency would be another machine's
 
 
-def _train(
-    cfg: DictConfig, detector: DetectorModule, data: DataModule, logger: WandbLogger | None, resumable: Path
-) -> None:
+def _train(cfg: DictConfig, detector: DetectorModule, data: DataModule, logger: Logger | None, resumable: Path) -> None:
     """Train, going on from `resumable`/last.ckpt where there is one; leave the detector at its best selection loss."""
     watched = bool(data.splits["selection"])
     keep = ModelCheckpoint(
@@ -73,7 +81,7 @@ def _train(
         enable_version_counter=False,
     )
     fitter = trainer(cfg, resumable.parent, logger=logger, callbacks=[keep])
-    last, best = resumable / "last.ckpt", resumable / "best.ckpt"
+    last, best = resumable / LAST, resumable / BEST
     cure = f"delete {resumable} to start this run anew"
     resumed = last.is_file()
     if resumed:
@@ -96,6 +104,16 @@ def _train(
             raise ValueError(f"the checkpoint {best} does not fit this run; {cure}") from error
 
 
+def forget(resumable: Path) -> None:
+    """Remove the checkpoints of interrupted trainings below a folder, and the folders that are empty then."""
+    for path in [*sorted(resumable.rglob("*"), reverse=True), resumable]:  # what is in a folder comes before it
+        with contextlib.suppress(OSError):  # a folder with something else in it
+            if path.is_dir():
+                path.rmdir()
+            elif path.name in (LAST, BEST):
+                path.unlink()
+
+
 @torch.no_grad()
 def latency(predictor: Predictor, data: DataModule, repeats: int) -> float:
     """Median milliseconds from one decoded image (uint8, on the CPU) to its map (on the CPU), batch 1."""
@@ -110,7 +128,7 @@ def latency(predictor: Predictor, data: DataModule, repeats: int) -> float:
 
 
 def trainer(
-    cfg: DictConfig, folder: Path, logger: WandbLogger | None = None, callbacks: Sequence[Callback] = (), **changes: Any
+    cfg: DictConfig, folder: Path, logger: Logger | None = None, callbacks: Sequence[Callback] = (), **changes: Any
 ) -> pl.Trainer:
     """Lightning's Trainer as the config has it, with our logger and callbacks beside those that the config names."""
     options: dict[str, Any] = {
@@ -121,10 +139,12 @@ def trainer(
     options.update(OmegaConf.to_container(cfg.trainer, resolve=True))  # type: ignore[arg-type]
     loggers = [*([logger] if logger else []), *_parts(options.pop("logger", None))]
     together = [*callbacks, *_parts(options.pop("callbacks", None))]
+    plugins = [WholeCheckpoints(), *_parts(options.pop("plugins", None))]
     made: pl.Trainer = instantiate(
         OmegaConf.create({"trainer": options}).trainer,  # so that errors name the key
         logger=loggers or False,
         callbacks=together,
+        plugins=plugins,
         enable_checkpointing=any(isinstance(callback, ModelCheckpoint) for callback in together),
         **changes,
     )

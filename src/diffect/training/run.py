@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import shutil
 import time
 import warnings
 from collections.abc import Iterator
@@ -12,39 +11,22 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
-from pytorch_lightning.loggers import WandbLogger
 
 from diffect.data.datamodule import DataModule
 from diffect.detector import calibration
 from diffect.detector.module import DetectorModule
 from diffect.diffusion.weights import schedule_curves
 from diffect.errors import sentence
-from diffect.metrics.evaluation import Evaluation
-from diffect.runs import record_file, wandb
-from diffect.runs.record import (
-    Audit,
-    Curves,
-    HeadTraining,
-    ImageScore,
-    LevelResult,
-    OutlierRemoval,
-    Picture,
-    Provenance,
-    Record,
-    Result,
-    Splits,
-    Tracked,
-    Training,
-    Tuning,
-)
+from diffect.runs import record_file
+from diffect.runs.record import Audit, Curves, OutlierRemoval, Picture, Provenance, Record, Splits, Tuning
 from diffect.storage import checkpoints
-from diffect.training import build, finetuning, fit, gallery, panel, protocol, provenance, tracking
+from diffect.training import build, finetuning, fit, gallery, panel, protocol, provenance, results
+from diffect.training.tracking import Tracker
 
 RESUME = "resume"  # the folder that an interrupted run goes on from
 
@@ -94,13 +76,7 @@ class Run:
         prepare(self.cfg, self.folder)
         data, detector = self._build()
         record_file.write(self.folder, self.record)
-        tracker = instantiate(self.cfg.tracking).start(
-            self.folder,
-            self.record.signature,
-            self.record.study,
-            [f"{key}={value}" for key, value in self.record.choices.items()],
-            self.record.config,
-        )
+        tracker = instantiate(self.cfg.tracking).start(self.folder, self.record)
         try:
             self._fit_and_test(detector, data, tracker)
         except BaseException as error:
@@ -108,14 +84,14 @@ class Run:
             self.record.status = "interrupted" if interrupted else "failed"
             self.record.error = None if interrupted else sentence(error)
             with contextlib.suppress(Exception):  # the first error is the one to report
-                self._close(tracker)
-            if isinstance(error, OSError | RuntimeError) and shutil.disk_usage(self.folder).free < 2**20:
-                raise ValueError(f"cannot write to {self.folder}: the disk is full; free some space") from error
+                record_file.write(self.folder, self.record)
+            tracker.finish(self.record)
             raise
         self.record.status = "finished"
         self.record.seconds["total"] = time.monotonic() - start
-        self._close(tracker)
-        shutil.rmtree(self.folder / RESUME, ignore_errors=True)
+        record_file.write(self.folder, self.record)
+        tracker.finish(self.record)
+        fit.forget(self.folder / RESUME)
         return self.record
 
     def _build(self) -> tuple[DataModule, DetectorModule]:
@@ -141,9 +117,9 @@ class Run:
             self.record.finetuned_from = finetuning.start_from(source, detector)
         return data, detector
 
-    def _fit_and_test(self, detector: DetectorModule, data: DataModule, tracker: Any) -> None:
+    def _fit_and_test(self, detector: DetectorModule, data: DataModule, tracker: Tracker) -> None:
         with self._phase("fit"):
-            fit.fit(self.cfg, detector, data, WandbLogger(experiment=tracker), self.folder / RESUME)
+            fit.fit(self.cfg, detector, data, tracker, self.folder / RESUME)
         with self._phase("test"):
             reference = calibration.calibrate(detector, data)
             rate = self.cfg.evaluation.conformal_rate
@@ -158,8 +134,8 @@ class Run:
         record.description |= detector.describe()
         if detector.learned is not None:
             record.description["training"] += _batches(self.cfg, data)
-        record.results = _results(detector, data, evaluations, milliseconds)
-        record.training = training_of(detector)
+        record.results = results.test(detector, data, evaluations, milliseconds)
+        record.training = results.training(detector)
         schedule, weight = detector.objective.schedule, detector.objective.weight
         record.schedule = Curves(**schedule_curves(type(schedule).__name__, schedule, weight))
         record.protocol = protocol.describe(self.cfg, detector, data, thresholds, reference)
@@ -167,7 +143,7 @@ class Run:
             record.protocol.settings = self.settings
         record.test_reads = 1 + record_file.test_reads(self.folder, record.fingerprint)
         record.provenance.device = provenance.device_name(detector.device)
-        record.wandb = Tracked(id=tracker.id, mode="offline" if tracker.offline else "online")
+        record.wandb = tracker.tracked
         record_file.write_scores(self.folder, record)
         with self._phase("panel"):
             picture = panel.draw(detector.predictor, data, self.cfg.panel)
@@ -175,7 +151,7 @@ class Run:
                 panel.save(picture, self.folder / record_file.PANEL)
             shown = gallery.write(detector, data, thresholds, self.cfg.gallery, self.folder)
             record.gallery = {category: [Picture(**entry) for entry in entries] for category, entries in shown.items()}
-        tracking.log_pictures(tracker, picture, record)
+        tracker.log_results(picture, record)
 
     def _save(self, detector: DetectorModule) -> None:
         """All that scoring needs, in one file."""
@@ -188,14 +164,6 @@ class Run:
         }
         checkpoints.write(self.folder / build.CHECKPOINT, checkpoint)
 
-    def _close(self, tracker: Any) -> None:
-        """Write the record, here and into the W&B log, and end the log."""
-        try:
-            record_file.write(self.folder, self.record)
-            wandb.save(tracker, self.record)
-        finally:
-            tracker.finish(exit_code=0 if self.record.status == "finished" else 1)
-
     @contextmanager
     def _phase(self, name: str) -> Iterator[None]:
         start = time.monotonic()
@@ -205,7 +173,7 @@ class Run:
 
 def prepare(cfg: DictConfig, folder: Path) -> None:
     """Refuse what cannot run here before any work, quieten the libraries, set threads and seeds."""
-    instantiate(cfg.tracking).online()
+    instantiate(cfg.tracking).available()
     logging.raiseExceptions = False  # a log that cannot be written must not hide the error that caused it
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     for message in fit.QUIET:
@@ -225,53 +193,3 @@ def _batches(cfg: DictConfig, data: DataModule) -> str:
 
 def _splits(data: DataModule) -> Splits:
     return Splits(**data.summary(), contamination_fingerprint=data.fingerprints().get("contamination_fingerprint"))
-
-
-def _results(
-    detector: DetectorModule, data: DataModule, evaluations: list[Evaluation], milliseconds: float
-) -> dict[str, Result]:
-    """The results by category; `milliseconds` is the latency of one image."""
-    levels = detector.tally.by_level.compute()
-    return {
-        category: Result(
-            metrics={**found.metrics, "latency_ms": milliseconds},
-            intervals={name: interval for name, interval in found.intervals.items() if interval is not None},
-            undefined=found.undefined,
-            levels=[LevelResult(log_snr=row.pop("log_snr"), metrics=row) for row in levels.get(category, [])],
-            scores=_scores(detector, data, label),
-            replicates={name: list(drawn) for name, drawn in found.replicates.items() if drawn is not None},
-        )
-        for label, (category, found) in enumerate(zip(data.categories, evaluations, strict=True))
-    }
-
-
-def _scores(detector: DetectorModule, data: DataModule, label: int) -> list[ImageScore]:
-    """The scores of one category's test images, in the order of the data."""
-    rows = ((data.sample(label, row), score) for row, score in sorted(detector.tally.scores[label].items()))
-    return [
-        ImageScore(name=sample.name, defect=sample.defect, anomalous=sample.anomalous, score=score)
-        for sample, score in rows
-    ]
-
-
-def training_of(detector: DetectorModule) -> Training:
-    """How training went. Without selection images there are no losses, and the last step is kept.
-
-    What is solved at once takes no step and has no initial loss.
-    """
-    trained_head = detector.predictor.head
-    head = None if trained_head is None else HeadTraining.model_validate(trained_head.summary)
-    learns = detector.learner is not None
-    steps = detector.optimisation.steps if learns else 0
-    losses = detector.losses
-    if not losses:
-        return Training(steps=steps, step_best=steps, head=head)
-    step, best = min(losses[1:] if learns else losses, key=lambda pair: pair[1])
-    return Training(
-        steps=steps,
-        loss_initial=losses[0][1] if learns else None,
-        loss_best=best,
-        step_best=step,
-        losses=[(step, loss) for step, loss in losses],
-        head=head,
-    )

@@ -1,121 +1,199 @@
-"""Weights & Biases: every run is logged, offline unless there is an API key; it never asks and never hangs."""
+"""Weights & Biases: runs are logged, offline unless there is an API key. It never asks, hangs, or costs a run."""
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from diffect.metrics.curves import image_curve
-from diffect.runs.record import ImageScore, Record
+from pytorch_lightning.loggers.logger import Logger
 
-Mode = Literal["auto", "online", "offline"]
+from diffect.config.types import EntityName, PositiveFloat, ProjectName
+from diffect.metrics.curves import image_curve
+from diffect.runs import wandb as logs
+from diffect.runs.record import ImageScore, Record, Tracked
+
+logger = logging.getLogger(__name__)
+
+Mode = Literal["auto", "online", "offline", "disabled"]
+MODES = {"online": "auto", "run": "auto", "offline": "offline", "dryrun": "offline", "disabled": "disabled"}
+"""By WANDB_MODE, with wandb's older names."""
+
+STEP = "trainer/global_step"  # the axis of what is logged while a run trains
 
 
 @dataclass(frozen=True)
 class Tracking:
-    """Where runs are logged: `mode` is auto (online if an API key is there, else offline), online or offline."""
+    """Where runs are logged.
 
-    project: str = "diffect"
-    entity: str | None = None
+    `mode` auto takes WANDB_MODE, if that is set, else online if there is an API key, and else offline; disabled writes
+    no log. `timeout`: seconds to wait for the server.
+    """
+
+    project: ProjectName = "diffect"
+    entity: EntityName | None = None
     mode: Mode = "auto"
-    timeout: float = 30.0
+    timeout: PositiveFloat = 30.0
 
-    def start(
-        self,
-        folder: Path,
-        name: str,
-        group: str,
-        tags: Sequence[str],
-        config: Mapping[str, Any],
-    ) -> Any:
-        """Start a W&B run that writes under `folder`; offline, with a line on stderr, if the server does not answer."""
+    def start(self, folder: Path, record: Record) -> Tracker:
+        """The log of a run, below its folder; offline, with a warning, if the server does not answer."""
+        tracker, mode = Tracker(), self.available()
+        if mode == "online":
+            tracker.start(lambda: self._init(folder, record, "online"), "it is logged offline")
+        if mode != "disabled" and tracker.run is None:
+            tracker.start(lambda: self._init(folder, record, "offline"), "it is not logged")
+        return tracker
+
+    def available(self) -> str:
+        """How runs are logged here: online, offline or disabled.
+
+        ValueError if WANDB_MODE is unknown, or if `mode` is online and there is no API key or no answer.
+        """
+        mode: str | None = self.mode
+        if mode == "auto" and (variable := os.environ.get("WANDB_MODE")):
+            mode = MODES.get(variable)
+            if mode is None:
+                raise ValueError(
+                    f"WANDB_MODE is {variable!r} in the environment; it must be online, offline or disabled, or not set"
+                )
+        if mode in ("auto", "online"):
+            return "online" if _reachable(self.mode == "online", round(self.timeout)) else "offline"
+        return str(mode)
+
+    def _init(self, folder: Path, record: Record, mode: Literal["online", "offline"]) -> Any:
         import wandb
 
-        online = self.online()
-        options: dict[str, Any] = {
-            "project": self.project,
-            "entity": self.entity,
-            "dir": str(folder),
-            "name": name,
-            "group": group,
-            "tags": [tag[:64] for tag in tags],
-            "config": dict(config),
-            "reinit": "finish_previous",
-        }
-        settings: dict[str, Any] = {
-            "silent": True,
-            "console": "off",
-            "disable_git": True,
-            "disable_code": True,
-            "x_disable_stats": True,
-            "x_disable_meta": True,
-            "init_timeout": self.timeout,
-            "finish_timeout": self.timeout,
-        }
-        if online:
-            try:
-                return wandb.init(mode="online", settings=wandb.Settings(**settings), **options)
-            except (wandb.errors.Error, OSError) as error:
-                _unreachable(self.mode, error)
-        return wandb.init(mode="offline", settings=wandb.Settings(**settings), **options)
+        run = wandb.init(
+            project=self.project,
+            entity=self.entity,
+            dir=str(folder),
+            name=record.signature,
+            group=record.study,
+            tags=[f"{key}={value}"[:64] for key, value in record.choices.items()],
+            config=record.config,
+            mode=mode,
+            reinit="finish_previous",
+            settings=wandb.Settings(
+                silent=True,
+                console="off",
+                disable_git=True,
+                disable_code=True,
+                x_disable_stats=True,
+                x_disable_meta=True,
+                init_timeout=self.timeout,
+                finish_timeout=self.timeout,
+            ),
+        )
+        run.define_metric(STEP)
+        run.define_metric("*", step_metric=STEP, step_sync=True)
+        return run
 
-    def online(self) -> bool:
-        """Whether runs go to the server; ValueError for an unknown mode, or if mode=online cannot be had."""
-        if self.mode not in ("auto", "online", "offline"):
-            raise ValueError(f"tracking.mode is {self.mode!r}; allowed: auto, online, offline")
-        wanted = os.environ.get("WANDB_MODE", self.mode) if self.mode == "auto" else self.mode
-        return wanted in ("auto", "online") and _reachable(self.mode, round(self.timeout))
+
+class Tracker(Logger):
+    """The W&B log of one run, or none. Whatever fails in it is a warning, and the run goes on without."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.run: Any = None
+
+    def start(self, init: Callable[[], Any], consequence: str) -> None:
+        """Set the run that `init` starts, unless that fails."""
+        try:
+            self.run = init()
+        except Exception as error:
+            self._failed(error, consequence)
+
+    @property
+    def tracked(self) -> Tracked | None:
+        """How the run is found in W&B."""
+        return None if self.run is None else Tracked(id=self.run.id, mode="offline" if self.run.offline else "online")
+
+    @property
+    def name(self) -> str:
+        """For Lightning."""
+        return "wandb"
+
+    @property
+    def version(self) -> None:
+        """For Lightning."""
+
+    def log_hyperparams(self, *_: Any, **__: Any) -> None:
+        """For Lightning; the config stands in the log from its start."""
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Log what training measured at a step."""
+        self._attempt(lambda run: run.log({**metrics, STEP: step}))
+
+    def log_results(self, picture: Any, record: Record) -> None:
+        """Log the panel and the ROC curve of each category, and put the metrics into the summary."""
+        self._attempt(lambda run: _log_results(run, picture, record))
+
+    def finish(self, record: Record) -> None:
+        """Put the record among the files of the log, and end it."""
+        self._attempt(lambda run: logs.save(run, record))
+        self._attempt(lambda run: run.finish(exit_code=0 if record.status == "finished" else 1))
+
+    def _attempt(self, act: Callable[[Any], Any]) -> None:
+        if self.run is None:
+            return
+        try:
+            act(self.run)
+        except Exception as error:
+            self._failed(error, "nothing more of it is logged")
+
+    def _failed(self, error: Exception, consequence: str) -> None:
+        """Say so, and end wandb's process, so that the next run of a sweep starts another one."""
+        self.run = None
+        logger.warning("W&B failed (%s): the run goes on, and %s", _reason(error), consequence)
+        with contextlib.suppress(Exception):
+            import wandb
+
+            wandb.teardown(1)
 
 
 @cache  # a sweep asks once, not once a run
-def _reachable(mode: Mode, timeout: int) -> bool:
-    """Whether there is an API key and W&B accepts it."""
-    import wandb
-
+def _reachable(required: bool, timeout: int) -> bool:
+    """Whether there is an API key and W&B accepts it; ValueError if there must be."""
     try:
+        import wandb
+
         if wandb.login(prompt=False, timeout=timeout):
             return True
-    except (wandb.errors.Error, OSError) as error:
-        _unreachable(mode, error)
+    except Exception as error:
+        if required:
+            raise ValueError(f"tracking.mode is online, but W&B does not answer: {_reason(error)}") from error
+        logger.warning("W&B does not answer (%s): logged offline; `wandb sync` sends it later", _reason(error))
         return False
-    if mode == "online":
+    if required:
         raise ValueError(
             "tracking.mode is online, but W&B has no API key here: run `wandb login`, or set WANDB_API_KEY"
         )
     return False
 
 
-def _unreachable(mode: Mode, error: Exception) -> None:
-    """ValueError if the mode is online; else say on stderr that runs are logged offline."""
-    reason = str(error).splitlines()[0]
-    if mode == "online":
-        raise ValueError(f"tracking.mode is online, but W&B does not answer: {reason}") from error
-    print(f"W&B does not answer ({reason}): logged offline; `wandb sync` sends it later", file=sys.stderr)
+def _reason(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
-def log_pictures(tracker: Any, picture: Any, record: Record) -> None:
-    """Log the panel and the ROC curve of each category, and put the metrics into the summary."""
+def _log_results(run: Any, picture: Any, record: Record) -> None:
     import wandb
 
-    logged: dict[str, Any] = {}
-    if picture is not None:
-        logged["panel"] = wandb.Image(picture)
+    logged = {} if picture is None else {"panel": wandb.Image(picture)}
     for category, result in record.results.items():
         if len({row.anomalous for row in result.scores}) == 2:
-            logged[f"roc/{category}"] = _roc(result.scores)
+            logged[f"roc/{category}"] = wandb.Image(_roc(result.scores))
         for name, value in result.metrics.items():
             if value is not None:
-                tracker.summary[f"{category}/{name}"] = value
-    tracker.log(logged)
+                run.summary[f"{category}/{name}"] = value
+    run.log(logged)
 
 
 def _roc(rows: Sequence[ImageScore]) -> Any:
-    import wandb
     from matplotlib.figure import Figure
 
     scores, anomalous = [row.score for row in rows], [row.anomalous for row in rows]
@@ -123,4 +201,4 @@ def _roc(rows: Sequence[ImageScore]) -> Any:
     axes = (figure := Figure(figsize=(4, 4))).subplots()
     axes.plot([0, *(fp / fp[-1])], [0, *(tp / tp[-1])])
     axes.set(xlabel="false-positive rate", ylabel="true-positive rate", xlim=(0, 1), ylim=(0, 1.01))
-    return wandb.Image(figure)
+    return figure

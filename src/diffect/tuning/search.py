@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -22,7 +21,7 @@ from diffect.errors import sentence
 from diffect.runs import record_file
 from diffect.runs.record import Tuning as Evidence
 from diffect.storage.lock import once
-from diffect.training import build, fingerprint, provenance
+from diffect.training import build, fingerprint, fit, provenance
 from diffect.training.run import Run, prepare
 from diffect.tuning import evidence, selection
 from diffect.tuning import record as tune_record
@@ -81,7 +80,7 @@ class Tuning:
         self.record.status = "finished"
         self._write()
         tune_record.write_tables(self.folder, self.record)
-        shutil.rmtree(self.folder / WORK, ignore_errors=True)
+        fit.forget(self.folder / WORK)
         return self.record
 
     def _open(self) -> None:
