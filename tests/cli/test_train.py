@@ -275,10 +275,21 @@ def test_few_shots(shots: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         assert record["training"]["loss_best"] is None and "last step" in record["protocol"]["checkpoint"]
 
 
+TUNED = dict.fromkeys(("default_choice", "model_selection"), "tune")
+SMALLER = {  # than what all are made smaller by
+    "architectures": ["representation.grid=4"],
+    "pixels": ["data.size=32", "scorer.steps=2"],
+}
 FEWER = {  # of a crossed study some values of each axis; the others of these axes are run in other studies
-    "contamination": ["detector=diffusion,simplenet", "data.contamination=0,0.1"],
+    "closed_form": ["denoiser=empirical,conv"],
+    "contamination": ["detector=diffusion,simplenet", "data.contamination=0.1"],
+    "default_choice": ["tune.candidates=[{denoiser:[gaussian,empirical]},{scorer.levels:[[-1.0]]}]"],
+    "demo": ["schedule=linear,cosine"],
     "detection": ["detector=diffusion,learned,padim,patchcore,simplenet,diffusion_time,inversion"],
-    "few_shot": ["data.shots=1,8,null"],
+    "few_shot": ["data.shots=1,null", "data.augment_copies=7"],
+    "model_selection": ["tune.candidates=[{scorer.levels:[[1.0],[3.0]]}]"],
+    "noise_schedules": ["schedule=linear,laplace"],
+    "representations": ["representation.scaling=scaled,whitened", "representation.statistics=cell"],
 }
 
 
@@ -287,12 +298,12 @@ FEWER = {  # of a crossed study some values of each axis; the others of these ax
 )
 def test_every_experiment_runs_small(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    small = ["data.size=64", "data.category=brick", "seed=0"]
-    small += ["evaluation.replicates=5", "evaluation.latency_repeats=1", "panel=2"]
+    small = ["data.size=64", "data.category=brick", "data.source.train=40", "data.source.good=6", "seed=0"]
+    small += ["data.source.defective=2", "evaluation.replicates=5", "evaluation.latency_repeats=1", "panel=2"]
     if name not in ("default_choice", "few_shot", "multi_category", "representations"):  # in which nothing learns
         small += ["data.batch_size=2", "training.steps=2", "training.validate_every=1"]
-    small += FEWER.get(name, [])
-    assert main(["train", f"experiment={name}", *small]) == 0
+    small += SMALLER.get(name, []) + FEWER.get(name, [])
+    assert main([TUNED.get(name, "train"), f"experiment={name}", *small]) == 0
     assert main(["report", f"experiment={name}"]) == 0
     made = {path.name for path in (tmp_path / "experiments" / name).iterdir()}
     assert made >= {"runs.csv", "table.md", "table.tex", "comparison.png", "maps.png", "report.html", "paper.tex"}
