@@ -283,5 +283,5 @@ def test_of_its_own_test_images_a_run_scores_those_of_the_category_named(
         patch.chdir(folder)
         assert main(["score", f"run={trained}", f"out={tmp_path}", "category=light", "maps=false"]) == 0
     lines = (tmp_path / "scores.csv").read_text().splitlines()
-    assert len(lines) == 5 and all(line.startswith("light/test/") for line in lines[1:])
+    assert len(lines) == 4 and all(line.startswith("light/test/") for line in lines[1:])
     assert not (tmp_path / "explained").exists()
