@@ -11,6 +11,7 @@ from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 from diffect.data.audit import audit, auroc
+from diffect.data.duplicates import thumbnails
 from diffect.data.sample import IMAGE
 from diffect.data.sources.mvtec import Folder
 from diffect.data.store import open_samples
@@ -20,7 +21,8 @@ Make = Callable[..., Path]
 
 def of(root: Path, cache: Path) -> dict:
     samples = Folder(root).samples("part")
-    return audit(samples, open_samples(samples, IMAGE, (64, 64), "pad", cache), IMAGE)
+    store = open_samples(samples, IMAGE, (64, 64), "pad", cache)
+    return audit(samples, store, thumbnails(store, "part", cache))
 
 
 def test_auroc_is_that_of_scikit_learn_with_ties() -> None:

@@ -72,7 +72,7 @@ def _splits(category: str, counts: dict[str, Any]) -> dict[str, str]:
 
 
 def _audit(category: str, found: dict[str, Any]) -> dict[str, str]:
-    cells = {"category": category, "shared": str(found["shared"]), "near": str(found["near"])}
+    cells = {"category": category} | {name: str(found[name]) for name in ("shared", "near", "copies")}
     for name, area in found["trivial"].items():
         sign = "+" if found["direction"].get(name) == "higher" else "-"
         cells[name.replace("_", " ")] = "n/a" if area is None else f"{area:.2f}{'' if area == 0.5 else sign}"

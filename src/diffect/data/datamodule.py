@@ -5,9 +5,11 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from annotated_types import Interval
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Sampler
 
@@ -19,12 +21,13 @@ from diffect.data.batches import Batches, Extract, Items, Loader, Part, Row, zer
 from diffect.data.canvas import Aspect, common_size
 from diffect.data.contamination import Contamination
 from diffect.data.copies import Recipe, derive, open_synthetic
+from diffect.data.duplicates import alike, thumbnails, united
 from diffect.data.features import open_features
 from diffect.data.regions import Region, Regions
 from diffect.data.sample import Kind, Sample, Source, data_fingerprint
 from diffect.data.sources.defect_folder import TEST
 from diffect.data.sources.folders import choose_categories
-from diffect.data.store import open_samples
+from diffect.data.store import Store, open_samples
 from diffect.data.summary import describe_category
 from diffect.storage.atomic import cache_root
 
@@ -113,20 +116,32 @@ class DataModule(pl.LightningDataModule):
         samples = [self.source.samples(category) for category in self.categories]
         if self.regions:
             samples = [list(map(self.regions.apply, category)) for category in samples]
-        counts = self.selection, self.calibration, self.calibration_min
-        cut = splits.cut_samples(samples, self.seed, self.shots, *counts)
         training = [sample for category in samples for sample in category if sample.split == "train"]
         size = common_size(training, self.kind, self.size, self.aspect, self.max_aspect)
         self.augmentation.check(size)
-        parts = [
-            Part(label, open_samples(category, self.kind, size, self.aspect, self.cache), category)
-            for label, category in enumerate(samples)
-        ]
+        stores = [open_samples(category, self.kind, size, self.aspect, self.cache) for category in samples]
+        parts = [self._part(label, *pair) for label, pair in enumerate(zip(stores, samples, strict=True))]
+        counts = self.selection, self.calibration, self.calibration_min
+        cut = splits.cut_samples([part.samples for part in parts], self.seed, self.shots, *counts)
         parts, cut = self.contamination.apply(parts, cut, self.aspect, self.cache)
         if self.augmentation.copies:
             copies, rows = self.augmentation.apply(cut["fit"], parts, len(parts), self.cache)
             parts, cut["fit"] = parts + copies, cut["fit"] + rows
         self.parts, self.splits = parts, cut
+
+    def _part(self, label: int, store: Store, samples: list[Sample]) -> Part:
+        """A category's samples; training samples that are copies of each other are of one group."""
+        train = [row for row, sample in enumerate(samples) if sample.split == "train"]
+        small = self._thumbnails(store, label)
+        copies = alike(store.keys[train], None if small is None else small[train])
+        groups = united(np.array([samples[row].group for row in train]), copies)
+        names: dict[int, str] = {}
+        for row, group in zip(train, groups.tolist(), strict=True):
+            samples[row] = replace(samples[row], group=names.setdefault(group, samples[row].group))
+        return Part(label, store, samples)
+
+    def _thumbnails(self, store: Store, label: int) -> NDArray[np.float64] | None:
+        return thumbnails(store, self.categories[label], self.cache) if self.kind.drawable else None
 
     def _check(self) -> None:
         if self.regions:
@@ -308,7 +323,10 @@ class DataModule(pl.LightningDataModule):
         """Per category: samples shared between train and test, and what simple statistics alone achieve."""
         self.setup()
         parts = zip(self.categories, self.parts, strict=False)
-        return {category: audit.audit(part.samples, part.store, self.kind) for category, part in parts}
+        return {
+            category: audit.audit(part.samples, part.store, self._thumbnails(part.store, part.label))
+            for category, part in parts
+        }
 
     def describe(self) -> dict[str, str]:
         """What the samples are and what is done to them, in words, for reports."""

@@ -13,13 +13,13 @@ Split = Literal["fit", "selection", "calibration"]  # of normal images
 RULE = (
     "per category the normal training images are permuted by (seed, category name) and cut: fewer than 8 "
     "all go to fit; otherwise selection = max(2, round({selection} n)), calibration = "
-    "max(round({calibration} n), min({calibration_min}, n // 4)), the rest is fit; the test images are read "
-    "once, at the end"
+    "max(round({calibration} n), min({calibration_min}, n // 4)), the rest is fit; images of one group, such as copies "
+    "of each other, stay together, the largest groups in fit; the test images are read once, at the end"
 )
 
 
 def cut(
-    count: int,
+    groups: Sequence[object],
     category: str,
     seed: int = 0,
     shots: int | None = None,
@@ -27,10 +27,12 @@ def cut(
     calibration: float = 0.1,
     calibration_min: int = 20,
 ) -> dict[str, list[int]]:
-    """Positions 0..count-1 cut into "fit", "selection" and "calibration", each sorted; see `RULE`.
+    """Positions of samples, given by their groups, cut into "fit", "selection" and "calibration", each sorted.
 
-    `shots` = k keeps the first k of the permutation and cuts those by the same rule.
+    See `RULE`; a group is counted whole, so that splits can be larger than the rule says. `shots` = k keeps the first k
+    of the permutation and cuts those by the same rule.
     """
+    count = len(groups)
     if shots is not None and not 1 <= shots <= count:
         raise ValueError(
             f"data.shots={shots} is not allowed: category {category} has {count} normal training images, "
@@ -41,18 +43,28 @@ def cut(
             f"category {category} has one normal training image only; at least 2 are needed "
             f"(data.shots=1 says that one-shot is meant)"
         )
-    order = generator(seed, category).permutation(count)[:shots].tolist()
-    n = len(order)
-    selected = calibrated = 0
-    if n >= 8:
-        selected = max(2, round(selection * n))
-        calibrated = max(round(calibration * n), min(calibration_min, n // 4))
-    fit = n - selected - calibrated
-    return {
-        "fit": sorted(order[:fit]),
-        "selection": sorted(order[fit : fit + selected]),
-        "calibration": sorted(order[fit + selected :]),
-    }
+    members: dict[object, list[int]] = {}
+    for position, group in enumerate(groups):
+        members.setdefault(group, []).append(position)
+    by_group = list(members.values())
+    permuted = [by_group[place] for place in generator(seed, category).permutation(len(by_group))]
+    kept = set([position for group in permuted for position in group][:shots])
+    rest = [[position for position in group if position in kept] for group in permuted]
+    rest = sorted(filter(None, rest), key=len, reverse=True)  # keeps the order of groups of one size
+    n = len(kept)
+    held_out = n >= 8
+    calibrated = _take(rest, held_out * max(round(calibration * n), min(calibration_min, n // 4)), leave=2)
+    selected = _take(rest, held_out * max(2, round(selection * n)), leave=1)
+    fit = [position for group in rest for position in group]
+    return {"fit": sorted(fit), "selection": sorted(selected), "calibration": sorted(calibrated)}
+
+
+def _take(groups: list[list[int]], wanted: int, leave: int) -> list[int]:
+    """Remove the last groups until they hold so many positions, but leave some groups."""
+    taken: list[int] = []
+    while len(taken) < wanted and len(groups) > leave:
+        taken += groups.pop()
+    return taken
 
 
 def cut_samples(
@@ -68,7 +80,8 @@ def cut_samples(
     for label, of_category in enumerate(samples):
         normal = [row for row, sample in enumerate(of_category) if sample.split == "train"]
         category = of_category[0].category
-        pieces = cut(len(normal), category, seed, shots, selection, calibration, calibration_min)
+        groups = [of_category[row].group for row in normal]
+        pieces = cut(groups, category, seed, shots, selection, calibration, calibration_min)
         for name, positions in pieces.items():
             rows[name] += [(label, normal[position]) for position in positions]
         rows["test"] += [(label, row) for row, sample in enumerate(of_category) if sample.split == "test"]

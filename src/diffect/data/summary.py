@@ -69,10 +69,10 @@ def _notes(samples: list[Sample], store: Store, tested: list[int]) -> list[str]:
     """What a reader of the record should know about a category with test samples at these rows."""
     notes = []
     defective = [row for row in tested if samples[row].anomalous]
-    if not defective:
-        notes.append("no defective test images: no detection metrics")
-    if len(defective) == len(tested):
-        notes.append("no normal test images: no detection metrics")
+    if not tested:
+        notes.append("no test images: nothing is tested")
+    elif len(defective) in (0, len(tested)):
+        notes.append(f"no {'normal' if defective else 'defective'} test images: no detection metrics")
     unmasked = sum(not store.has_mask[row] for row in defective)
     if unmasked:
         notes.append(f"{unmasked} defective images have no mask: image metrics only")

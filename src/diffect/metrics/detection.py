@@ -13,7 +13,7 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
-from diffect.metrics.evaluation import Evaluation, ScoredImages
+from diffect.metrics.evaluation import METRICS, Evaluation, ScoredImages
 
 
 class Spill:
@@ -101,9 +101,11 @@ class DetectionMetrics(Metric):
         self._spill.append(images.maps, images.masks, images.valid)
 
     def compute(self) -> Evaluation:
-        """All figures over the images given so far; ValueError where there are none."""
+        """All figures over the images given so far; all are undefined where there are none."""
         if not self._spill:
-            raise ValueError(f"No test image of category '{self.category}' was given to the metrics.")
+            nothing = Evaluation()
+            nothing.omit(METRICS, "no test images")
+            return nothing
         anomalous, has_mask = dim_zero_cat(self.labels).numpy().T
         scores = dim_zero_cat(self.scores).numpy()
         images = ScoredImages(self.category, scores, anomalous, *self._spill.read(), has_mask)

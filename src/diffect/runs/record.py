@@ -80,10 +80,11 @@ class LevelResult(Part):
 
 
 class Audit(Part):
-    """Images shared between train and test, and the AUROC of trivial statistics; see `data.audit`."""
+    """Images shared between train and test, copies within train, and the AUROC of trivial statistics."""
 
     shared: int = 0
     near: int = 0
+    copies: int = 0
     trivial: dict[str, Figure] = {}
     direction: dict[str, str] = {}
     examples: list[tuple[str, str]] = []

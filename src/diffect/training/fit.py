@@ -34,6 +34,7 @@ QUIET = (
     ".*LeafSpec.*",
     ".*smaller than the logging interval.*",
     ".*could not find the monitored key.*",  # right after resuming
+    ".*was called before the ``update`` method.*",  # where nothing is tested
     ".*Total length of `DataLoader` across ranks is zero.*",
 )
 
@@ -64,8 +65,9 @@ def fit(cfg: DictConfig, detector: DetectorModule, data: DataModule, logger: Log
 
 
 def test(cfg: DictConfig, detector: DetectorModule, data: DataModule, folder: Path) -> None:
-    """Judge the test set, in full precision."""
-    trainer(cfg, folder, precision="32-true").test(detector, datamodule=data, verbose=False)
+    """Score the test set, if there is one, in full precision."""
+    if data.splits["test"]:
+        trainer(cfg, folder, precision="32-true").test(detector, datamodule=data, verbose=False)
     detector.to(device(cfg))  # Lightning leaves it on the CPU, where latency would be another machine's
 
 
@@ -117,7 +119,7 @@ def forget(resumable: Path) -> None:
 @torch.no_grad()
 def latency(predictor: Predictor, data: DataModule, repeats: int) -> float:
     """Median milliseconds from one decoded image (uint8, on the CPU) to its map (on the CPU), batch 1."""
-    batch = data.test_dataloader().batch([0])
+    batch = (data.test_dataloader() if data.splits["test"] else data.fit_dataloader()).batch([0])
     predictor.eval()
     times = []
     for _ in range(repeats + 1):

@@ -36,7 +36,7 @@ def describe(
         threshold=_threshold(cfg.evaluation.conformal_rate, thresholds),
         outline="of maps: the same of the highest pixels of the same images",
         settings="as the config gives them, fixed before the test set was read, the same for all categories",
-        test_set="read once, after all of it",
+        test_set="read once, after all of it" if data.splits["test"] else "none: there were no test images",
         head=head,
     )
 
