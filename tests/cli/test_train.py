@@ -2,6 +2,7 @@
 
 import csv
 import errno
+import io
 import json
 import os
 import pickle
@@ -480,6 +481,13 @@ def test_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyte
     monkeypatch.setattr(Path, "write_bytes", full)
     assert train() == 1
     assert "best.ckpt: No space left on device; free some space, or choose another folder" in capsys.readouterr().err
+
+
+def test_a_character_that_the_terminal_lacks_is_a_question_mark(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", terminal)
+    assert main(["train", "--cfg", "job", "study='prüfung'"]) == 0
+    assert b"study: pr?fung" in terminal.buffer.getvalue()  # type: ignore[attr-defined]
 
 
 def test_tampered_checkpoint_is_refused_and_not_executed(

@@ -16,7 +16,7 @@ from diffect.data import decode
 from diffect.data.sample import IMAGE
 from diffect.data.sources.mvtec import Folder
 from diffect.data.store import Store, open_samples, row_dtype
-from diffect.storage.atomic import cache_root
+from diffect.storage.caches import cache_root
 
 Make = Callable[..., Path]
 

@@ -1,5 +1,7 @@
 """What a user gives Lightning's Trainer is used; what a run cannot do is refused before any work."""
 
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from pytorch_lightning.loggers import CSVLogger
 
 from diffect.cli.main import main
 from diffect.config.files import config_folder
+from diffect.data import batches
 from diffect.training import build, fit
 
 
@@ -83,6 +86,24 @@ def test_a_run_shows_its_steps_to_a_users_callback(tmp_path: Path, monkeypatch: 
 )
 def test_what_a_run_cannot_do_is_refused(overrides: list[str], said: str, refused: Callable[..., str]) -> None:
     assert said in refused("train", "denoiser=conv", *overrides)
+
+
+@pytest.mark.slow
+def test_a_worker_that_dies_ends_the_run_with_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    raw = batches._raw
+
+    def killed(part: Any, row: int) -> torch.Tensor:
+        if torch.utils.data.get_worker_info() is not None:
+            os.kill(os.getpid(), signal.SIGKILL)  # as when memory runs out
+        return raw(part, row)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(batches, "_raw", killed)
+    assert main(["train", "data.size=64", "data.category=brick", "denoiser=gaussian", "data.workers=1"]) == 1
+    said = capsys.readouterr().err
+    assert "a process that loads batches failed" in said and "data.workers is 1; if memory ran out, take" in said
 
 
 @pytest.mark.parametrize("accelerator", ["auto", "gpu", "cpu", "cuda", "mps"])

@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from diffect.config.files import config_folder
 from diffect.config.overrides import as_typed, reachable
 from diffect.errors import sentence
+from diffect.storage.caches import settle_libraries
 
 
 def _name_run(*, _root_: Any) -> str:
@@ -62,6 +63,7 @@ def launch(name: str, overrides: Sequence[str]) -> Any:
     """Compose the command's config with Hydra and run it, once (gives its result), or for every point of a sweep."""
     if name in ("train", "tune"):
         _refuse_several_experiments(overrides)
+    settle_libraries()
     # Hydra then raises instead of printing and exiting, so that every command fails in the same way.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     # Threads that wait by spinning made training ten times slower whenever something else ran on the machine. Read

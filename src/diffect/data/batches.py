@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from diffect.data.canvas import IGNORED, inside
 from diffect.data.sample import Kind, Sample
@@ -141,17 +141,25 @@ def zeros(kind: Kind, size: Sequence[int]) -> Tensor:
     return torch.from_numpy(np.zeros((1, kind.channels, *size), kind.dtype))
 
 
-def as_is(batch: Any) -> Any:
-    """The collate function: `Items` gives whole batches."""
-    return batch
+def collate(batch: Any) -> Any:
+    """A whole batch as `Items` gives it; from a worker as arrays, which go through its pipe.
+
+    Tensors would go through shared memory, of which a container has little, and where that is full the run hangs.
+    """
+    return batch if get_worker_info() is None else {name: tensor.numpy() for name, tensor in batch.items()}
 
 
 class Loader(DataLoader[Batch]):
     """A DataLoader of whole batches, which can also be asked for the items at any positions."""
 
     def __init__(self, items: Items, **settings: Any) -> None:
-        super().__init__(items, collate_fn=as_is, **settings)
+        super().__init__(items, collate_fn=collate, **settings)
         self.items = items
+
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
+        """Batches of tensors, in order."""
+        for batch in super().__iter__():
+            yield {name: torch.as_tensor(value) for name, value in batch.items()}
 
     def batch(self, positions: Sequence[int]) -> Batch:
         """One batch of the items at these positions."""

@@ -29,7 +29,7 @@ from diffect.data.sources.defect_folder import TEST
 from diffect.data.sources.folders import choose_categories
 from diffect.data.store import Store, open_samples
 from diffect.data.summary import describe_category
-from diffect.storage.atomic import cache_root
+from diffect.storage.caches import cache_root
 
 SplitShare = Annotated[float, Interval(ge=0, le=0.4)]  # of the normal samples
 

@@ -12,10 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffect.storage.atomic import replacing
+from diffect.storage.caches import CURE
 
 logger = logging.getLogger(__name__)
-
-CURE = "set data.cache or DIFFECT_CACHE to a folder that can be written"
 
 T = TypeVar("T")
 

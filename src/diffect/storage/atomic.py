@@ -12,11 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
-def cache_root() -> Path:
-    """The folder of all caches: $DIFFECT_CACHE, or ~/.cache/diffect."""
-    return Path(os.environ.get("DIFFECT_CACHE") or "~/.cache/diffect").expanduser()
-
-
 @contextmanager
 def replacing(path: Path, cure: str = "choose another folder") -> Iterator[Path]:
     """Gives a temporary path beside `path`, which is synced and renamed onto it when the block ends well.

@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from diffect.storage.atomic import cache_root, write_atomic
+from diffect.storage.atomic import write_atomic
+from diffect.storage.caches import cache_root
 
 Stamp = tuple[str, int, int]  # absolute path, size in bytes, mtime in nanoseconds
 

@@ -167,7 +167,16 @@ class Run:
     @contextmanager
     def _phase(self, name: str) -> Iterator[None]:
         start = time.monotonic()
-        yield
+        try:
+            yield
+        except (RuntimeError, ValueError, OSError) as error:
+            if "DataLoader worker" not in str(error):
+                raise
+            reason, workers = str(error).strip().splitlines()[-1], self.cfg.data.get("workers")
+            raise ValueError(
+                f"a process that loads batches failed ({reason}): data.workers is {workers}; if memory ran out, take "
+                "fewer, or 0"
+            ) from error
         self.record.seconds[name] = time.monotonic() - start
 
 

@@ -19,8 +19,8 @@ from diffect.data import decode
 from diffect.data.sample import GOOD, IMAGE, Kind, Sample, Source
 from diffect.data.sources import texture_defects
 from diffect.data.sources.mvtec import Folder
-from diffect.storage.arrays import CURE
-from diffect.storage.atomic import cache_root, replacing
+from diffect.storage.atomic import replacing
+from diffect.storage.caches import CURE, cache_root
 
 logger = logging.getLogger(__name__)
 

@@ -1,0 +1,34 @@
+"""Where caches lie: in the home folder, or in DIFFECT_CACHE, which makes a home folder unnecessary."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+CURE = "set data.cache or DIFFECT_CACHE to a folder that can be written"
+
+LIBRARIES = {
+    "MPLCONFIGDIR": "matplotlib",
+    "WANDB_CACHE_DIR": "wandb/cache",
+    "WANDB_CONFIG_DIR": "wandb/config",
+    "WANDB_DATA_DIR": "wandb/data",
+    "TORCHINDUCTOR_CACHE_DIR": "torch",
+}
+"""Variables that say where a library keeps what it would keep in the home folder."""
+
+
+def cache_root() -> Path:
+    """The folder of all caches: $DIFFECT_CACHE, or ~/.cache/diffect; ValueError if there is no home folder either."""
+    try:
+        return Path(os.environ.get("DIFFECT_CACHE") or "~/.cache/diffect").expanduser()
+    except RuntimeError as error:
+        raise ValueError(
+            "there is no home folder to keep caches in: set DIFFECT_CACHE to a folder that can be written"
+        ) from error
+
+
+def settle_libraries() -> None:
+    """Without a home folder that can be written, let the libraries keep their files in DIFFECT_CACHE, if it is set."""
+    if os.environ.get("DIFFECT_CACHE") and not os.access(os.path.expanduser("~"), os.W_OK):  # noqa: PTH111, never raises
+        for variable, folder in LIBRARIES.items():
+            os.environ.setdefault(variable, str(cache_root().absolute() / folder))
