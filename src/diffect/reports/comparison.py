@@ -107,9 +107,10 @@ def compare(
 
 def paired_difference(group: Group, other: Group, metric: str, wanted: Sequence[str], estimand: str) -> Difference:
     """One group less another in one metric, not tested, over the cells that both have, tested on the same images."""
-    values, replicates = statistics.paired(*(grid.cells(one.runs, metric) for one in (group, other)))
+    (mine, drawn), theirs = (grid.cells(one.runs, metric) for one in (group, other))
     common = _common(group, other)
-    values = {cell: value for cell, value in values.items() if cell in common and cell[0] in wanted}
+    mine = {cell: value for cell, value in mine.items() if cell in common and cell[0] in wanted}
+    values, replicates = statistics.paired((mine, drawn), theirs)
     estimate = statistics.estimate_mean(estimand, values, replicates, wanted)
     blocks = statistics.block_means(estimand, values, wanted) if estimate.comparable else {}
     return Difference(estimate, blocks=tuple(blocks.values()))
