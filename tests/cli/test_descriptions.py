@@ -73,7 +73,7 @@ def test_every_choice_describes_itself_with_known_citations(choice: str) -> None
         ),
         (
             "scorer=denoising",
-            ["scorer.draws=2", "scorer.metric=own"],
+            ["scorer.draws=2", "scorer.metric=mahalanobis"],
             "the denoising error at log-SNR -1 and 3, averaged over 2 draws of noise, in the metric of the residuals' "
             "covariance on normal images, each scale by itself",
         ),

@@ -31,7 +31,7 @@ SMALL = (
     "panel=0",
     "tune.copies=2",
     "tune.replicates=40",
-    "tune.candidates=[{scorer.levels:[[1.0],[3.0]],scorer.metric:[plain,own]},{anomaly_map.share:[0.001,0.1]}]",
+    "tune.candidates=[{scorer.levels:[[1.0],[3.0]],scorer.metric:[plain,mahalanobis]},{anomaly_map.share:[0.001,0.1]}]",
 )
 SETTINGS = 7  # as given, four levels and metrics, two shares
 

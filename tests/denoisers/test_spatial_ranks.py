@@ -101,10 +101,10 @@ def test_a_network_refuses_a_grid_that_it_cannot_take(network: Any, name: str) -
 
 
 SCORERS: dict[str, Callable[[], Scorer]] = {
-    "denoising": lambda: DenoisingError([1, 2], (0.0, 3.0), draws=1, metric="own", scales="separate"),
+    "denoising": lambda: DenoisingError([1, 2], (0.0, 3.0), draws=1, metric="mahalanobis", scales="separate"),
     "density": lambda: Density([1, 2]),
     "likelihood": lambda: Likelihood([1, 2], steps=3),
-    "inversion": lambda: Inversion([1, 2], judge="typicality"),
+    "inversion": lambda: Inversion([1, 2], statistic="typicality"),
     **{
         distance: lambda distance=distance: Reconstruction([1, 2], steps=2, distance=distance)  # type: ignore[misc]
         for distance in ("l1", "cosine", "ssim")

@@ -22,7 +22,7 @@ def built(*overrides: str) -> Predictor:
 
 
 def test_each_level_of_the_pyramid_has_components_of_its_own() -> None:
-    detector = built("denoiser=conv", "scorer.scales=separate", "scorer.metric=own", "scorer.levels=[0,2]")
+    detector = built("denoiser=conv", "scorer.scales=separate", "scorer.metric=mahalanobis", "scorer.levels=[0,2]")
     assert detector.scorer.components == 6  # 2 log-SNRs, 3 levels of the backbone
     assert detector.anomaly_map.scale.shape == (1, 6)
     state = detector.state_dict()

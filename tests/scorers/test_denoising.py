@@ -68,7 +68,7 @@ def test_without_noise_the_stored_patches_answer_with_the_squared_distance_to_th
 @pytest.mark.parametrize("draws", [0, 1, 2])
 def test_the_own_metric_is_the_mahalanobis_distance_of_the_residual(draws: int) -> None:
     wiener, levels = denoiser("wiener"), (0.0, 3.0)
-    scorer = DenoisingError([4], levels, draws, metric="own", shrinkage=0.2)
+    scorer = DenoisingError([4], levels, draws, metric="mahalanobis", shrinkage=0.2)
     # Normal images of which channels are correlated and off the mean.
     mixing = torch.tensor([[1.0, 0, 0, 0], [0.9, 0.3, 0, 0], [0, 0.5, 1, 0], [0.2, 0, 0, 0.4]])
     normal = torch.einsum("dc,bchw->bdhw", mixing, features(10, seed=3)) + 0.5
@@ -96,14 +96,14 @@ def test_the_own_metric_is_the_mahalanobis_distance_of_the_residual(draws: int) 
 
 
 def test_a_normal_images_own_error_is_1_at_every_level() -> None:
-    data, scorer = Gaussian.anisotropic(), DenoisingError([4], (-2.0, 1.0, 5.0), metric="own", shrinkage=1e-6)
+    data, scorer = Gaussian.anisotropic(), DenoisingError([4], (-2.0, 1.0, 5.0), metric="mahalanobis", shrinkage=1e-6)
     scorer.fit(data, [(data.sample(60, 6, seed=1).float(), torch.zeros(60), keyed(60))])
     found = scorer(data, data.sample(60, 6, seed=2).float(), None, keyed(60, seed=1))
     assert (found.mean((0, 2, 3)) - 1).abs().max() < 0.05
 
 
 def test_what_the_own_metric_has_learnt_is_its_state() -> None:
-    data, settings = Gaussian.anisotropic(), {"metric": "own", "scales": "separate"}
+    data, settings = Gaussian.anisotropic(), {"metric": "mahalanobis", "scales": "separate"}
     scorer, other = (DenoisingError([3, 1], (1.0, 3.0), **settings) for _ in range(2))  # type: ignore[arg-type]
     x0 = data.sample(8, 6, seed=1).float()
     scorer.fit(data, [(x0, torch.zeros(8), keyed(8))])
@@ -125,7 +125,7 @@ def test_separate_levels_of_the_pyramid_weighted_by_their_channels_are_the_fused
 
 def test_separate_levels_are_whitened_by_themselves() -> None:
     data, x0 = Gaussian.anisotropic(), features(4)
-    fine, settings = Gaussian(data.mu[:3], data.s[:3]), {"draws": 0, "metric": "own"}
+    fine, settings = Gaussian(data.mu[:3], data.s[:3]), {"draws": 0, "metric": "mahalanobis"}
     both = DenoisingError([3, 1], (1.0,), scales="separate", **settings)  # type: ignore[arg-type]
     both.fit(data, [(x0, torch.zeros(4), keyed(4))])
     alone = DenoisingError([3], (1.0,), **settings)  # type: ignore[arg-type]

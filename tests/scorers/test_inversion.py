@@ -46,8 +46,8 @@ def test_the_score_is_read_off_the_end_point(kind: str) -> None:
     x0, label = features(3), torch.arange(3)
     q = Inversion([4]).invert(denoiser(kind), x0, label).square().mean(1)
     density, typicality = (
-        Inversion([4], judge=judge)(denoiser(kind), x0, label, keyed(3))[:, 0]  # type: ignore[arg-type]
-        for judge in ("density", "typicality")
+        Inversion([4], statistic=statistic)(denoiser(kind), x0, label, keyed(3))[:, 0]  # type: ignore[arg-type]
+        for statistic in ("density", "typicality")
     )
     assert torch.allclose(density, q / 2) and torch.allclose(typicality, (q - 1 - q.log()) / 2)
 
@@ -57,10 +57,10 @@ def test_density_counts_what_is_too_loud_and_typicality_what_is_too_quiet_too(st
     data = Gaussian(torch.zeros(64).double(), torch.ones(64).double())
     normal = data.sample(2, 6, seed=0)
     found = {}
-    for judge in ("density", "typicality"):
-        scorer = Inversion([4], 9.0, -9.0, steps, judge=judge)  # type: ignore[arg-type]
+    for statistic in ("density", "typicality"):
+        scorer = Inversion([4], 9.0, -9.0, steps, statistic=statistic)  # type: ignore[arg-type]
         scorer.fit(data, [(data.sample(4, 6, seed=1), torch.zeros(4), keyed(4))])
-        found[judge] = [scorer(data, factor * normal, None, keyed(2)).mean() for factor in (0.4, 1, 1.8)]
+        found[statistic] = [scorer(data, factor * normal, None, keyed(2)).mean() for factor in (0.4, 1, 1.8)]
         typical = scorer.state_dict()["typical"]
     quiet, middle, loud = found["density"]
     assert quiet < middle < loud

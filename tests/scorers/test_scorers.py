@@ -1,4 +1,4 @@
-"""Every scorer gives finite components on any grid, never depends on batch mates, and refuses what it cannot judge."""
+"""Every scorer gives finite components on any grid, never depends on the rest of the batch, and refuses what it cannot score."""
 
 import math
 from collections.abc import Callable
@@ -22,8 +22,8 @@ SCORERS: dict[str, Scorer] = {
     "denoising": DenoisingError([4], (-1.0, 1.0, 3.0), draws=2),
     "one level": DenoisingError([4], (0.5,)),
     "no noise": DenoisingError([4], (0.5,), draws=0),
-    "own metric": DenoisingError([3, 1], (1.0, 4.0), metric="own"),
-    "separate": DenoisingError([3, 1], (1.0, 4.0), metric="own", scales="separate"),
+    "mahalanobis": DenoisingError([3, 1], (1.0, 4.0), metric="mahalanobis"),
+    "separate": DenoisingError([3, 1], (1.0, 4.0), metric="mahalanobis", scales="separate"),
     "l1": Reconstruction([4], steps=3, distance="l1"),
     "l2": Reconstruction([4], steps=3, distance="l2"),
     "cosine": Reconstruction([4], steps=3, distance="cosine"),
@@ -32,9 +32,9 @@ SCORERS: dict[str, Scorer] = {
     "density": Density([4], (2.0, 6.0)),
     "likelihood": Likelihood([4], steps=5),
     "inversion": Inversion([4]),
-    "typicality": Inversion([4], steps=2, judge="typicality"),
+    "typicality": Inversion([4], steps=2, statistic="typicality"),
 }
-COMPONENTS = {"denoising": 3, "own metric": 2, "separate": 4, "density": 2}
+COMPONENTS = {"denoising": 3, "mahalanobis": 2, "separate": 4, "density": 2}
 PAIRS = [(kind, name) for name in SCORERS for kind in CLOSED_FORMS + (() if name == "density" else NETWORKS)]
 
 
@@ -97,7 +97,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
         r"DenoisingError\.shrinkage is 0; it must be a number",
     ),
     "no residual": (
-        lambda: DenoisingError([4], (14.0,), draws=0, metric="own").fit(
+        lambda: DenoisingError([4], (14.0,), draws=0, metric="mahalanobis").fit(
             always(features(2)), [(features(2), torch.zeros(2), keyed(2))]
         ),
         r"scorer\.metric is own, but at log-SNR 14 the denoiser makes no error on the images that it was fitted on",
@@ -145,7 +145,10 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: Inversion([4], steps=0),
         r"Inversion\.steps is 0; it must be a whole number",
     ),
-    "judge": (lambda: Inversion([4], judge="norm"), r"Inversion\.judge is 'norm'; it must be density or typicality"),
+    "statistic": (
+        lambda: Inversion([4], statistic="norm"),
+        r"Inversion\.statistic is 'norm'; it must be density or typicality",
+    ),
 }
 
 

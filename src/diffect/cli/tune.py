@@ -1,4 +1,4 @@
-"""diffect tune: choose settings on synthetic defects, then run the choice; a finished tuning is found."""
+"""diffect tune: choose settings on synthetic defects, then run the choice; a finished tuning is not repeated."""
 
 from __future__ import annotations
 
@@ -31,16 +31,11 @@ def run(cfg: DictConfig) -> dict[str, Any]:
         for candidate in listed:
             train.check(candidate.config)
         task, denoiser = list(hydra.overrides.task), hydra.runtime.choices["denoiser"]
-        inert.refuse(
-            [
-                inert.Job.of(
-                    [*task, *(f"{key}={value}" for key, value in candidate.overrides.items())],
-                    candidate.config,
-                    candidate.overrides.get("denoiser", denoiser),
-                )
-                for candidate in listed
-            ]
-        )
+        jobs = []
+        for candidate in listed:
+            overrides = [*task, *(f"{key}={value}" for key, value in candidate.overrides.items())]
+            jobs.append(inert.Job.of(overrides, candidate.config, candidate.overrides.get("denoiser", denoiser)))
+        inert.refuse(jobs)
         name = fingerprint.of(cfg)
 
         def make() -> record.TuningRecord:

@@ -15,7 +15,7 @@ from diffect.config.types import PositiveInt, Share, Supplied
 from diffect.denoisers.base import ClosedForm
 from diffect.diffusion.process import alpha_sigma
 from diffect.representations.covariance import RunningCovariance
-from diffect.representations.groups import by_group, group_count, no_images
+from diffect.representations.groups import apply_by_group, by_group, group_count, no_images
 
 Where = Literal["cell", "shared"]
 
@@ -73,13 +73,7 @@ class Gaussian(ClosedForm):
 
     def forward(self, x_t: Tensor, log_snr: Tensor, label: Tensor | None = None) -> Tensor:
         """x0_hat (B, C, *grid), by the Gaussian of each image's category."""
-        x0_hat = torch.empty_like(x_t)
-        for group, rows in by_group(label, self.groups, len(x_t)):
-            along, spread, alpha = self._along(group, x_t[rows], log_snr[rows])
-            gain = alpha * self.values[group][:, None] / spread
-            mean = self.mean[group][:, None] + _turn(gain * along, self.vectors[group].mT)
-            x0_hat[rows] = mean.permute(1, 2, 0).unflatten(2, self.grid)
-        return x0_hat
+        return apply_by_group(self._mean, label, self.groups, x_t, log_snr)
 
     def log_density(self, x_t: Tensor, log_snr: Tensor, label: Tensor | None = None) -> Tensor:
         """log N(x_t; alpha mu, alpha^2 Sigma + sigma^2 I) at each position, in nats: (B, *grid)."""
@@ -87,20 +81,11 @@ class Gaussian(ClosedForm):
 
     def mahalanobis(self, x_t: Tensor, log_snr: Tensor, label: Tensor | None = None) -> Tensor:
         """(x_t - alpha mu)^T (alpha^2 Sigma + sigma^2 I)^-1 (x_t - alpha mu) at each position: (B, *grid)."""
-        squared = x_t.new_empty(len(x_t), *self.grid)
-        for group, rows in by_group(label, self.groups, len(x_t)):
-            along, spread, _ = self._along(group, x_t[rows], log_snr[rows])
-            squared[rows] = (along.square() / spread).sum(2).mT.unflatten(1, self.grid)
-        return squared
+        return apply_by_group(self._squared_distance, label, self.groups, x_t, log_snr)
 
     def log_normaliser(self, log_snr: Tensor, label: Tensor | None = None) -> Tensor:
         """-1/2 log det(2 pi (alpha^2 Sigma + sigma^2 I)) at each position: (B, *grid)."""
-        normaliser = self.values.new_empty(len(log_snr), *self.grid)
-        for group, rows in by_group(label, self.groups, len(log_snr)):
-            spread, _ = self._spread(group, log_snr[rows])
-            half = -0.5 * (2 * math.pi * spread).log().sum(2).mT  # (B, P or 1)
-            normaliser[rows] = half.expand(-1, math.prod(self.grid)).unflatten(1, self.grid)
-        return normaliser
+        return apply_by_group(self._log_normaliser, label, self.groups, log_snr)
 
     @torch.no_grad()
     def fit(self, batches: Iterable[tuple[Tensor, Tensor]]) -> None:
@@ -160,6 +145,20 @@ class Gaussian(ClosedForm):
             self.shrinkage,
             self.covariance_of,
         )
+
+    def _mean(self, group: int, x_t: Tensor, log_snr: Tensor) -> Tensor:
+        along, spread, alpha = self._along(group, x_t, log_snr)
+        gain = alpha * self.values[group][:, None] / spread
+        mean = self.mean[group][:, None] + _turn(gain * along, self.vectors[group].mT)
+        return mean.permute(1, 2, 0).unflatten(2, self.grid)
+
+    def _squared_distance(self, group: int, x_t: Tensor, log_snr: Tensor) -> Tensor:
+        along, spread, _ = self._along(group, x_t, log_snr)
+        return (along.square() / spread).sum(2).mT.unflatten(1, self.grid)
+
+    def _log_normaliser(self, group: int, log_snr: Tensor) -> Tensor:
+        half = -0.5 * (2 * math.pi * self._spread(group, log_snr)[0]).log().sum(2).mT  # (B, P or 1)
+        return half.expand(-1, math.prod(self.grid)).unflatten(1, self.grid)
 
     def _along(self, group: int, x_t: Tensor, log_snr: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """x_t - alpha mu along the axes of Sigma (P, B, C), its variances (P or 1, B, C), and alpha (B, 1)."""

@@ -5,7 +5,7 @@ Statistics are shared by all cells or separate for each, shared by all images or
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from diffect.config.check import checked
 from diffect.config.types import NonNegativeFloat, PositiveFloat, PositiveInt
 from diffect.representations.covariance import RunningCovariance
-from diffect.representations.groups import by_group, no_images
+from diffect.representations.groups import apply_by_group, by_group, no_images
 
 Scaling = Literal["scaled", "standard", "whitened"]
 Statistics = Literal["shared", "cell"]
@@ -74,11 +74,11 @@ class Affine(nn.Module):
 
     def forward(self, raw: Tensor, label: Tensor | None = None) -> Tensor:
         """x0 (B, C, *grid) from raw (B, C, *grid) and labels (B,)."""
-        return self._by_group(self._forward, raw, label)
+        return self._forward(0, raw) if self.groups == 1 else apply_by_group(self._forward, label, self.groups, raw)
 
     def inverse(self, x0: Tensor, label: Tensor | None = None) -> Tensor:
         """raw (B, C, *grid) from x0 (B, C, *grid) and labels (B,)."""
-        return self._by_group(self._inverse, x0, label)
+        return self._inverse(0, x0) if self.groups == 1 else apply_by_group(self._inverse, label, self.groups, x0)
 
     def likeliest(self, raw: Tensor) -> Tensor:
         """The group (B,) of each raw (B, C, *grid): the one with the greatest median over cells of the log-density
@@ -90,19 +90,11 @@ class Affine(nn.Module):
         """
         medians = []
         for group in range(self.groups):
-            squared = self._forward(raw, group).square().sum(1).flatten(1)  # (B, P)
+            squared = self._forward(group, raw).square().sum(1).flatten(1)  # (B, P)
             medians.append((self.log_volume[group] - squared / 2).median(1).values)
         return torch.stack(medians).argmax(0)
 
-    def _by_group(self, transform: Callable[[Tensor, int], Tensor], images: Tensor, label: Tensor | None) -> Tensor:
-        if self.groups == 1:
-            return transform(images, 0)
-        result = torch.empty_like(images)
-        for group, rows in by_group(label, self.groups, len(images)):
-            result[rows] = transform(images[rows], group)
-        return result
-
-    def _forward(self, raw: Tensor, group: int) -> Tensor:
+    def _forward(self, group: int, raw: Tensor) -> Tensor:
         mean, matrix = self.mean[group], self.matrix[group]
         patches = raw.flatten(2).permute(2, 0, 1) - mean[:, None]  # (P, B, C)
         if matrix.ndim == 2:
@@ -113,7 +105,7 @@ class Affine(nn.Module):
             patches = torch.bmm(patches, matrix)
         return patches.permute(1, 2, 0).unflatten(2, raw.shape[2:])
 
-    def _inverse(self, x0: Tensor, group: int) -> Tensor:
+    def _inverse(self, group: int, x0: Tensor) -> Tensor:
         mean, matrix = self.mean[group], self.matrix[group]
         patches = x0.flatten(2).permute(2, 0, 1)  # (P, B, C)
         # Rows y = x A, so that A^T x^T = y^T.

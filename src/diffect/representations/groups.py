@@ -1,15 +1,15 @@
-"""Runs of several categories: which parts exist once for each, and which rows of a batch belong to which."""
+"""Runs of several categories: which parts exist once for each category, and which rows of a batch are of which."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 
 def group_count(classes: int, conditional: bool) -> int:
-    """How many groups of images have their own statistics: one for each category, or one of all."""
+    """How many groups of images have separate statistics: one for each category, or one of all."""
     return classes if conditional else 1
 
 
@@ -24,6 +24,15 @@ def by_group(label: Tensor | None, groups: int, batch: int) -> Iterator[tuple[in
     label = required_labels(label, groups)
     for group in label.unique().tolist():
         yield group, (label == group).nonzero()[:, 0]
+
+
+def apply_by_group(function: Callable[..., Tensor], label: Tensor | None, groups: int, *images: Tensor) -> Tensor:
+    """function(group, its rows of each of the tensors (B, ...)) of every group, put together in the batch's order."""
+    rows, parts = [], []
+    for group, some in by_group(label, groups, len(images[0])):
+        rows.append(some)
+        parts.append(function(group, *(one[some] for one in images)))
+    return torch.cat(parts)[torch.cat(rows).argsort()]
 
 
 def of_each_image(values: Tensor, label: Tensor | None) -> Tensor:

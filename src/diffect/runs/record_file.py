@@ -88,7 +88,7 @@ def dumps(record: Record, where: str = "the record") -> str:
     """
     plain = _plain(record, "")
     parse(plain, where)
-    return _pretty(plain, 0) + "\n"
+    return pretty(plain) + "\n"
 
 
 def loads(text: str, where: str = "the record") -> Record:
@@ -141,12 +141,13 @@ def _plain(value: Any, where: str) -> Any:
     raise ValueError(f"the record's '{where}' is a {type(value).__name__}: only JSON's types can be written")
 
 
-def _pretty(value: Any, depth: int) -> str:
+def pretty(value: Any, depth: int = 0) -> str:
+    """JSON with objects indented, lists of numbers on one line, and a line for each row of a table."""
     items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     nested = any(isinstance(item, (dict, list)) for item in items)
     pad = "\n" + " " * (depth + 1)
     if isinstance(value, dict) and value:
-        parts = [f"{json.dumps(key)}: {_pretty(item, depth + 1)}" for key, item in value.items()]
+        parts = [f"{json.dumps(key)}: {pretty(item, depth + 1)}" for key, item in value.items()]
         return "{" + pad + ("," + pad).join(parts) + pad[:-1] + "}"
     if nested:
         return "[" + pad + ("," + pad).join(map(json.dumps, value)) + pad[:-1] + "]"

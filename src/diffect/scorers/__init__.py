@@ -1,1 +1,1 @@
-"""Scorers: how a denoiser judges an image, one module for each."""
+"""Scorers: how a denoiser makes anomaly scores of an image, one module for each."""

@@ -1,6 +1,6 @@
-"""What every scorer keeps to.
+"""The contract of scorers.
 
-A scorer gives components (B, K, *grid), one for each level or scale that it judges by itself; `AnomalyMap` turns them
+A scorer gives components (B, K, *grid), one for each level or scale that it scores separately; `AnomalyMap` turns them
 into a map at image resolution and the map into a score.
 """
 
@@ -66,9 +66,9 @@ class Scorer(nn.Module, Described, ABC):
     def forward(self, denoiser: Denoise, x0: Tensor, label: Tensor | None, noise: ImageNoise) -> Tensor: ...
 
     def check(self, denoiser: Denoiser, low: float, high: float) -> None:
-        """Raise a ValueError, before any work, if the denoiser cannot do what the scorer asks of it.
+        """Raise a ValueError, before any work, if the scorer cannot use this denoiser.
 
-        One that learns by steps is trained on log-SNRs in [low, high] only.
+        A denoiser that learns by steps is trained on log-SNRs in [low, high] only.
         """
 
     def fit(self, denoiser: Denoise, batches: Iterable[tuple[Tensor, Tensor, ImageNoise]]) -> None:
@@ -80,11 +80,18 @@ class Scorer(nn.Module, Described, ABC):
 
 
 def check_reach(key: str, levels: Sequence[float], denoiser: Denoiser, low: float, high: float) -> None:
-    """Refuse levels outside [low, high] for a denoiser that learns by steps; a closed form knows them all."""
+    """Refuse levels outside [low, high] for a denoiser that learns by steps; a closed form is exact at all of them.
+
+    Args:
+        key: of the config that sets the levels.
+        levels: log-SNRs at which the scorer calls the denoiser.
+        denoiser: that is called.
+        low, high: the log-SNRs that the schedule covers.
+    """
     beyond = [level for level in levels if not low - 1e-6 <= level <= high + 1e-6]
     if beyond and isinstance(denoiser, Learner):
         raise ValueError(
-            f"{key} asks for log-SNR {beyond[0]:g}, where the denoiser is never trained; the schedule reaches from "
+            f"{key} has log-SNR {beyond[0]:g}, where the denoiser is never trained; the schedule reaches from "
             f"{low:g} to {high:g}"
         )
 

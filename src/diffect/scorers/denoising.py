@@ -1,4 +1,4 @@
-"""The denoising error: how badly one step of the denoiser explains an image."""
+"""The denoising error: how far one step of the denoiser is from an image."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ NEAREST = 10.0  # log-SNR from which the nearest stored patch has next to all of
 class DenoisingError(Scorer):
     """E |r|^2 / C over noise draws, r = x0 - x0_hat(x_t), one component for each log-SNR level.
 
-    With metric=own it is E (r - m)^T (S + shrinkage tr(S) / C I)^-1 (r - m) / C, where m and S are the mean and the
-    covariance of r at that level on normal images, over all positions: what the denoiser misses anyway counts less.
+    With metric=mahalanobis it is E (r - m)^T (S + shrinkage tr(S) / C I)^-1 (r - m) / C, where m and S are the mean and
+    the covariance of r at that level on normal images, over all positions: errors that normal images have too count
+    less.
 
     Args:
         channels: of each scale.
         levels: log-SNRs at which the image is noised, in nats; never step numbers.
-        draws: noise draws at each level; 0 for the un-noised x_t = alpha x0. At high log-SNR that makes the stored
-            patches of denoiser=empirical answer with the nearest one, and the error PatchCore's distance, squared
-            (Roth et al. 2022, eq. 6).
-        metric: `plain`, or `own`, as above.
-        scales: `fused`, one component for all scales, or `separate`, one for each scale from its channels alone (C and
-            S are then theirs), to be combined after calibration.
+        draws: noise draws at each level; 0 for the un-noised x_t = alpha x0. At high log-SNR denoiser=empirical then
+            returns the nearest stored patch, and the error is PatchCore's distance, squared (Roth et al. 2022, eq. 6).
+        metric: `plain` or `mahalanobis`, as above.
+        scales: `fused`, one component for all scales, or `separate`, one for each scale from its channels alone, with C
+            and S of these channels.
         shrinkage: see above.
     """
 
@@ -46,18 +46,18 @@ class DenoisingError(Scorer):
         channels: Supplied[Sequence[int]],
         levels: Levels = (-1.0, 1.0, 3.0),
         draws: NonNegativeInt = 1,
-        metric: Literal["plain", "own"] = "plain",
+        metric: Literal["plain", "mahalanobis"] = "plain",
         scales: Literal["fused", "separate"] = "fused",
         shrinkage: PositiveFloat = 0.01,
     ) -> None:
-        # A pyramid of one scale is judged as a whole either way.
+        # With a single scale the two are the same.
         separate = scales == "separate" and len(channels) > 1
         parts = range(len(channels)) if separate else [None]
         super().__init__(channels, [Origin(float(level), part) for level in levels for part in parts])
         self.levels, self.draws = [float(level) for level in levels], draws
         self.metric, self.scales, self.shrinkage = metric, scales, shrinkage
-        self.groups = self.channels if separate else [sum(channels)]  # channels that are judged together
-        if metric == "own":
+        self.groups = self.channels if separate else [sum(channels)]  # channels that share an error
+        if metric == "mahalanobis":
             self.register_buffer("mean", torch.zeros(len(self.levels), sum(channels)))
             self.register_buffer("whitening", torch.eye(sum(channels)).repeat(len(self.levels), 1, 1))
 
@@ -77,7 +77,7 @@ class DenoisingError(Scorer):
         """Components (B, K, *grid), the scales of one level side by side."""
         components = []
         for number, level in enumerate(self.levels):
-            draws = [self._judge(number, r) for r in self._residuals(level, denoiser, x0, label, noise)]
+            draws = [self._error(number, r) for r in self._residuals(level, denoiser, x0, label, noise)]
             components.append(torch.stack(draws).mean(0))
         return torch.cat(components, dim=1)
 
@@ -111,9 +111,9 @@ class DenoisingError(Scorer):
         for draw in range(self.draws):
             yield x0 - denoiser(add_noise(x0, noise(x0, level, draw), log_snr), log_snr, label)
 
-    def _judge(self, number: int, residual: Tensor) -> Tensor:
+    def _error(self, number: int, residual: Tensor) -> Tensor:
         """(B, G, *grid) from residuals (B, C, *grid) at a level, G groups of channels."""
-        if self.metric == "own":
+        if self.metric == "mahalanobis":
             centred = residual - self.mean[number].view(-1, *[1] * (residual.ndim - 2))
             residual = torch.einsum("dc,bc...->bd...", self.whitening[number], centred)
         return torch.stack([group.mean(1) for group in residual.square().split(self.groups, dim=1)], dim=1)
@@ -126,8 +126,8 @@ class DenoisingError(Scorer):
             variance = block.diagonal().mean()
             if variance < 1e-10:
                 raise ValueError(
-                    f"scorer.metric is own, but at log-SNR {level:g} the denoiser makes no error on the images that "
-                    "it was fitted on: take scorer.metric=plain or lower scorer.levels"
+                    f"scorer.metric is mahalanobis, but at log-SNR {level:g} the denoiser makes no error on the images "
+                    "that it was fitted on: take scorer.metric=plain or lower scorer.levels"
                 )
             identity = torch.eye(size, dtype=block.dtype, device=block.device)
             root = torch.linalg.cholesky(block + self.shrinkage * variance * identity)

@@ -1,4 +1,4 @@
-"""The density of noised data in closed form, its log-determinant set aside."""
+"""The density of noised data in closed form, without its log-determinant."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from diffect.scorers.base import Origin, Scorer
 class Density(Scorer):
     """-2 (log p_t(alpha x0) - log normaliser) / C at each position, one component for each log-SNR level.
 
-    The normaliser, which holds the log-determinant, differs by position and says nothing of the image. What is left
-    is with denoiser=gaussian the squared Mahalanobis distance under Sigma + (sigma / alpha)^2 I, PaDiM's (Defard et
+    The normaliser, which holds the log-determinant, differs by position and does not depend on the image. The rest is
+    with denoiser=gaussian the squared Mahalanobis distance under Sigma + (sigma / alpha)^2 I, PaDiM's (Defard et
     al. 2020, eq. 2) with 0.01 at log-SNR 4.6; with denoiser=empirical a soft minimum over the stored patches of
     their squared distance in units of (sigma / alpha)^2, PatchCore's nearest neighbour as sigma goes to 0.
 
     Args:
         channels: of each scale.
-        levels: log-SNRs of the noise that the density is blurred by, in nats.
+        levels: log-SNRs of the noise that blurs the density, in nats.
     """
 
     def __init__(self, channels: Supplied[Sequence[int]], levels: Levels = (4.6,)) -> None:
@@ -55,6 +55,6 @@ def _density_of(denoiser: Denoise) -> ClosedForm:
     if isinstance(denoiser, ClosedForm):
         return denoiser
     raise ValueError(
-        f"scorer=density needs a denoiser whose density is known, found a {type(denoiser).__name__}; allowed: "
+        f"scorer=density needs a denoiser whose density is known, not a {type(denoiser).__name__}; allowed: "
         "denoiser=gaussian, denoiser=empirical (for others there is scorer=likelihood)"
     )

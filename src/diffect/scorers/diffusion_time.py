@@ -1,4 +1,4 @@
-"""Diffusion time: how noisy a clean patch looks to a network that has learned to tell noise levels apart."""
+"""Diffusion time: how noisy a clean patch looks to a network that classifies noise levels."""
 
 from __future__ import annotations
 
@@ -27,26 +27,26 @@ SHRINKAGE = 1e-3  # share of the mean variance added to the noise's covariance
 class DiffusionTime(Scorer, Learner):
     """log(mean_k p_k(x0) / p_0(x0)) at each position, p_k being the density of x0 + exp(-levels[k] / 2) eps.
 
-    A network that is trained to tell clean patches (half of them) from those with noise of level k (an equal share of
-    the rest) estimates these ratios, and gives them for an un-noised test patch in one pass: density ratio estimation
+    A network that is trained to classify patches as clean (half of them) or as noised at level k (equal shares of the
+    rest) estimates these ratios, and gives them for an un-noised test patch in one pass: density ratio estimation
     (Livernoche et al. 2024, "On diffusion modeling for anomaly detection"). With one level, a hinge and an adaptor it
     is SimpleNet's discriminator (Liu et al. 2023) less its batch norm.
 
-    Noise is added, x_t / alpha, never mixed in: with noise of the data's covariance x_t would have that covariance at
-    all levels, and levels of Gaussian data could not be told apart. The scorer has its own levels; from the objective
-    it takes eps, neither the schedule's levels nor their weight. It ignores categories.
+    Patches are noised as x_t / alpha = x0 + sigma / alpha eps: x_t itself, with noise of the data's covariance, would
+    have that covariance at all levels, so that levels of Gaussian data could not be distinguished. From the objective
+    the scorer takes eps only, not the levels and weights of the schedule. It ignores categories.
 
     Args:
         channels: of each scale.
         levels: log-SNRs of the noisy classes, in nats, for patches of unit variance; sigma = exp(-level / 2).
         criterion: `cross_entropy`, or `hinge`, max(0, 1/2 + s(x0)) + max(0, 1/2 - s(x0 + sigma eps)) for the score s
             and a single level.
-        noise: `isotropic`, or `covariance`: eps has the covariance of the training patches, as known so far. Isotropic
-            noise is most visible in directions where the data hardly vary; so are defects, which on patches that are
-            not whitened made it the better of the two.
-        adaptor: one linear layer before the noise, the identity at first; isotropic noise only. It
-            lowers the loss by shrinking the data under the noise, and trained for long leaves no trace of them.
-        neighbourhood: 1, or 3 to judge each patch as the mean of its 3 x 3 neighbourhood, which has less variance.
+        noise: `isotropic`, or `covariance`: eps has the covariance of the training patches seen so far. Isotropic noise
+            is most visible in directions in which the data hardly vary. So are defects: on patches that are not
+            whitened it was the better of the two.
+        adaptor: one linear layer before the noise, initially the identity; isotropic noise only. It lowers the loss by
+            shrinking the data below the noise: trained for long it removes them.
+        neighbourhood: 1, or 3 to score each patch as the mean of its 3 x 3 neighbourhood, which has less variance.
         width, depth: hidden layers of the network, which sees each position alone.
     """
 
@@ -84,13 +84,13 @@ class DiffusionTime(Scorer, Learner):
         for inputs in (size, *[width] * (depth - 1)):
             layers += [nn.Linear(inputs, width), nn.LeakyReLU(0.2)]
         last = nn.Linear(width, len(self.levels) + 1)
-        # It starts from the prior: where weights had to learn that, patches far out would pass for clean.
+        # Start from the prior: if the weights had to learn it, patches far from all data would look clean.
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
         last.bias.data[0] = math.log(len(self.levels))
         self.network = nn.Sequential(*layers, last)
         if noise == "covariance":
-            # What was counted goes with the weights into every checkpoint, so that a resumed run is the straight run.
+            # Buffers, so that they are in every checkpoint: a resumed run equals an uninterrupted one.
             self.register_buffer("seen", torch.zeros((), dtype=torch.float64))
             self.register_buffer("total", torch.zeros(size, dtype=torch.float64))
             self.register_buffer("second", torch.zeros(size, size, dtype=torch.float64))
@@ -100,7 +100,7 @@ class DiffusionTime(Scorer, Learner):
         if self.criterion == "hinge":
             adaptor = " behind a linear adaptor" if isinstance(self.adaptor, nn.Linear) else ""
             return (
-                f"a discriminator of clean from noised patches{adaptor}, trained with a hinge loss at {levels}, after "
+                f"a discriminator between clean and noised patches{adaptor}, trained with a hinge loss at {levels}, after "
                 "SimpleNet [@liu2023simplenet]"
             )
         return f"how noisy its patches look to a classifier of noise levels [@livernoche2024diffusion] at {levels}"
@@ -137,7 +137,7 @@ class DiffusionTime(Scorer, Learner):
         return -F.log_softmax(logits.float(), dim=-1)[..., truth]
 
     def _ratio(self, logits: Tensor) -> Tensor:
-        """log(P(noisy) / P(clean)) (B, *grid): the prior is even, so this is the densities' ratio. Never saturates."""
+        """log(P(noisy) / P(clean)) (B, *grid), the ratio of the densities, since both have prior 1/2; it never saturates."""
         logits = logits.float()
         return logits[..., 1:].logsumexp(-1) - logits[..., 0]
 

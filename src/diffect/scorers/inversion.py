@@ -28,7 +28,7 @@ class Inversion(Scorer):
         start: log-SNR that the image is taken to be at, as x_t = alpha x0; high.
         stop: log-SNR of the end point; low. The steps lie uniformly in log-SNR between the two.
         steps: denoiser calls.
-        judge: `density`, q / 2, which is -log N(x_T; 0, I) in nats per dimension less its constant; or `typicality`,
+        statistic: `density`, q / 2, which is -log N(x_T; 0, I) in nats per dimension less its constant; or `typicality`,
             (q / m - 1 - log(q / m)) / 2, the divergence of N(0, q) from N(0, m), which grows for too little noise as
             for too much. m is the mean of q on the fit images: 1 after many steps, well below it after few.
     """
@@ -41,27 +41,27 @@ class Inversion(Scorer):
         start: LogSNR = 5.0,
         stop: LogSNR = -5.0,
         steps: PositiveInt = 3,
-        judge: Literal["density", "typicality"] = "density",
+        statistic: Literal["density", "typicality"] = "density",
     ) -> None:
         super().__init__(channels)
         if start <= stop:
             raise ValueError(f"scorer.start is {start:g}: it must lie above scorer.stop, {stop:g}")
         self.levels = [start + (stop - start) * step / steps for step in range(steps + 1)]
-        self.judge = judge
+        self.statistic = statistic
         self.register_buffer("typical", torch.ones(()))  # m
 
     def describe(self) -> str:
         span = f"{len(self.levels) - 1} steps from log-SNR {self.levels[0]:g} to {self.levels[-1]:g}"
         inversion = f"DDIM inversion [@song2021ddim; @sakai2025inversion] in {span}"
-        return f"{inversion}, judged by the {self.judge} of its end point under pure noise"
+        return f"{inversion}, scored by the {self.statistic} of its end point under pure noise"
 
     def check(self, denoiser: Denoiser, low: float, high: float) -> None:
-        # The end point is only reached: no denoiser is asked there.
+        # The denoiser is not called at the end point.
         check_reach("scorer.start and scorer.stop", self.levels[:-1], denoiser, low, high)
 
     def forward(self, denoiser: Denoise, x0: Tensor, label: Tensor | None, noise: ImageNoise) -> Tensor:
         q = self._energy(denoiser, x0, label)
-        if self.judge == "density":
+        if self.statistic == "density":
             return 0.5 * q
         ratio = q / self.typical
         return 0.5 * (ratio - 1 - ratio.clamp(min=1e-12).log())
@@ -69,7 +69,7 @@ class Inversion(Scorer):
     @torch.no_grad()
     def fit(self, denoiser: Denoise, batches: Iterable[tuple[Tensor, Tensor, ImageNoise]]) -> None:
         """Estimate m in one pass over (x0 (B, C, *grid), label (B,), noise)."""
-        if self.judge == "typicality":
+        if self.statistic == "typicality":
             means = [self._energy(denoiser, x0, label).double().flatten(1).mean(1) for x0, label, _ in batches]
             self.typical.copy_(torch.cat(means).mean())
 

@@ -35,7 +35,7 @@ class Likelihood(Scorer):
 
     Args:
         channels: of each scale.
-        low, high: the log-SNRs between which the denoiser is asked, in nats.
+        low, high: the log-SNRs between which the denoiser is called, in nats.
         steps: how many levels, uniform from low to high, both counted; steps of 1 nat are ample.
         draws: pairs of noise draws at each level.
     """

@@ -1,4 +1,4 @@
-"""Reconstruction: what the denoiser makes of a noised image, compared with the image."""
+"""Reconstruction: an image is noised and denoised, and the result compared with it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Reconstruction(Scorer):
         stop: the last log-SNR before x0; steps lie uniformly in log-SNR between the two.
         steps: denoiser calls.
         distance: l1, l2 or cosine over channels, or ssim (1 - structural similarity, over an 11-cell window).
-        guidance: how strongly each step leans towards the test image (Mousakhan et al. 2023, DDAD); 0 for none.
+        guidance: how strongly each step is pulled towards the test image (Mousakhan et al. 2023, DDAD); 0 for none.
         draws: noise draws, their distances averaged.
     """
 
@@ -68,7 +68,7 @@ class Reconstruction(Scorer):
     def reconstruct(
         self, denoiser: Denoise, x0: Tensor, label: Tensor | None, noise: ImageNoise, draw: int = 0
     ) -> Tensor:
-        """What the model makes of x0 (B, C, *grid) after noising it to the start level."""
+        """x0_hat (B, C, *grid) by DDIM from x0 (B, C, *grid) noised to the start level."""
         log_snr = torch.full((len(x0),), self.levels[0], device=x0.device)
         x_t = add_noise(x0, noise(x0, self.levels[0], draw), log_snr)
         return ddim(denoiser, x_t, label, self.levels, target=x0, guidance=self.guidance)

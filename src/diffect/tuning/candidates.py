@@ -27,10 +27,6 @@ class Candidate:
     overrides: dict[str, str]
     config: DictConfig
 
-    @property
-    def label(self) -> str:
-        return " ".join(f"{key}={value}" for key, value in self.overrides.items()) or "as given"
-
     def of(self, category: str) -> DictConfig:
         """The config of a run on one category."""
         config = self.config.copy()
@@ -41,14 +37,17 @@ class Candidate:
 def expand(cfg: DictConfig, task: Sequence[str], groups: Sequence[str]) -> list[Candidate]:
     """The config as given, then the products of the grids in `tune.candidates`, in the order listed, each setting once.
 
-    task: the overrides of the command line. groups: the config groups; all but `data` and `trainer` can be chosen in.
+    Args:
+        cfg: the config as given.
+        task: the overrides of the command line.
+        groups: the config groups; candidates may choose in all but `data` and `trainer`.
     """
     allowed = [*(group for group in groups if group not in ("data", "trainer")), "training"]
     settings: list[dict[str, Any]] = [{}]
     for grid in _grids(cfg, allowed):
         settings += [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
     bases: dict[tuple[str, ...], DictConfig] = {(): _without_tune(cfg)}
-    found: dict[str, Candidate] = {}
+    candidates: dict[str, Candidate] = {}  # by their whole config
     for setting in settings:
         picked = tuple(f"{key}={value}" for key, value in setting.items() if key in groups)
         if picked not in bases:
@@ -58,14 +57,14 @@ def expand(cfg: DictConfig, task: Sequence[str], groups: Sequence[str]) -> list[
             if key not in groups:
                 _set(config, key, value)
         text = json.dumps(OmegaConf.to_container(config, resolve=True), sort_keys=True, default=str)
-        found.setdefault(text, Candidate({key: _text(value) for key, value in setting.items()}, config))
-    return list(found.values())
+        candidates.setdefault(text, Candidate({key: _text(value) for key, value in setting.items()}, config))
+    return list(candidates.values())
 
 
 def training_name(config: DictConfig) -> str:
-    """12 hex digits that name what is trained: all that can change a number less what comes after, map and head.
+    """12 hex digits that name what is trained: all settings that can change a number, without the map and the head.
 
-    The scorer comes after too, unless it learns by steps, in a denoiser's place.
+    They are fitted after training. So is the scorer, unless it learns by steps, in a denoiser's place.
     """
     found = settings(OmegaConf.to_container(config, resolve=True), fingerprint.section_of(config))
     after = ("head", "anomaly_map", "evaluation", *(() if inert.scorer_learns(config) else ("scorer",)))
@@ -74,15 +73,13 @@ def training_name(config: DictConfig) -> str:
 
 
 def _grids(cfg: DictConfig, allowed: Sequence[str]) -> list[dict[str, list[Any]]]:
-    """The grids, each with the values of every key; ValueError unless they can be chosen from."""
-    tune = OmegaConf.to_container(cfg.tune, resolve=True)
-    assert isinstance(tune, dict)
-    grids = tune["candidates"]
+    """The grids, each with the values of every key; ValueError where a key or its values cannot be chosen from."""
+    grids: Any = OmegaConf.to_container(cfg, resolve=True)["tune"]["candidates"]  # type: ignore[call-overload, index]
     if not isinstance(grids, list) or not grids or not all(isinstance(grid, dict) and grid for grid in grids):
         raise ValueError(
             f"tune.candidates is {grids!r}; it must be a list of grids, each config keys with their values"
         )
-    for key, values in (item for grid in grids for item in grid.items()):
+    for key, values in itertools.chain.from_iterable(grid.items() for grid in grids):
         if str(key).split(".")[0] not in allowed or key == "training":
             hint = suggest(str(key), allowed) or ";"
             raise ValueError(
@@ -95,7 +92,7 @@ def _grids(cfg: DictConfig, allowed: Sequence[str]) -> list[dict[str, list[Any]]
 
 
 def _composed(task: Sequence[str], picked: Sequence[str]) -> DictConfig:
-    """The config of the command line with these choices of groups in place of its own."""
+    """The config of the command line with these choices of groups in place of those made there."""
     replaced = {choice.partition("=")[0] for choice in picked}
     kept = [override for override in task if override.partition("=")[0] not in replaced]
     return _without_tune(compose("tune", [*kept, *picked]))

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,10 +12,10 @@ from pydantic import Field, ValidationError
 from tabulate import tabulate
 
 from diffect.runs.record import Choice, Figure, Part
+from diffect.runs.record_file import pretty
 from diffect.storage.atomic import write_atomic
 from diffect.tuning.selection import Hindsight, objective
 
-FORMAT = 1
 NAME = "tune.json"
 FIGURES = ("image_auroc", "pixel_aupro_30", "image_tpr_at_5fpr")
 SHOWN = 10  # candidates on the terminal and in tune.md
@@ -65,7 +64,12 @@ class TuningRecord(Part):
 
     def label(self, candidate: int) -> str:
         """A candidate's overrides in one line."""
-        return " ".join(f"{key}={value}" for key, value in self.candidates[candidate].items()) or "as given"
+        return label(self.candidates[candidate])
+
+
+def label(overrides: Mapping[str, str]) -> str:
+    """Overrides in one line."""
+    return " ".join(f"{key}={value}" for key, value in overrides.items()) or "as given"
 
 
 def read(folder: Path) -> TuningRecord | None:
@@ -74,21 +78,15 @@ def read(folder: Path) -> TuningRecord | None:
     if not path.is_file():
         return None
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ValueError(f"the tuning {path} is corrupt ({error}); delete it to tune again") from error
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise ValueError(f"{path} is no tuning of format {FORMAT}; delete it to tune again")
-    try:
-        return TuningRecord.model_validate(content)
+        return TuningRecord.model_validate_json(path.read_bytes())
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        raise ValueError(f"the tuning {path} is corrupt ({key}: {first['msg']}); delete it to tune again") from error
+        reason = ": ".join([*map(str, first["loc"]), first["msg"]])
+        raise ValueError(f"the tuning {path} is corrupt ({reason}); delete it to tune again") from error
 
 
 def finished(folder: Path, signature: str, hindsight: bool) -> TuningRecord | None:
-    """The finished tuning `signature` in `folder`, with hindsight if wanted, or None where that is still to be done."""
+    """The finished tuning `signature` in `folder`, with hindsight if that is asked for, or None where work is left."""
     record = read(folder)
     if record is not None and record.signature != signature:
         raise ValueError(
@@ -101,19 +99,8 @@ def finished(folder: Path, signature: str, hindsight: bool) -> TuningRecord | No
 
 
 def write(folder: Path, record: TuningRecord) -> None:
-    """Write `folder`/tune.json, whole or not at all; a line for each key, and for each candidate's figures."""
-    lines = []
-    for key, value in record.model_dump().items():
-        text = json.dumps(value, allow_nan=False)
-        if key in ("evidence", "test"):
-            parts = [f"  {json.dumps(category)}: {_lines(figures)}" for category, figures in value.items()]
-            text = "{\n" + ",\n".join(parts) + "\n }"
-        lines.append(f" {json.dumps(key)}: {text}")
-    write_atomic(folder / NAME, "{\n" + ",\n".join(lines) + "\n}\n")
-
-
-def _lines(rows: dict[str, Any]) -> str:
-    return "{\n" + ",\n".join(f"   {json.dumps(i)}: {json.dumps(v, allow_nan=False)}" for i, v in rows.items()) + "}"
+    """Write `folder`/tune.json, whole or not at all; lists of numbers stay on one line."""
+    write_atomic(folder / NAME, pretty(record.model_dump()) + "\n")
 
 
 def short(figures: Sequence[Figures]) -> list[Figures]:

@@ -30,13 +30,20 @@ from diffect.tuning.record import ChosenRun, TuningRecord
 
 WORK = "resume"  # what was trained, to go on from; removed at the end
 
-Gatherer = Callable[[DetectorModule, evidence.Indexed, DataModule], dict[int, Any]]
+Figures = Callable[[DetectorModule, evidence.Indexed, DataModule], dict[int, Any]]
 
 
 class Tuning:
     """A tuning in its folder, where it leaves tune.json, candidates.csv and tune.md; its runs lie beside the folder.
 
     What tune.json already holds is not repeated: evidence is kept by category and training.
+
+    Args:
+        cfg: the config as given, with `tune`.
+        folder: of the tuning.
+        name: its fingerprint.
+        choices: the overrides of the command line, without those of `tune`.
+        candidates: the settings to choose from, the config as given first.
     """
 
     def __init__(
@@ -46,8 +53,7 @@ class Tuning:
         self.start = time.monotonic()
         self.categories: list[str] = []
         self.data: dict[str, DataModule] = {}
-        config = OmegaConf.to_container(cfg, resolve=True)
-        assert isinstance(config, dict)
+        config: Any = OmegaConf.to_container(cfg, resolve=True)
         self.record = tune_record.read(folder) or TuningRecord(
             signature=name,
             study=cfg.study,
@@ -58,16 +64,17 @@ class Tuning:
             versions=provenance.versions(),
             commit=provenance.commit(),
             created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-            config={str(key): value for key, value in config.items()},
+            config=config,
         )
         self.seconds_before = self.record.seconds  # of earlier calls
 
     def execute(self) -> TuningRecord:
-        """Do what is not done yet; ValueError, before any training, for a candidate that cannot be built."""
+        """Do what is left to do; ValueError, before any training, for a candidate that cannot be built."""
         prepare(self.cfg, self.folder)
         self._open()
         if self.record.choice is None:
-            self._gather(self.record.evidence, "evidence", self._on_selection)
+            on_selection = partial(evidence.on_selection, tune=self.cfg.tune)
+            self._gather(self.record.evidence, "evidence", on_selection)
             self.record.choice = selection.choose(self._listed(self.record.evidence))
             self._write()
         self._run_chosen()
@@ -112,13 +119,12 @@ class Tuning:
                     representation = build.represent(config, data.categories, data.kind)
                     build.build(config, data.categories, data.blank(), representation, "tuning")
             except Exception as error:
-                raise ValueError(f"the candidate {candidate.label} cannot be built: {sentence(error)}") from error
+                raise ValueError(
+                    f"the candidate {tune_record.label(candidate.overrides)} cannot be built: {sentence(error)}"
+                ) from error
             built.add(name)
 
-    def _on_selection(self, trained: DetectorModule, candidates: evidence.Indexed, data: DataModule) -> dict[int, Any]:
-        return evidence.on_selection(trained, candidates, data, self.cfg.tune)
-
-    def _gather(self, gathered: tune_record.Gathered, kind: str, judge: Gatherer) -> None:
+    def _gather(self, gathered: tune_record.Gathered, kind: str, figures_of: Figures) -> None:
         """Figures of every candidate on every category into `gathered`, training once what shares its training."""
         groups: dict[str, list[int]] = {}
         for index, candidate in enumerate(self.candidates):
@@ -132,7 +138,7 @@ class Tuning:
             configs = [(index, self.candidates[index].of(category)) for index in group]
             data = self.data[category]
             trained = evidence.train(configs[0][1], data, training_name(configs[0][1]), self.folder / WORK)
-            done |= {str(index): figures for index, figures in judge(trained, configs, data).items()}
+            done |= {str(index): figures for index, figures in figures_of(trained, configs, data).items()}
             self._write()
 
     def _listed(self, gathered: tune_record.Gathered) -> dict[str, list[tune_record.Figures]]:
@@ -140,7 +146,7 @@ class Tuning:
         return {c: [gathered[c][str(i)] for i in range(len(self.candidates))] for c in self.categories}
 
     def _run_chosen(self) -> None:
-        """The chosen setting as a run of each category, each found if it is finished."""
+        """The chosen setting as a run of each category; a finished run is not repeated."""
         candidate = self.candidates[self.record.chosen.candidate]
         settings = f"chosen among {len(self.candidates)} candidates before the test set was read: {selection.RULE}"
         tuning = Evidence(
@@ -169,14 +175,14 @@ class Tuning:
 
 def _notes(cfg: DictConfig, candidates: list[Candidate]) -> list[str]:
     """Warnings for a reader of the evidence."""
-    judged = set(check_kinds(cfg.tune.kinds or ()))
+    kinds = set(check_kinds(cfg.tune.kinds or ()))
     heads = [head for candidate in candidates if (head := candidate.config.get("head")) is not None]
-    shared = sorted({kind for head in heads for kind in judged & set(check_kinds(head.get("kinds") or ()))})
+    shared = sorted({kind for head in heads for kind in kinds & set(check_kinds(head.get("kinds") or ()))})
     if not shared:
         return []
     return [
-        f"the evidence favours candidates with a head: it was trained on kinds of defects that it is judged on here "
-        f"({', '.join(shared)}); set head.kinds and tune.kinds apart to compare them with others"
+        f"the evidence favours candidates with a head, because it was trained on kinds of defects that are scored here "
+        f"({', '.join(shared)}); give head.kinds and tune.kinds different kinds to compare them with others"
     ]
 
 

@@ -18,7 +18,7 @@ RULE = (
     "one setting for all categories: the mean over categories of (image AUROC + AUPRO 30%) / 2 is measured on the "
     "selection normals and their synthetic defects; of the candidates within one standard error of the highest, the "
     "first is taken, where the config as given comes first and the others follow as listed; the standard error is "
-    "that of the paired difference, over resamples of the selection images with their copies; each image is judged "
+    "that of the paired difference, over resamples of the selection images with their copies; each image is scored "
     "with scorer and scale fitted on other selection images"
 )
 
