@@ -1,4 +1,4 @@
-"""Every scorer gives finite components on any grid, never depends on the rest of the batch, and refuses what it cannot score."""
+"""Every scorer gives finite components on any grid, independent of the batch, and refuses what it cannot score."""
 
 import math
 from collections.abc import Callable

@@ -46,8 +46,8 @@ class AnomalyMap(nn.Module, Described):
             standard deviation over samples and cells, which gives more weight to a component that varies less.
         border: width in cells of the border correction; 0 for none.
         classes: how many categories there are.
-        conditional: each category has its own border correction, location and scale; else all share one, and no label
-            is needed.
+        conditional: each category has a separate border correction, location and scale; else all share one, and no
+            label is needed.
     """
 
     location: Tensor  # (G, K), G categories, or 1
@@ -131,7 +131,7 @@ class AnomalyMap(nn.Module, Described):
         """The map (B, *size) of components (B, K, *grid) and labels (B,)."""
         standardised = self._standardised(components, label)
         if self.weights is not None:
-            combined = (standardised * self._per_component(self.weights, standardised)).sum(1, keepdim=True)
+            combined = (standardised * self._weights(standardised)).sum(1, keepdim=True)
         elif self.combine == "mean":
             combined = standardised.mean(1, keepdim=True)
         else:
@@ -153,7 +153,7 @@ class AnomalyMap(nn.Module, Described):
             highest = F.one_hot(standardised.argmax(1), standardised.shape[1]).movedim(-1, 1)
             parts = standardised * highest
         elif self.weights is not None:
-            parts = standardised * self._per_component(self.weights, standardised)
+            parts = standardised * self._weights(standardised)
         else:
             parts = standardised / standardised.shape[1]
         added = []
@@ -167,10 +167,9 @@ class AnomalyMap(nn.Module, Described):
         location, scale = (of_each_image(part, label)[around] for part in (self.location, self.scale))
         return (self.border(components, label) - location) / scale
 
-    @staticmethod
-    def _per_component(weights: Sequence[float], components: Tensor) -> Tensor:
-        """Weights (K,) as (1, K, 1, ...), to multiply components with."""
-        return components.new_tensor(weights).view(1, -1, *[1] * (components.ndim - 2))
+    def _weights(self, components: Tensor) -> Tensor:
+        """The weights of the components (B, K, *grid), (1, K, 1, ...)."""
+        return components.new_tensor(self.weights).view(1, -1, *[1] * (components.ndim - 2))
 
     def _smoothed(self, cells: Tensor, size: Sequence[int]) -> Tensor:
         """(B, 1, *size) from cells (B, 1, *grid)."""
@@ -181,8 +180,7 @@ class AnomalyMap(nn.Module, Described):
         """Values and positions of the cells (P,) that make the score."""
         # The slack absorbs the rounding of decimal shares: 0.07 of 100 cells are 7, not 8.
         count = 1 if self.pool == "max" else max(1, math.ceil(self.share * kept.numel() - 1e-6))
-        values, positions = kept.topk(count)
-        return values, positions
+        return kept.topk(count)
 
 
 def _gaussian_blur(maps: Tensor, sigma: float) -> Tensor:
@@ -190,17 +188,14 @@ def _gaussian_blur(maps: Tensor, sigma: float) -> Tensor:
     if sigma == 0:
         return maps
     rank = maps.ndim - 2
-    convolve = _CONVOLVE[rank]
     for axis in range(rank):
         radius = min(math.ceil(4 * sigma), maps.shape[2 + axis] - 1)
         x = torch.arange(-radius, radius + 1, device=maps.device, dtype=maps.dtype)
         kernel = torch.exp(-0.5 * (x / sigma) ** 2)
-        kernel = kernel / kernel.sum()
         around = [0] * (2 * rank)  # `pad` counts axes from the last one
         around[2 * (rank - 1 - axis) : 2 * (rank - axis)] = [radius, radius]
-        shape = [1] * rank
-        shape[axis] = -1
-        maps = convolve(F.pad(maps, around, mode="reflect"), kernel.view(1, 1, *shape))
+        shape = [-1 if axis == other else 1 for other in range(rank)]
+        maps = _CONVOLVE[rank](F.pad(maps, around, mode="reflect"), (kernel / kernel.sum()).view(1, 1, *shape))
     return maps
 
 
@@ -208,21 +203,21 @@ class BorderCorrection(nn.Module):
     """component / (r_1 r_2 ...), one profile r >= 1 for each spatial axis, above 1 within `width` cells of the border.
 
     There a network sees half of its surroundings and zeros for the rest, coarse scales of a pyramid are interpolated
-    from one side only, and photographs cut parts at varying positions: normal samples err more, and the highest values
-    of a map would lie at the border. For each component and each position i along an axis,
+    from one side only, and photographs cut parts at varying positions: normal samples have larger errors, and the
+    highest values of a map would lie at the border. For each component and each position i along an axis,
 
         r_i = max(1, mean error at i / mean error inside),
 
-    both over normal samples and over the inner positions of all other axes. Inside, and where the border errs less,
-    nothing is changed. Statistics of each cell would do the same wherever parts vary, which hides a defect in a part
-    that lies otherwise in every image.
+    both over normal samples and over the inner positions of all other axes. Inside, and where errors at the border are
+    smaller, nothing is changed. Statistics of each cell would lower errors wherever parts vary, and so hide a defect
+    of a part that lies differently in every image.
 
     A component that takes both signs, such as a log-density, has no ratio: it is not corrected.
 
     Args:
         components: K.
         width: in cells; less on a grid that would have fewer than two positions inside. 0 for none.
-        groups: G, how many categories have profiles of their own; 1 for one of all samples, which needs no label.
+        groups: G, how many categories have separate profiles; 1 for one profile of all samples, which needs no label.
     """
 
     profiles: Tensor  # (G, K, sum of the grid's sides) once fitted, the axes one after the other
@@ -253,7 +248,8 @@ class BorderCorrection(nn.Module):
         mean = components.double().mean(0)  # (K, *grid)
         signed = components.amin((0, *range(2, components.ndim))) < 0
         grid = mean.shape[1:]
-        inner = [_inside(side, min(self.width, (side - 2) // 2)) for side in grid]
+        widths = [max(0, min(self.width, (side - 2) // 2)) for side in grid]
+        inner = [slice(width, side - width) for width, side in zip(widths, grid, strict=True)]
         usual = mean[(slice(None), *inner)].flatten(1).mean(1).clamp(min=1e-12)[:, None]
         profiles = []
         for axis, side in enumerate(grid):
@@ -264,8 +260,3 @@ class BorderCorrection(nn.Module):
             profile[signed] = 1.0
             profiles.append(profile)
         return torch.cat(profiles, dim=1).float()
-
-
-def _inside(size: int, width: int) -> slice:
-    """What lies at least `width` cells from either end, all of it for a width below 1."""
-    return slice(max(width, 0), size - max(width, 0))

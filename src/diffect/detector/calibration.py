@@ -1,4 +1,4 @@
-"""What is found on held-out normal images: the scale of components, and the thresholds of scores and maps."""
+"""Calibration on held-out normal images: the scale of components, and the thresholds of scores and maps."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import copy
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,18 +14,19 @@ from torch import Tensor
 from diffect.data.batches import Batch, Passes
 from diffect.data.datamodule import DataModule
 from diffect.data.splits import Split
+from diffect.denoisers.base import ClosedForm
 from diffect.detector.module import DetectorModule
 from diffect.detector.predictor import Predictor
 from diffect.metrics.conformal import conformal_threshold
 
-FOLDS = 8  # at most: more fits, each nearer to that of all images
-FEW = 8  # normal images of a category to calibrate on; fewer are joined by copies
+FOLDS = 8  # at most; more folds cost more fits, each closer to the fit on all images
+FEW = 8  # normal images of a category to calibrate on; with fewer, copies are added
 KINDS, COPIES = ("shift", "zoom"), 8  # of each
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """What the calibration images of one category say about scores and maps.
+    """The scores and map peaks of one category's calibration images, and the thresholds that follow from them.
 
     With n calibration images, all normal, a new normal image exceeds `threshold` with probability at most `rate`
     (split conformal prediction, Vovk et al. 2005). Both thresholds are None where n is too small for the rate.
@@ -34,7 +34,7 @@ class Calibration:
     Args:
         scores: of the calibration images, in ascending order.
         peaks: the highest value of each image's map, padding excluded, in ascending order.
-        rate: the promised share of false positives.
+        rate: the promised false-positive rate.
         given: a threshold of scores and maps that replaces both, and promises nothing; or None.
     """
 
@@ -84,8 +84,9 @@ def set_thresholds(detector: DetectorModule, batches: Iterable[Batch], rate: flo
         for label, score, peak in rows:
             scores[label].append(score)
             peaks[label].append(peak)
-    pairs = zip(scores, peaks, strict=True)
-    detector.calibrations = [Calibration(sorted(one), sorted(other), rate) for one, other in pairs]
+    detector.calibrations = [
+        Calibration(sorted(one), sorted(two), rate) for one, two in zip(scores, peaks, strict=True)
+    ]
     detector.tally.set_thresholds([one.threshold for one in detector.calibrations])
     return detector.calibrations
 
@@ -102,7 +103,7 @@ class Joined:
 
 @dataclass(frozen=True)
 class Fold:
-    """Images that are left out of a fit, the others, and the (split, position) of those left out, in order."""
+    """Images that are left out of a fit, the rest, and the (split, position) of those left out, in order."""
 
     rest: Joined
     left_out: Joined
@@ -110,12 +111,11 @@ class Fold:
 
 
 def folds(data: DataModule, splits: Sequence[Split], most: int = FOLDS) -> list[Fold]:
-    """Every image of these splits is left out once, with all its copies, `most` folds or fewer.
+    """Folds, `most` at most, that leave out every image of these splits once, with all its copies.
 
     Each fold holds images of every category, so there are no more folds than a category has images; ValueError where
     one has a single image only.
     """
-    origins = {split: data.origins(split) for split in splits}
     turns: dict[tuple[Split, int], int] = {}
     counts = [0] * len(data.categories)
     for split in splits:
@@ -127,27 +127,24 @@ def folds(data: DataModule, splits: Sequence[Split], most: int = FOLDS) -> list[
     if number < 2:
         category = data.categories[counts.index(min(counts))]
         raise ValueError(f"category {category} has one normal image, so that no other is left to fit to")
+    pairs = [(split, position) for split in splits for position in range(len(data.splits[split]))]
+    fold_of = {(split, i): turns[split, data.origins(split)[i]] % number for split, i in pairs}
     made = []
     for turn in range(number):
-        left_out: dict[Split, list[int]] = {split: [] for split in splits}
-        rest: dict[Split, list[int]] = {split: [] for split in splits}
-        for split in splits:
-            for position, origin in enumerate(origins[split]):
-                in_fold = turns[split, origin] % number == turn
-                (left_out if in_fold else rest)[split].append(position)
-        positions = [(split, position) for split in splits for position in left_out[split]]
-        made.append(Fold(_loaders(data, rest), _loaders(data, left_out), positions))
+        left_out = [pair for pair in pairs if fold_of[pair] == turn]
+        rest = [pair for pair in pairs if fold_of[pair] != turn]
+        made.append(Fold(_loaders(data, rest), _loaders(data, left_out), left_out))
     return made
 
 
 def calibrate(detector: DetectorModule, data: DataModule) -> str:
-    """Find the scale of the components on normal images that the denoiser was not fitted to; says on which.
+    """Fit the scale of the components on normal images that the denoiser was not fitted to; returns which, in words.
 
-    Where no image was held out, or none of a category that has a scale of its own, an image that a closed form was
-    fitted to would tell nothing: it finds its own patches again. Such an image is judged by what was fitted to the
-    other fit images. Fewer than `FEW` images are joined by copies, slightly shifted and rescaled, so that the border
-    correction does not rest on these few alone. A single image is replaced by its copies, judged by what was fitted to
-    it. What was trained by steps has seen the fit images under noise only, and is calibrated on them.
+    These are the selection images. Without one, or without one of each category that has a separate scale, they are the
+    fit images. A closed form that is fitted to an image explains it too well, since it stores its patches: so each fit
+    image is scored by a fit to the others. To fewer than `FEW` images copies are added, slightly shifted and rescaled,
+    so that the border correction does not rest on these few. A single image is replaced by its copies. What was trained
+    by steps has seen the fit images under noise only, and is calibrated on them.
     """
     predictor = detector.predictor
     groups = predictor.anomaly_map.groups
@@ -162,10 +159,10 @@ def calibrate(detector: DetectorModule, data: DataModule) -> str:
             (fold.rest, _joined(data, split, [position for _, position in fold.positions if position in given], few))
             for fold in folds(data, [split])
         ]
-        used = f"the fit normals{joined}, each judged by what was fitted without it"
+        used = f"the fit normals{joined}, each scored by a fit to the others"
     else:
         pairs = [(data.normal_dataloader(split, given), data.augmented(split, KINDS, COPIES, data.seed))]
-        used = f"copies of the fit normals ({', '.join(KINDS)}), judged by what was fitted to the images themselves"
+        used = f"copies of the fit normals ({', '.join(KINDS)}), scored by the fit to the images themselves"
     predictor.anomaly_map.calibrate(part for pair in pairs for part in components_without(predictor, *pair))
     return used
 
@@ -175,12 +172,11 @@ def components_without(
     predictor: Predictor, rest: Iterable[Batch], left_out: Iterable[Batch]
 ) -> list[tuple[Tensor, Tensor]]:
     """Components and labels of the batches of `left_out`, by a closed form that is fitted to those of `rest` alone."""
-    predictor.eval()
     fitted, again = predictor.denoiser, copy.deepcopy(predictor.denoiser)
-    closed_form: Any = again
+    assert isinstance(again, ClosedForm)
     predictor.denoiser = again
     try:
-        closed_form.fit(Passes(rest, lambda batch: predictor.encode(batch)[:2]))
+        again.fit(Passes(rest, lambda batch: predictor.encode(batch)[:2]))
         return labelled_components(predictor, left_out)
     finally:
         predictor.denoiser = fitted
@@ -194,13 +190,13 @@ def labelled_components(predictor: Predictor, batches: Iterable[Batch]) -> list[
 
 
 def _fewest(data: DataModule, split: Split, groups: int) -> int:
-    """How many images, not counting copies, a split holds of the category that has the fewest, or of all as one."""
+    """How many images, without copies, a split has of the category with the fewest, or in all for a single group."""
     labels = [_label(data, split, position) for position in real(data, split)]
     return len(labels) if groups == 1 else min(map(labels.count, range(groups)))
 
 
 def _joined(data: DataModule, split: Split, positions: Sequence[int], few: bool) -> Joined:
-    """The images at these positions, and where they are few fresh copies of them."""
+    """The images at these positions, and new copies of them where they are few."""
     loaders = [data.normal_dataloader(split, positions)]
     if few:
         loaders.append(data.augmented(split, KINDS, COPIES, data.seed, positions))
@@ -208,7 +204,7 @@ def _joined(data: DataModule, split: Split, positions: Sequence[int], few: bool)
 
 
 def real(data: DataModule, split: Split) -> list[int]:
-    """Positions of the images themselves, without the copies made for training, which stay with their image."""
+    """Positions of the images themselves, without the copies of them that training adds."""
     return [position for position, origin in enumerate(data.origins(split)) if position == origin]
 
 
@@ -217,5 +213,8 @@ def _label(data: DataModule, split: Split, position: int) -> int:
     return data.parts[part].label
 
 
-def _loaders(data: DataModule, positions: dict[Split, list[int]]) -> Joined:
-    return Joined([data.normal_dataloader(split, held) for split, held in positions.items() if held])
+def _loaders(data: DataModule, pairs: Sequence[tuple[Split, int]]) -> Joined:
+    by_split: dict[Split, list[int]] = {}
+    for split, position in pairs:
+        by_split.setdefault(split, []).append(position)
+    return Joined([data.normal_dataloader(split, positions) for split, positions in by_split.items()])

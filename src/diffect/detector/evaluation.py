@@ -19,11 +19,11 @@ LEVEL_FIGURES = ("image_auroc", "pixel_aupro_30")
 
 def components_by_level(scorer: Scorer) -> dict[float, list[int]]:
     """Which of a scorer's components come from which log-SNR; empty if there are fewer than two levels."""
-    found: dict[float, list[int]] = {}
+    components: dict[float, list[int]] = {}
     for component, origin in enumerate(scorer.origins):
         if origin.log_snr is not None:
-            found.setdefault(origin.log_snr, []).append(component)
-    return found if len(found) > 1 else {}
+            components.setdefault(origin.log_snr, []).append(component)
+    return components if len(components) > 1 else {}
 
 
 def _update(metrics: Sequence[DetectionMetrics], scores: Tensor, maps: Tensor, batch: Mapping[str, Tensor]) -> None:
@@ -35,7 +35,7 @@ def _update(metrics: Sequence[DetectionMetrics], scores: Tensor, maps: Tensor, b
 
 
 class LevelMetrics:
-    """Figures, without intervals, of what the components of each level alone make of the test set."""
+    """Figures on the test set, without intervals, of the components of each level alone."""
 
     def __init__(self, components: Mapping[float, list[int]], categories: Sequence[str]) -> None:
         self._components = components

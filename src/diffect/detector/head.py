@@ -26,13 +26,11 @@ _WARMUP = 20  # steps
 
 @dataclass(frozen=True)
 class Examples:
-    """N images to train on: the scorer's components (N, K, h, w), the share of each cell that is defective
-    (N, 1, h, w), and a function that reads x0 (B, C, h, w) of the images at given positions.
-    """
+    """N images to train on."""
 
-    components: Tensor
-    share: Tensor
-    x0: Callable[[list[int]], Tensor]
+    components: Tensor  # of the scorer, (N, K, h, w)
+    share: Tensor  # of each cell that is defective, (N, 1, h, w)
+    x0: Callable[[list[int]], Tensor]  # x0 (B, C, h, w) of the images at given positions
 
     def __len__(self) -> int:
         return len(self.components)
@@ -42,10 +40,10 @@ class Examples:
 class SyntheticHead(nn.Module, Described):
     """A logit map (B, 1, h, w) from the components (B, K, h, w) of a scorer and from x0 (B, C, h, w).
 
-    Trained to tell the defective cells of synthetic defects from cells of normal images, with equal weight, it tends to
-    log p(cell | synthetic defect) / p(cell | normal) (DRAEM, Zavrtanik et al. 2021, with the maps of a diffusion model
-    in place of its reconstruction). Denoiser, scorer and backbone are fixed by then. The logit is one more component of
-    the anomaly map. The head does not see the category.
+    Trained to separate the defective cells of synthetic defects from cells of normal images, with equal weight, it
+    tends to log p(cell | synthetic defect) / p(cell | normal) (DRAEM, Zavrtanik et al. 2021, with the maps of a
+    diffusion model in place of its reconstruction). Denoiser, scorer and backbone are fixed before. The logit is one
+    more component of the anomaly map. The head does not see the category.
 
     Args:
         components, channels: K and C.
@@ -114,9 +112,13 @@ class SyntheticHead(nn.Module, Described):
 
     @torch.enable_grad()
     def fit(self, normal: Examples, defective: Examples, reference: Tensor, seed: int) -> None:
-        """Train on fit images and their copies; `reference`, components (N, K, h, w) of normal images, sets the scale.
+        """Train; the result is a function of the arguments alone, so that a resumed run trains the same head.
 
-        The result is a function of the examples and the seed: a resumed run trains the same head.
+        Args:
+            normal: fit images.
+            defective: copies of them with synthetic defects.
+            reference: components (N, K, h, w) of normal images, which set the scale.
+            seed: of the weights and of the batches.
         """
         spread, mean = torch.std_mean(reference.double(), (0, 2, 3), correction=0)
         self.location.copy_(mean)
@@ -126,16 +128,14 @@ class SyntheticHead(nn.Module, Described):
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate)
         losses = []
         for step in range(self.steps):
-            generator = torch.Generator().manual_seed(seed_of(seed, "head", step))
-            loss = self._loss(normal, defective, generator)
-            if not torch.isfinite(loss):
-                became = float(loss.detach())
-                raise ValueError(f"the head's loss became {became} at step {step}: lower head.learning_rate")
+            loss = self._loss(normal, defective, torch.Generator().manual_seed(seed_of(seed, "head", step)))
+            losses.append(loss.item())
+            if not math.isfinite(losses[-1]):
+                raise ValueError(f"the head's loss became {losses[-1]} at step {step}: lower head.learning_rate")
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             schedule.step()
-            losses.append(float(loss.detach()))
         last = losses[-max(1, self.steps // 10) :]
         self.summary = {
             "inputs": self.inputs,
@@ -149,8 +149,8 @@ class SyntheticHead(nn.Module, Described):
     def _loss(self, normal: Examples, defective: Examples, generator: torch.Generator) -> Tensor:
         """Cross-entropy of one batch, normal and defective cells half each.
 
-        A defect's cell has full weight from a quarter of it covered. Cells of a copy beyond the defect count as normal,
-        although the backbone's receptive field reaches into the defect.
+        A cell counts fully as defective if a quarter of it or more is covered. The other cells of a copy count as
+        normal, although the backbone's receptive field reaches into the defect.
         """
         half = self.batch_size // 2
         logits, shares = [], []
@@ -178,15 +178,13 @@ class SyntheticHead(nn.Module, Described):
         return maps if self.inputs == "maps" else torch.cat([maps, x0], dim=1)
 
     def _initialise(self, generator: torch.Generator) -> None:
-        """Weights of variance 2 / fan-in, biases 0: the same for the same seed, whatever was drawn before."""
-        with torch.no_grad():
-            for layer in self.layers:
-                if isinstance(layer, nn.Conv2d):
-                    fan_in = layer.weight[0].numel()
-                    drawn = torch.randn(layer.weight.shape, generator=generator)
-                    layer.weight.copy_(drawn * math.sqrt(2 / fan_in))
-                    if layer.bias is not None:
-                        layer.bias.zero_()
+        """Weights of variance 2 / fan-in (He et al. 2015, eq. 10), biases 0, drawn on the CPU."""
+        for layer in self.layers:
+            if isinstance(layer, nn.Conv2d):
+                drawn = torch.empty(layer.weight.shape)
+                layer.weight.data.copy_(nn.init.kaiming_normal_(drawn, generator=generator))
+                nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
 
     def _rate(self, step: int) -> float:
+        """The learning rate at a step, as a share of `learning_rate`."""
         return min(1.0, (step + 1) / _WARMUP) * 0.5 * (1 + math.cos(math.pi * step / self.steps))

@@ -79,7 +79,7 @@ class DetectorModule(pl.LightningModule):
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
         x0, label = self.predictor.encode(batch)[:2]
-        # Seeded by the step, so that a resumed run draws what the straight run would have drawn.
+        # Seeded by the step, so that a resumed run draws the same noise as an uninterrupted one.
         generator = torch.Generator(x0.device).manual_seed(seed_of(self.seed, "train", self.global_step))
         noise = self.objective.sample(x0, generator)
         losses = self._loss(self.learner, x0, label, noise)
@@ -119,7 +119,7 @@ class DetectorModule(pl.LightningModule):
         """Fit what is solved at once: a closed-form denoiser, then what the scorer needs.
 
         The selection loss of a closed form is that of the objective for learned denoisers, for comparison. The scorer
-        is fitted on the selection images if there are any, since a denoiser errs less on images that it has seen.
+        is fitted on the selection images if there are any: on images that it was fitted to a denoiser has smaller errors.
         """
         self.eval()
         denoiser, encode = self.predictor.denoiser, self.predictor.encode
@@ -145,7 +145,7 @@ class DetectorModule(pl.LightningModule):
     # What is kept
 
     def describe(self) -> dict[str, str]:
-        """What each part says of itself, for the methods section; without the parts that have no effect."""
+        """The description of each part, for the methods section, without parts that have no effect."""
         predictor = self.predictor
         parts: dict[str, Described | None] = {
             "representation": predictor.representation,
@@ -153,10 +153,9 @@ class DetectorModule(pl.LightningModule):
             "scorer": predictor.scorer,
             "anomaly_map": predictor.anomaly_map,
             "head": predictor.head,
+            "training": None if self.learned is None else self.optimisation,
         }
-        if self.learned is not None:
-            parts["training"] = self.optimisation
-        if self.learned == "denoiser":  # a scorer learns at noise levels of its own
+        if self.learned == "denoiser":  # a scorer that learns has separate noise levels
             parts |= {"schedule": self.objective.schedule, "weight": self.objective.weight}
         return {name: part.describe() for name, part in parts.items() if part is not None}
 
@@ -168,7 +167,7 @@ class DetectorModule(pl.LightningModule):
         if mine.get("signature") != self.signature:
             raise ValueError(
                 f"the checkpoint belongs to run {mine.get('signature')}, not to this configuration, run "
-                f"{self.signature}: give each its own folder (hydra.run.dir), or delete the checkpoint"
+                f"{self.signature}: give each run a separate folder (hydra.run.dir), or delete the checkpoint"
             )
         self.losses = [(int(step), float(loss)) for step, loss in mine["losses"]]
 

@@ -24,12 +24,12 @@ Decay = Annotated[float, Interval(ge=0, lt=1)]
 class Optimisation(Described):
     """AdamW, linear warm-up, cosine decay to 0, and an average of the weights.
 
-    `ema` is the decay of the weights' moving average that is validated, kept and scored with; early on it is
-    min(ema, (1 + n) / (10 + n)) after n steps, so that the initialisation is forgotten.
+    `ema` is the decay of the weights' moving average that is validated, kept and scored with; after n steps it
+    is at most (1 + n) / (10 + n), so that the initialisation is forgotten.
     """
 
     steps: PositiveInt
-    validate_every: PositiveInt = 1  # steps between two looks at the selection loss
+    validate_every: PositiveInt = 1  # steps between two evaluations of the selection loss
     learning_rate: PositiveFloat = 1e-3
     weight_decay: NonNegativeFloat = 0.01
     warmup: NonNegativeInt = 50

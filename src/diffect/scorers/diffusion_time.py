@@ -100,8 +100,8 @@ class DiffusionTime(Scorer, Learner):
         if self.criterion == "hinge":
             adaptor = " behind a linear adaptor" if isinstance(self.adaptor, nn.Linear) else ""
             return (
-                f"a discriminator between clean and noised patches{adaptor}, trained with a hinge loss at {levels}, after "
-                "SimpleNet [@liu2023simplenet]"
+                f"a discriminator between clean and noised patches{adaptor}, trained with a hinge loss at {levels}, "
+                "after SimpleNet [@liu2023simplenet]"
             )
         return f"how noisy its patches look to a classifier of noise levels [@livernoche2024diffusion] at {levels}"
 
@@ -137,7 +137,7 @@ class DiffusionTime(Scorer, Learner):
         return -F.log_softmax(logits.float(), dim=-1)[..., truth]
 
     def _ratio(self, logits: Tensor) -> Tensor:
-        """log(P(noisy) / P(clean)) (B, *grid), the ratio of the densities, since both have prior 1/2; it never saturates."""
+        """log(P(noisy) / P(clean)) (B, *grid): the ratio of the densities, with priors 1/2. It never saturates."""
         logits = logits.float()
         return logits[..., 1:].logsumexp(-1) - logits[..., 0]
 

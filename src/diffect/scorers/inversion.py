@@ -28,9 +28,10 @@ class Inversion(Scorer):
         start: log-SNR that the image is taken to be at, as x_t = alpha x0; high.
         stop: log-SNR of the end point; low. The steps lie uniformly in log-SNR between the two.
         steps: denoiser calls.
-        statistic: `density`, q / 2, which is -log N(x_T; 0, I) in nats per dimension less its constant; or `typicality`,
-            (q / m - 1 - log(q / m)) / 2, the divergence of N(0, q) from N(0, m), which grows for too little noise as
-            for too much. m is the mean of q on the fit images: 1 after many steps, well below it after few.
+        statistic: `density`, q / 2, which is -log N(x_T; 0, I) in nats per dimension without its constant; or
+            `typicality`, (q / m - 1 - log(q / m)) / 2, the divergence of N(0, q) from N(0, m), which grows for too
+            little noise as for too much. m is the mean of q on the fit images: 1 after many steps, well below it after
+            few.
     """
 
     typical: Tensor
