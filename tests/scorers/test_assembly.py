@@ -48,7 +48,7 @@ def test_every_scorer_is_built_with_a_closed_form_at_any_range(scorer: str) -> N
 def test_levels_where_the_denoiser_is_never_trained_are_refused() -> None:
     with pytest.raises(
         ValueError,
-        match=r"scorer\.levels asks for log-SNR 9, where the denoiser is never trained; "
+        match=r"scorer\.levels has log-SNR 9, where the denoiser is never trained; "
         r"the schedule reaches from -5 to 7",
     ):
         built("denoiser=conv", "scorer.levels=[1,9]")

@@ -67,7 +67,7 @@ def test_a_closed_form_is_asked_at_any_level_and_a_network_where_it_was_trained(
         SCORERS[name].check(denoiser(kind), 0.1, 0.2)
     if name != "density":
         SCORERS[name].check(denoiser("conv"), -5.0, 7.0)
-        with pytest.raises(ValueError, match=r"asks for log-SNR .*; the schedule reaches from 0\.1 to 0\.2"):
+        with pytest.raises(ValueError, match=r"has log-SNR .*; the schedule reaches from 0\.1 to 0\.2"):
             SCORERS[name].check(denoiser("conv"), 0.1, 0.2)
 
 
@@ -104,12 +104,12 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "level never trained": (
         lambda: DenoisingError([4], [-7.5, 1]).check(denoiser("conv"), -5.0, 7.0),
-        r"scorer\.levels asks for log-SNR -7\.5, where the denoiser is never trained; "
+        r"scorer\.levels has log-SNR -7\.5, where the denoiser is never trained; "
         r"the schedule reaches from -5 to 7",
     ),
     "start never trained": (
         lambda: Reconstruction([4], start=-6).check(denoiser("conv"), -5.0, 7.0),
-        r"scorer\.start and scorer\.stop asks for log-SNR -6, where",
+        r"scorer\.start and scorer\.stop has log-SNR -6, where",
     ),
     "density of a network": (
         lambda: Density([4]).check(denoiser("conv"), -5.0, 7.0),

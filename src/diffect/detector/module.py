@@ -119,7 +119,7 @@ class DetectorModule(pl.LightningModule):
         """Fit what is solved at once: a closed-form denoiser, then what the scorer needs.
 
         The selection loss of a closed form is that of the objective for learned denoisers, for comparison. The scorer
-        is fitted on the selection images if there are any: on images that it was fitted to a denoiser has smaller errors.
+        is fitted on the selection images if there are any: a denoiser has smaller errors on images it was fitted to.
         """
         self.eval()
         denoiser, encode = self.predictor.denoiser, self.predictor.encode
