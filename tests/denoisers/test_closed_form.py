@@ -413,7 +413,7 @@ def test_no_image_of_all_or_of_a_category_is_refused_with_a_sentence(make: Calla
 
 
 def test_no_denoiser_says_so_when_it_is_asked() -> None:
-    with pytest.raises(ValueError, match="denoiser=none denoises nothing, but the scorer asked for it"):
+    with pytest.raises(ValueError, match="denoiser=none cannot denoise, but the scorer needs a denoiser"):
         NoDenoiser(SHAPE)(torch.zeros(1, *SHAPE), torch.zeros(1))
 
 

@@ -90,7 +90,7 @@ def test_components_without_an_image_are_those_of_what_is_fitted_to_the_others()
 def test_without_selection_images_the_scale_is_not_that_of_images_that_were_seen() -> None:
     data, detector = solved(config("data.shots=4", "denoiser.denoiser.memory=null"))
     said = calibration.calibrate(detector, data)
-    assert said == "the fit normals and 8 copies of each (shift, zoom), each judged by what was fitted without it"
+    assert said == "the fit normals and 8 copies of each (shift, zoom), each scored by a fit to the others"
     anomaly_map = detector.predictor.anomaly_map
     scale = anomaly_map.scale.clone()
     anomaly_map.calibrate(calibration.labelled_components(detector.predictor, data.fit_dataloader()))

@@ -146,11 +146,11 @@ def test_without_selection_images_of_one_category_none_is_scaled_on_them() -> No
     for label in (1, 0):  # first grass alone has none, then neither
         data.drop("selection", [at for at, (part, _) in enumerate(data.splits["selection"]) if part == label])
         said = calibration.calibrate(both, data)
-        assert said.startswith("the fit normals") and said.endswith(", each judged by what was fitted without it")
+        assert said.startswith("the fit normals") and said.endswith(", each scored by a fit to the others")
         scales.append(anomaly_map.scale.clone())
     assert torch.equal(*scales) and (scales[0] != held).all()
     told = protocol.describe(config("denoiser=gaussian"), both, data, [None, None], said)
-    assert "by what was fitted without it, of each category by itself" in told.component_scale
+    assert "by a fit to the others, of each category by itself" in told.component_scale
 
 
 # What is not

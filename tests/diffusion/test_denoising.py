@@ -290,7 +290,7 @@ def test_guidance_pulls_each_step_towards_the_target() -> None:
 
 @pytest.mark.parametrize("levels", [[1.0, 1.0], [3.0, -1.0], [-1.0, 2.0, 1.0]])
 def test_levels_that_do_not_rise_are_refused(levels: list[float]) -> None:
-    with pytest.raises(ValueError, match="DDIM levels must be increasing log-SNRs, found"):
+    with pytest.raises(ValueError, match="DDIM levels must be increasing log-SNRs; they are"):
         ddim(Gaussian.anisotropic(), normal(1, 4, 2, 2), None, levels)
 
 

@@ -113,7 +113,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "density of a network": (
         lambda: Density([4]).check(denoiser("conv"), -5.0, 7.0),
-        r"scorer=density needs a denoiser whose density is known, found a LearnedDenoiser; allowed: "
+        r"scorer=density needs a denoiser whose density is known, not a LearnedDenoiser; allowed: "
         r"denoiser=gaussian, denoiser=empirical",
     ),
     "no step": (

@@ -1,4 +1,4 @@
-"""What every denoiser keeps to: the two kinds that map x_t to x0_hat, and what learns by steps."""
+"""The contract of denoisers: x_t to x0_hat, learned by steps or solved at once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from diffect.diffusion.objective import TrainingNoise
 
 
 class Learner(ABC):
-    """What learns by gradient steps: a denoiser, or a scorer that needs none."""
+    """A part that learns by gradient steps: a denoiser, or a scorer that needs no denoiser."""
 
     @abstractmethod
     def loss(self, x0: Tensor, label: Tensor | None, noise: TrainingNoise) -> Tensor:
@@ -30,7 +30,7 @@ class Denoiser(nn.Module, Described, ABC):
         channels: of each scale of the representation's pyramid, which make up C; None for a single scale.
     """
 
-    absent = False  # true for what only stands in a denoiser's place
+    absent = False  # true for the placeholder of denoiser=none
 
     def __init__(self, shape: Sequence[int], classes: int = 1, channels: Sequence[int] | None = None) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ class Denoiser(nn.Module, Described, ABC):
 
 
 class ClosedForm(Denoiser):
-    """A denoiser that is solved at once: the exact posterior mean under a density of x0 that it fits."""
+    """A denoiser without training steps: the exact posterior mean under a density of x0 that is fitted at once."""
 
     @abstractmethod
     def fit(self, batches: Iterable[tuple[Tensor, Tensor]]) -> None:
@@ -68,9 +68,9 @@ class ClosedForm(Denoiser):
 
 
 class Network(nn.Module, Described, ABC):
-    """What a learned denoiser trains: its output (B, C, *grid) from x (B, C, *grid), log_snr (B,) and label (B,).
+    """The network of a learned denoiser: output (B, C, *grid) from x (B, C, *grid), log_snr (B,) and label (B,).
 
-    It is made as network(shape=(C, *grid), classes=n); n is 0 if it is not conditioned on the category.
+    It is constructed as network(shape=(C, *grid), classes=n); n is 0 if it is not conditioned on the category.
     """
 
     @abstractmethod

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Annotated, Literal
 
 import torch
@@ -18,7 +19,7 @@ from diffect.denoisers.base import ClosedForm
 from diffect.denoisers.coreset import greedy_centres
 from diffect.diffusion.noise import seed_of
 from diffect.diffusion.process import alpha_sigma
-from diffect.representations.groups import by_group, group_count, no_images
+from diffect.representations.groups import apply_by_group, by_group, group_count, no_images
 
 # From scaled queries (B, P, C), patches (M, C) and bias (B, 1 or P, M) to (B, P, D).
 Read = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -47,10 +48,11 @@ class Empirical(ClosedForm):
             10,000.
         keep: `random`, an unbiased sample of patches, or `greedy`, PatchCore's coreset (see `greedy_centres`), which
             spreads over all patches, outliers first.
-        window: patches count only at cells at most so many cells away along each axis; None for everywhere.
-        projection: channels of the random projection in which the coreset is found, None for none (Roth et al. 2022,
+        window: a patch is used only at cells at most so many cells from its cell along each axis; None for everywhere.
+        projection: channels of the random projection in which the coreset is chosen, None for none (Roth et al. 2022,
             section 3.2).
-        conditional: each category is denoised by its own patches, which needs labels; else all by the same M patches.
+        conditional: each category is denoised by patches of that category, which needs labels; else all categories by
+            the same M patches.
         seed: of the random choice, and of the projection.
     """
 
@@ -105,11 +107,11 @@ class Empirical(ClosedForm):
         return self.log_normaliser(log_snr, label) + evidence - x_t.square().sum(1) / (2 * sigma**2)
 
     def log_normaliser(self, log_snr: Tensor, label: Tensor | None = None) -> Tensor:
-        """-C/2 log(2 pi sigma^2) - log M at each position, M being the patches that count there: (B, *grid)."""
+        """-C/2 log(2 pi sigma^2) - log M at each position, M being the patches that are used there: (B, *grid)."""
         counts = self.patches.new_empty(len(log_snr), math.prod(self.grid))
         for group, rows in by_group(label, self.groups, len(log_snr)):
-            mine, near = self._memory(group)
-            counts[rows] = near.sum(1).to(counts) if near is not None else float(len(mine))
+            patches, near = self._memory(group)
+            counts[rows] = float(len(patches)) if near is None else near.sum(1).to(counts)
         _, sigma = alpha_sigma(log_snr, counts)
         normaliser = -0.5 * self.patches.shape[1] * (2 * math.pi * sigma**2).log() - counts.log()
         return normaliser.unflatten(1, self.grid)
@@ -142,12 +144,12 @@ class Empirical(ClosedForm):
         return self._lots(patches).argsort()[:count]
 
     def _lots(self, patches: Tensor) -> Tensor:
-        """A pseudo-random number (N,) for each patch, a function of its content and not of the order of images."""
+        """A pseudo-random number (N,) for each patch, a function of its content, not of the order of images."""
         generator = torch.Generator().manual_seed(seed_of(self.seed, "memory"))
         factors = 2 * torch.randint(2**62, (patches.shape[1] + 1,), generator=generator).to(patches.device) + 1
         lots = []
         for part in patches.float().split(_ROWS):
-            mixed = (part.contiguous().view(torch.int32).long() * factors[:-1]).sum(1)  # modulo 2^64, as wanted
+            mixed = (part.contiguous().view(torch.int32).long() * factors[:-1]).sum(1)  # modulo 2^64
             lots.append((mixed ^ (mixed >> 32)) * factors[-1])
         return torch.cat(lots)
 
@@ -164,15 +166,15 @@ class Empirical(ClosedForm):
         return count
 
     def _points(self, patches: Tensor, origin: Tensor) -> Tensor:
-        """What centres are chosen among: patches (N, C), projected, with their coordinates if there is a window.
+        """The points that centres are chosen from: patches (N, C), projected, with coordinates if there is a window.
 
-        Two cells farther apart than the window are made to lie farther apart than any two patches, so that every
-        window gets patches before any gets more.
+        Coordinates are scaled so that cells farther apart than the window are farther apart than any two patches:
+        every window gets a patch before any gets a second one.
         """
-        points = patches
-        if self.projection is not None and self.projection < patches.shape[1]:
+        points, channels = patches, patches.shape[1]
+        if self.projection is not None and self.projection < channels:
             generator = torch.Generator().manual_seed(seed_of(self.seed, "projection"))
-            matrix = torch.randn(patches.shape[1], self.projection, generator=generator) / self.projection**0.5
+            matrix = torch.randn(channels, self.projection, generator=generator) / self.projection**0.5
             points = patches @ matrix.to(patches)
         if self.window is None:
             return points
@@ -184,7 +186,7 @@ class Empirical(ClosedForm):
         return torch.stack(torch.unravel_index(cells, self.grid), dim=1)
 
     def _memory(self, group: int) -> tuple[Tensor, Tensor | None]:
-        """A category's patches (M, C), and with a window which of them count at which cell, (P, M)."""
+        """A category's patches (M, C), and with a window which of them are used at which cell, (P, M)."""
         mine = self.owners == group
         if self.window is None:
             return self.patches[mine], None
@@ -212,20 +214,19 @@ class Empirical(ClosedForm):
         Patch i has the logit log N(x_t; alpha x_i, sigma^2 I) + constant = (alpha x_t x_i - alpha^2 x_i^2 / 2) /
         sigma^2.
         """
-        results, order = [], []
-        for group, rows in by_group(label, self.groups, len(x_t)):
-            patches, near = self._memory(group)
-            queries = x_t[rows].flatten(2).mT  # (B, P, C)
-            alpha, sigma = alpha_sigma(log_snr[rows], queries)  # (B, 1, 1)
-            scaled = queries * alpha / sigma**2
-            bias = -0.5 * (alpha / sigma) ** 2 * patches.square().sum(1)  # (B, 1, M)
-            parts = []
-            for cells in torch.arange(scaled.shape[1]).split(max(1, _WEIGHTS // bias.numel())):
-                logits = bias if near is None else torch.where(near[cells], bias, -math.inf)
-                parts.append(read(scaled[:, cells], patches, logits))
-            results.append(torch.cat(parts, dim=1).mT.unflatten(2, self.grid))
-            order.append(rows)
-        return torch.cat(results)[torch.cat(order).argsort()]
+        return apply_by_group(partial(self._read_group, read), label, self.groups, x_t, log_snr)
+
+    def _read_group(self, read: Read, group: int, x_t: Tensor, log_snr: Tensor) -> Tensor:
+        patches, near = self._memory(group)
+        queries = x_t.flatten(2).mT  # (B, P, C)
+        alpha, sigma = alpha_sigma(log_snr, queries)  # (B, 1, 1)
+        scaled = queries * alpha / sigma**2
+        bias = -0.5 * (alpha / sigma) ** 2 * patches.square().sum(1)  # (B, 1, M)
+        parts = []
+        for cells in torch.arange(scaled.shape[1]).split(max(1, _WEIGHTS // bias.numel())):
+            logits = bias if near is None else torch.where(near[cells], bias, -math.inf)
+            parts.append(read(scaled[:, cells], patches, logits))
+        return torch.cat(parts, dim=1).mT.unflatten(2, self.grid)
 
 
 def _mean(scaled: Tensor, patches: Tensor, bias: Tensor) -> Tensor:

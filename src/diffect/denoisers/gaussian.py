@@ -36,7 +36,7 @@ class Gaussian(ClosedForm):
         shape, classes, channels: see `Denoiser`.
         mean, covariance: `cell`, one for each grid cell, or `shared` by all cells.
         shrinkage: share of Sigma that is replaced by its mean variance times I: a number in [0, 1], or `oas`, the
-            share that is best for Gaussian data at this sample size (Chen et al. 2010, eq. 23).
+            optimal share for Gaussian data at this sample size (Chen et al. 2010, eq. 23).
         conditional: one Gaussian for each category, which needs labels; else a single one of all images.
     """
 
@@ -58,7 +58,7 @@ class Gaussian(ClosedForm):
         self.shrinkage, self.mean_of, self.covariance_of = shrinkage, mean, covariance
         self.groups, size, cells = group_count(classes, conditional), self.shape[0], math.prod(self.grid)
         spreads = cells if covariance == "cell" else 1
-        # Before the fit N(0, I), which is what a representation of unit variance promises.
+        # Before the fit N(0, I): x0 has unit variance.
         self.register_buffer("mean", torch.zeros(self.groups, cells if mean == "cell" else 1, size))
         self.register_buffer("vectors", torch.eye(size).repeat(self.groups, spreads, 1, 1))
         self.register_buffer("values", torch.ones(self.groups, spreads, size))
@@ -67,7 +67,7 @@ class Gaussian(ClosedForm):
         where = {"cell": "of each cell", "shared": "shared by all cells"}
         shrunk = f"shrunk by {self.shrinkage}"
         if self.shrinkage == "oas":
-            shrunk = "shrunk by the amount that is best for the sample size [@chen2010shrinkage]"
+            shrunk = "shrunk by the optimal amount for the sample size [@chen2010shrinkage]"
         fit = f"mean {where[self.mean_of]}, covariance {where[self.covariance_of]}, {shrunk}"
         return f"the exact optimum for Gaussian data, a Wiener filter ({fit}), as in PaDiM [@defard2021padim]"
 
@@ -131,20 +131,14 @@ class Gaussian(ClosedForm):
             self.vectors[group, some] = vectors
 
     def _warn(self, samples: int) -> None:
-        """Say where a covariance is of no more samples than channels."""
+        """Warn where a covariance has no more samples than channels."""
         channels = self.values.shape[2]
         if samples > channels:
             return
-        done = "is left to the noise alone" if self.shrinkage == 0 else "is shrunk towards a multiple of I"
-        logger.warning(
-            "denoiser=gaussian has %d samples for a covariance of %d channels, which %s (denoiser.shrinkage=%s, "
-            "denoiser.covariance=%s)",
-            samples,
-            channels,
-            done,
-            self.shrinkage,
-            self.covariance_of,
-        )
+        done = "is regularised by the noise alone" if self.shrinkage == 0 else "is shrunk towards a multiple of I"
+        settings = f"denoiser.shrinkage={self.shrinkage}, denoiser.covariance={self.covariance_of}"
+        text = "denoiser=gaussian has %d samples for a covariance of %d channels, which %s (%s)"
+        logger.warning(text, samples, channels, done, settings)
 
     def _mean(self, group: int, x_t: Tensor, log_snr: Tensor) -> Tensor:
         along, spread, alpha = self._along(group, x_t, log_snr)

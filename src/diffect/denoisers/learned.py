@@ -30,9 +30,8 @@ class LearnedDenoiser(Denoiser, Learner):
     With v-prediction x0_hat = alpha x_t - sigma output, which is EDM's preconditioning for unit-variance data
     (Karras et al. 2022, table 1): the network's input and target have unit variance at every level.
 
-    If it is conditional, a sample without a label is denoised as an image of any category: by the posterior mean under
-    the mixture of all, which the network learns from the samples whose label is dropped, and from which guidance leads
-    away.
+    If it is conditional, a sample without a label is denoised by the posterior mean under the mixture of categories,
+    which the network learns from samples whose label is dropped. Guidance leads away from that mean.
 
     Args:
         network: called as network(shape=(C, *grid), classes=n) -> `Network`; n is 0 without conditioning, else the
@@ -40,8 +39,8 @@ class LearnedDenoiser(Denoiser, Learner):
         shape, classes, channels: see `Denoiser`.
         prediction: what the network predicts.
         conditional: whether the network sees the category, if there are several.
-        label_dropout: share of training samples that see no label (Ho & Salimans 2022); with 0 every image needs a
-            label, since "no label" has never been learned.
+        label_dropout: share of training samples without label (Ho & Salimans 2022); with 0 every image needs a label,
+            since "no label" is not learned.
         guidance: x0_hat = x0_c + guidance (x0_c - x0_no_label); 0 is plain conditioning.
     """
 
@@ -87,7 +86,7 @@ class LearnedDenoiser(Denoiser, Learner):
     def loss(self, x0: Tensor, label: Tensor | None, noise: TrainingNoise) -> Tensor:
         """weight * mean over (C, *grid) of the squared eps error, per sample: (B,).
 
-        Computed in the network's own target and converted by the exact factor, so nothing is divided by a small sigma.
+        Computed on the network's target and converted by the exact factor, so that nothing is divided by a small sigma.
         """
         x_t = add_noise(x0, noise.eps, noise.log_snr)
         label = self._condition(label, x0)
@@ -111,12 +110,12 @@ class LearnedDenoiser(Denoiser, Learner):
 
 
 class NoDenoiser(Denoiser):
-    """Takes the place of a denoiser if the scorer learns by itself; calling it is a mistake in the config."""
+    """The placeholder for scorers that learn by steps and need no denoiser; it must not be called."""
 
     absent = True
 
     def describe(self) -> str:
-        return "absent: the scorer learns by itself"
+        return "absent: the scorer itself learns"
 
     def forward(self, x_t: Tensor, log_snr: Tensor, label: Tensor | None = None) -> Tensor:
-        raise ValueError("denoiser=none denoises nothing, but the scorer asked for it; choose another denoiser")
+        raise ValueError("denoiser=none cannot denoise, but the scorer needs a denoiser; choose another denoiser")

@@ -15,7 +15,7 @@ from diffect.denoisers.base import ClosedForm
 
 @dataclass(frozen=True)
 class _Part:
-    """The channels of one scale of batches (x0 (B, C, *grid), label), which can be iterated over repeatedly."""
+    """The channels of one scale of batches (x0 (B, C, *grid), label); can be iterated over repeatedly."""
 
     batches: Iterable[tuple[Tensor, Tensor]]
     scale: int
@@ -27,11 +27,11 @@ class _Part:
 
 @checked
 class PerScale(ClosedForm):
-    """p(x0) = prod_l p_l(x0_l), l over the scales of the pyramid, each with its own closed form.
+    """p(x0) = prod_l p_l(x0_l), l over the scales of the pyramid, with one closed form for each scale.
 
-    Noise is independent too, so that posterior means stand side by side and log-densities add up, exactly. A patch
-    that is usual at every scale then is usual, even if no training patch is like it at all scales at once: stored
-    patches of different scales are combined freely.
+    The noise is independent too, so posterior means are concatenated and log-densities add up, exactly. A patch that is
+    usual at every scale is then usual, even if no training patch resembles it at all scales at once: stored patches of
+    different scales are combined freely.
 
     Args:
         denoiser: called as denoiser(shape=(C_l, *grid), classes=n) for each scale.

@@ -11,15 +11,18 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class ImageNoise:
-    """Noise of an image that depends on the seed and the content of the image alone, not on the rest of the batch."""
+    """Noise of images that depends on the seed and on the content of each image, not on the rest of the batch."""
 
     seed: int
     keys: Tensor  # (B,) int64, a hash of each image's pixels
 
     def __call__(self, x0: Tensor, level: float | str, draw: int) -> Tensor:
-        """eps for draw number `draw` at noise level `level`, the shape, dtype and device of x0 (B, C, *grid).
+        """eps with the shape, dtype and device of x0 (B, C, *grid), drawn on the CPU: the same on every device.
 
-        Drawn on the CPU, so that an image gets the same noise on any device.
+        Args:
+            x0: of the images of `keys`.
+            level: log-SNR, or a name for noise that belongs to no level.
+            draw: number of the draw.
         """
         generator = torch.Generator()
         rows = []

@@ -16,7 +16,13 @@ from diffect.diffusion.weights import LossWeight
 def denoising_loss(denoiser: Denoise, x0: Tensor, label: Tensor | None, noise: TrainingNoise) -> Tensor:
     """The training objective of any denoiser, weight * SNR * mean over (C, *grid) of (x0 - x0_hat)^2, per sample: (B,).
 
-    SNR ||x0 - x0_hat||^2 is the squared eps error, so that closed forms compare with learned denoisers.
+    SNR ||x0 - x0_hat||^2 is the squared eps error, so that closed forms can be compared with learned denoisers.
+
+    Args:
+        denoiser: x0_hat from x_t.
+        x0: (B, C, *grid).
+        label: (B,), or None.
+        noise: one draw of the objective.
     """
     x0_hat = denoiser(add_noise(x0, noise.eps, noise.log_snr), noise.log_snr, label)
     error = (x0 - x0_hat).float().square().flatten(1).mean(1)
@@ -27,8 +33,7 @@ def denoising_loss(denoiser: Denoise, x0: Tensor, label: Tensor | None, noise: T
 class TrainingNoise:
     """One draw of the objective for a batch: log_snr (B,), eps (B, C, *grid), and the weight (B,) on the eps error.
 
-    `coin` (B,), uniform in [0, 1), is for random decisions of a denoiser, such as whether a sample sees its label; 1
-    for fixed noise.
+    `coin` (B,), uniform in [0, 1), is for random decisions of a denoiser, such as dropping a label; 1 for fixed noise.
     """
 
     log_snr: Tensor
@@ -47,8 +52,8 @@ class Objective:
     def sample(self, x0: Tensor, generator: torch.Generator) -> TrainingNoise:
         """Noise for x0 (B, C, *grid): one t uniform in each stratum [i/B, (i+1)/B), in random order.
 
-        Strata lower the variance of the batch's loss over noise levels. The random order keeps positions in the
-        batch, which may belong to categories, from being tied to levels.
+        Strata lower the variance of the batch's loss over noise levels. Because of the random order, positions in the
+        batch, which may belong to categories, are independent of levels.
         """
         batch = len(x0)
         u = torch.rand(batch, generator=generator, device=x0.device).double().cpu()
@@ -58,9 +63,13 @@ class Objective:
         return self._at(t, eps, torch.rand(batch, generator=generator, device=x0.device))
 
     def fixed(self, x0: Tensor, noise: ImageNoise, draw: int, draws: int) -> TrainingNoise:
-        """The same for validation: t and eps depend on the image and the draw alone, so that losses compare over steps.
+        """Noise for validation: t and eps depend on image and draw alone, so that losses of two steps are comparable.
 
-        The `draws` of an image are evenly spaced in t, from a start that depends on the image.
+        Args:
+            x0: (B, C, *grid).
+            noise: of these images.
+            draw: number of the draw, from 0.
+            draws: how many there are; they are evenly spaced in t, from a start that depends on the image.
         """
         start = torch.tensor([unit(noise.seed, key) for key in noise.keys.tolist()], dtype=torch.float64)
         eps = noise(x0, "selection", draw)

@@ -1,7 +1,7 @@
 """The forward process and the three predictions of a network.
 
 x_t = alpha x0 + sigma eps with alpha^2 = sigmoid(log_snr), sigma^2 = sigmoid(-log_snr); v = alpha eps - sigma x0.
-The one contract of every denoiser is x0_hat = denoiser(x_t, log_snr, label).
+The contract of every denoiser is x0_hat = denoiser(x_t, log_snr, label).
 """
 
 from __future__ import annotations
@@ -31,7 +31,14 @@ def add_noise(x0: Tensor, eps: Tensor, log_snr: Tensor) -> Tensor:
 
 
 def output_to_x0(output: Tensor, x_t: Tensor, log_snr: Tensor, prediction: PredictionType) -> Tensor:
-    """x0_hat from what a network predicts: its eps, v or x0 (all (B, C, *grid))."""
+    """x0_hat (B, C, *grid) from the output of a network.
+
+    Args:
+        output: (B, C, *grid), the predicted eps, v or x0.
+        x_t: (B, C, *grid).
+        log_snr: (B,).
+        prediction: which of the three the output is.
+    """
     alpha, sigma = alpha_sigma(log_snr, x_t)
     if prediction == "v":
         return alpha * x_t - sigma * output
@@ -41,7 +48,7 @@ def output_to_x0(output: Tensor, x_t: Tensor, log_snr: Tensor, prediction: Predi
 
 
 def training_target(x0: Tensor, eps: Tensor, log_snr: Tensor, prediction: PredictionType) -> Tensor:
-    """The target of the network's output, (B, C, *grid)."""
+    """The target (B, C, *grid) of a network's output: eps, v or x0; x0 and eps (B, C, *grid), log_snr (B,)."""
     if prediction == "v":
         alpha, sigma = alpha_sigma(log_snr, x0)
         return alpha * eps - sigma * x0
@@ -49,7 +56,7 @@ def training_target(x0: Tensor, eps: Tensor, log_snr: Tensor, prediction: Predic
 
 
 def eps_error_factor(log_snr: Tensor, prediction: PredictionType) -> Tensor:
-    """||eps - eps_hat||^2 over the squared error of the output: 1 for eps, alpha^2 for v, SNR for x0; (B,)."""
+    """||eps - eps_hat||^2 / squared error of the output (B,): 1 for eps, alpha^2 for v, SNR for x0; log_snr (B,)."""
     if prediction == "v":
         return torch.sigmoid(log_snr)
     return torch.exp(log_snr) if prediction == "x0" else torch.ones_like(log_snr)

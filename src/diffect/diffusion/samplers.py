@@ -20,15 +20,21 @@ def ddim(
     target: Tensor | None = None,
     guidance: float = 0.0,
 ) -> Tensor:
-    """Denoise x_t (B, C, *grid) from levels[0] through the rest to x0 (Song et al. 2021, eq. 12, eta = 0).
+    """Denoise x_t from levels[0] through the other levels to x0 (Song et al. 2021, eq. 12, eta = 0).
 
-    `levels` are increasing log-SNRs; k of them make k denoiser calls, the last one going to x0. On N(0, I) data the
-    result is x_t times the product of the cosines of the angle steps, angle = arctan(sigma / alpha).
-    With `target` (B, C, *grid) every step is pulled towards it by `guidance` (Mousakhan et al. 2023, DDAD, eq. 8):
-    eps_hat - guidance sigma (target_t - x_t).
+    On N(0, I) data the result is x_t times the product of cos(angle step), angle = arctan(sigma / alpha).
+
+    Args:
+        denoiser: called once at each level.
+        x_t: (B, C, *grid), at levels[0].
+        label: (B,), or None.
+        levels: increasing log-SNRs; the last step goes to x0.
+        target: (B, C, *grid), towards which every step is pulled (Mousakhan et al. 2023, DDAD, eq. 8):
+            eps_hat - guidance sigma (target_t - x_t); or None.
+        guidance: see `target`.
     """
     if any(b <= a for a, b in pairwise(levels)):
-        raise ValueError(f"DDIM levels must be increasing log-SNRs, found {list(levels)}")
+        raise ValueError(f"DDIM levels must be increasing log-SNRs; they are {list(levels)}")
     for number, level in enumerate(levels):
         log_snr = torch.full((len(x_t),), level, device=x_t.device, dtype=x_t.dtype)
         alpha, sigma = alpha_sigma(log_snr, x_t)

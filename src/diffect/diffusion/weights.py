@@ -91,7 +91,7 @@ class Sigmoid(LossWeight):
 
 @dataclass(frozen=True)
 class Matched(LossWeight):
-    """w = p_target / p: whatever the schedule, the expected loss is that of `target` with w = 1.
+    """w = p_target / p: for every schedule the expected loss is that of `target` with w = 1.
 
     Two schedules then differ in the variance of the gradient alone, as long as both cover the target's range.
     """
@@ -100,7 +100,7 @@ class Matched(LossWeight):
 
     def __call__(self, log_snr: Tensor, schedule: NoiseSchedule) -> Tensor:
         density = schedule.density(log_snr)
-        # Where the density underflows there are no samples either.
+        # There are no samples where the density underflows.
         return torch.where(density > 0, self.target.density(log_snr) / density, 0.0)
 
     def describe(self) -> str:
@@ -111,14 +111,14 @@ class Matched(LossWeight):
 
 
 def schedule_curves(name: str, schedule: NoiseSchedule, weight: LossWeight) -> dict[str, Any]:
-    """What `reports.figures.schedule_figure` draws: the name, and t, log_snr, density, weight as lists."""
+    """The curves of a schedule for a figure: its name, and t, log_snr, density and weight as lists."""
     columns = curves(schedule)
     columns["weight"] = effective_weight(columns["log_snr"], schedule, weight)
     return {"name": name, **{key: values.tolist() for key, values in columns.items()}}
 
 
 def effective_weight(log_snr: Tensor, schedule: NoiseSchedule, weight: LossWeight) -> Tensor:
-    """p(log_snr) w(log_snr), scaled to integrate to 1 over the schedule's range: what training optimises."""
+    """p(log_snr) w(log_snr), scaled to integrate to 1 over the schedule's range: the density of the training loss."""
     low, high = schedule.reach
     grid = torch.linspace(low, high, 4097, dtype=torch.float64)
     total = torch.trapezoid(schedule.density(grid) * weight(grid, schedule), grid)

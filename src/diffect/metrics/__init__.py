@@ -1,4 +1,4 @@
 """Exact figures of a detector from raw scores: curves, pixels, bootstrap intervals, conformal threshold.
 
-Only `detection` imports torch; everything else is numpy, so that audits and reports can count alike.
+Only `detection` imports torch; everything else is numpy, so that reports need no torch.
 """

@@ -20,7 +20,7 @@ def conformal_threshold(calibration_scores: ArrayLike, rate: float = 0.05) -> fl
     5% needs n of at least 19. Raises ValueError for a rate outside (0, 1) or scores that are not finite.
     """
     if not 0 < rate < 1:
-        raise ValueError(f"The conformal rate must lie between 0 and 1, not {rate}.")
+        raise ValueError(f"The conformal rate is {rate}; it must lie between 0 and 1.")
     scores = np.sort(np.asarray(calibration_scores, dtype=np.float64).ravel())  # (n,)
     if not np.isfinite(scores).all():
         raise ValueError("Calibration scores must be finite, and some are not: the detector is broken.")

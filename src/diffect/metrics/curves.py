@@ -66,9 +66,9 @@ def average_precision(fp: Floats, tp: Floats) -> Floats:
 
     Not the trapezoid under precision over recall, which is optimistic (Davis & Goadrich 2006).
     """
-    found = np.diff(tp, axis=1, prepend=0)
+    added = np.diff(tp, axis=1, prepend=0)
     precision = tp / np.maximum(tp + fp, np.finfo(np.float64).tiny)  # tp = 0 where nothing is flagged
-    return np.asarray((found * precision).sum(axis=1) / tp[:, -1])
+    return np.asarray((added * precision).sum(axis=1) / tp[:, -1])
 
 
 def f1_max(fp: Floats, tp: Floats) -> Floats:

@@ -119,14 +119,14 @@ class ScoredImages:
         for start in range(0, len(weights), _CHUNK):
             part = weights[start : start + _CHUNK]
             for name, values in pixel_metrics(*(part @ counts for counts in above)).items():
-                # Bins err alike in every resample, and on the whole test set the error is known.
+                # Bins cause about the same error in every resample, and on the whole test set it is known.
                 samples[name][start : start + _CHUNK] = np.clip(values + exact[name] - binned[name], 0, 1)
         result.put(exact, samples)
 
     def _peaks(self, result: Evaluation, weights: Floats) -> None:
-        judged = self.anomalous & self.has_mask
-        hits = np.full(len(judged), np.nan)
-        hits[judged] = peak_hits(self.maps[judged], self.masks[judged], self.valid[judged])
+        marked = self.anomalous & self.has_mask
+        hits = np.full(len(marked), np.nan)
+        hits[marked] = peak_hits(self.maps[marked], self.masks[marked], self.valid[marked])
         value = mean_hits(hits, np.ones((1, len(hits))))
         if np.isnan(value).any():
             result.omit(PEAK_METRICS, "no defective pixel in test images that have a mask")

@@ -1,8 +1,8 @@
 """Exact pixel figures from anomaly maps: one sort of the normal pixels, one of the defective ones.
 
 Between two neighbouring scores of defective pixels only false alarms are added, so there every curve is a
-horizontal line: its corners, one pair per distinct defective score, say everything, and the normal pixels
-are only looked up.
+horizontal line: its corners, one pair per distinct defective score, determine it, and the normal pixels
+are only counted.
 """
 
 from dataclasses import dataclass

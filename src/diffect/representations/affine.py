@@ -26,9 +26,9 @@ _CHUNK = 128  # covariances decomposed at a time, in float64
 class Affine(nn.Module):
     """x0 = A (raw - m) at each of the P grid cells, with one m (C,) and A (C, C) for all cells, or for each.
 
-    Statistics of each cell remove what belongs to a position: the rim of a part, or the border of the image, where the
-    backbone's zero padding changes the features. They rest on few samples, one an image, so the statistics of all cells
-    are added as if they came from `prior` more images:
+    Statistics of each cell remove what depends on the position: the rim of a part, or the border of the image, where
+    the backbone's zero padding changes the features. They rest on few samples, one an image, so the statistics of all
+    cells are added as if they came from `prior` more images:
 
         v_p = (N s_p^2 + prior s^2) / (N + prior),   R_p = (N r_p + prior r) / (N + prior),
 
@@ -65,7 +65,7 @@ class Affine(nn.Module):
         self.scales, self.scaling, self.statistics = list(scales), scaling, statistics
         self.prior, self.correlation_prior, self.floor, self.shrinkage = prior, correlation_prior, floor, shrinkage
         self.groups = groups
-        # The identity before the fit. For statistics of each cell the fit sizes it, since it knows how many there are.
+        # The identity before the fit, which sizes statistics of each cell: their number is not known before.
         sets, channels = 1 if statistics == "shared" else 0, sum(scales)
         identity = torch.eye(channels) if scaling == "whitened" else torch.ones(channels)
         self.register_buffer("mean", torch.zeros(groups, sets, channels))

@@ -1,4 +1,4 @@
-"""Frozen pretrained backbones: images in, a list of feature maps out. None is ever trained or put in a checkpoint."""
+"""Frozen pretrained backbones: images in, a list of feature maps out; never trained, and in no checkpoint."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Representations: images to x0 of unit variance, and back where that is possible.
 
 Two stages: a frozen one, `extract`, whose result can be cached on disk and shared by every run of a sweep, and an
-affine one, fitted on normal training images only. x0 always has unit variance, or a change of representation would
-silently shift log_snr and void the comparison.
+affine one, fitted on normal training images only. x0 always has unit variance; otherwise a change of representation
+would shift log_snr, and representations could not be compared.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Representation(nn.Module, Described, ABC):
         return self.affine.likeliest(raw) if self.affine.groups > 1 else None
 
     def decode(self, x0: Tensor, label: Tensor | None = None) -> Tensor | None:
-        """The samples (B, channels, *size), images in [0, 1], from x0 and labels; None if there is no way back."""
+        """The samples (B, channels, *size), images in [0, 1], from x0 and labels; None if this is not possible."""
         return None
 
 

@@ -1,4 +1,4 @@
-"""A backbone from a `torch.export` program file, which is vetted before it is loaded."""
+"""A backbone from a `torch.export` program file, which is checked for code before it is loaded."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from diffect.representations.backbones import Backbone
 class Exported(Backbone):
     """Any backbone as a `torch.export` program file: images (B, 3, H, W) in [0, 1] to one feature map or several.
 
-    torch's loader unpickles, evaluates and executes parts of such a file, so it only gets a graph of torch's own
-    operators and plain tensors (`_refuse_code`).
+    torch's loader unpickles, evaluates and executes parts of such a file, so only a graph of built-in operators and
+    plain tensors is loaded (`_refuse_code`).
 
     Args:
         path: the .pt2 file; export it with a dynamic batch and the height and width of the data's canvas.
@@ -47,8 +47,8 @@ class Exported(Backbone):
         # The guards are Python source that would be executed; shapes are checked without them.
         self.net = program.module(check_guards=False)
         nodes = {node.name: node for node in program.graph.nodes}
-        promised = [nodes[name].meta.get("val") for name in program.graph_signature.user_outputs if name in nodes]
-        self.channels = [m.shape[1] for m in _feature_maps(promised)]
+        outputs = [nodes[name].meta.get("val") for name in program.graph_signature.user_outputs if name in nodes]
+        self.channels = [m.shape[1] for m in _feature_maps(outputs)]
 
     def describe(self) -> str:
         return f"an exported backbone of {len(self.channels)} feature maps with {enumerated(self.channels)} channels"
@@ -117,7 +117,7 @@ def _refuse_code(content: bytes) -> None:
     torch.load(io.BytesIO(reader.read_bytes("data/sample_inputs/model.pt")), weights_only=True)
     for key, text in _strings(json.loads(reader.read_string("models/model.json"))):
         if key in _ALLOWED and not _ALLOWED[key].fullmatch(text):
-            raise ValueError(f"its graph holds the {key} {text[:80]!r}, which an export of plain operators has not")
+            raise ValueError(f"its graph holds the {key} {text[:80]!r}, which no export of plain operators holds")
 
 
 def _strings(node: Any, key: str = "") -> Iterator[tuple[str, str]]:

@@ -18,7 +18,6 @@ from diffect.representations.groups import group_count
 
 Exposure = Literal["level", "none"]
 
-
 LUMA = (0.299, 0.587, 0.114)  # of R, G, B
 MIDDLE = 0.459  # mean luma of ImageNet, (0.485, 0.456, 0.406) in RGB: what the backbones were trained on
 MOST = 8.0  # factor on an image
@@ -32,7 +31,7 @@ class Features(Representation):
         backbone: gives the scales.
         grid: cells of the grid along the short side, the long side in proportion; None takes that of the finest scale.
         scaling, statistics, prior, correlation_prior, floor, shrinkage: of the affine stage, see `Affine`.
-        exposure: `level` multiplies every image to one brightness, see `level_exposure`; `none` leaves it as it is.
+        exposure: `level` scales every image to one brightness, see `level_exposure`; `none` leaves it unchanged.
         channels: of the samples; a backbone needs the three of a colour image.
         classes: how many categories there are.
         conditional: each category has separate statistics; else all share theirs.
@@ -55,7 +54,7 @@ class Features(Representation):
     ) -> None:
         if channels != 3:
             raise ValueError(
-                f"representation=features sees colour images of 3 channels, but these data have {channels}: take "
+                f"representation=features takes colour images of 3 channels, but these data have {channels}: take "
                 "representation=pixels"
             )
         groups = group_count(classes, conditional)
@@ -89,12 +88,12 @@ class Features(Representation):
 
     @property
     def identity(self) -> str:
-        return f"{self._frozen[0].identity}:grid={self.grid or 'own'}:exposure={self.exposure}"
+        return f"{self._frozen[0].identity}:grid={self.grid or 'finest'}:exposure={self.exposure}"
 
     def extract(self, images: Tensor) -> Tensor:
         if images.ndim != 4:
             raise ValueError(
-                f"representation=features sees images (B, 3, height, width), found samples of shape "
+                f"representation=features takes images (B, 3, height, width), but the samples have shape "
                 f"{tuple(images.shape)}: take representation=pixels"
             )
         (backbone,) = self._frozen
@@ -108,13 +107,13 @@ class Features(Representation):
 
 
 def level_exposure(images: Tensor) -> Tensor:
-    """Images (B, 3, H, W), uint8 or in [0, 1], as float32, multiplied to the mean luma of ImageNet, `MIDDLE`, each.
+    """Images (B, 3, H, W), uint8 or in [0, 1], as float32, each scaled to the mean luma of ImageNet, `MIDDLE`.
 
-    A gain on the whole image cancels, whatever its content, up to the rounding and the clipping of 8 bits. Values
-    above 1 are kept. The factor is at most `MOST`, so that a black image stays dark.
+    A gain on the whole image cancels for any content, up to the rounding and clipping of 8 bits. Values above 1 are
+    kept. The factor is at most `MOST`, so that a black image stays dark.
     """
-    # A median, or a mean of the darker pixels, would ignore clipped highlights; but these then come out too dark, which
-    # changes scores more, and both vary more between normal images than the mean does.
+    # A median, or a mean of the darker pixels, would ignore clipped highlights, which then become too dark; that
+    # changes scores more. Both also vary more between normal images than the mean.
     white = 255 if images.dtype == torch.uint8 else 1
     luma = images.sum((2, 3), dtype=torch.float64) @ images.new_tensor(LUMA, dtype=torch.float64)  # (B,)
     luma = luma / (white * images.shape[2] * images.shape[3])

@@ -36,12 +36,12 @@ def apply_by_group(function: Callable[..., Tensor], label: Tensor | None, groups
 
 
 def of_each_image(values: Tensor, label: Tensor | None) -> Tensor:
-    """The values (B, ...) for each image from values (G, ...) by group; (1, ...) if there is a single group."""
+    """The values (B, ...) of each image from values (G, ...) of each group; (1, ...) if there is a single group."""
     return values if len(values) == 1 else values[required_labels(label, len(values))]
 
 
 def required_labels(label: Tensor | None, groups: int) -> Tensor:
-    """The labels (B,), which several groups need."""
+    """The labels (B,); ValueError without them, since several groups need labels."""
     if label is None:
         raise ValueError(
             f"{groups} categories have separate statistics here, so each image needs a label (a conditional "

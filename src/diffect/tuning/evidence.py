@@ -110,12 +110,12 @@ def on_test(trained: DetectorModule, candidates: Indexed, data: DataModule) -> d
     anomalous, masks, valid, has_mask = (torch.cat([batch[name] for batch in loader]).numpy() for name in names)
 
     def figures(maps: Maps, pooled: Pooled) -> dict[Index, Any]:
-        found = {}
+        by_candidate = {}
         for index, scores in pooled.items():
             images = ScoredImages(data.categories[0], scores, anomalous, maps, masks, valid, has_mask)
             metrics = images.evaluate(None, replicates=0).metrics
-            found[index] = {name: metrics[name] for name in FIGURES}
-        return found
+            by_candidate[index] = {name: metrics[name] for name in FIGURES}
+        return by_candidate
 
     folds = [(list(range(len(valid))), data.val_dataloader(), [loader])]
     return _figures(trained, candidates, data, folds, valid, figures)
@@ -131,7 +131,7 @@ def _figures(
     figures: Callable[[Maps, Pooled], dict[Index, Any]],
 ) -> dict[Index, Any]:
     """What `figures` says of each candidate's maps (N, H, W) and scores (N,) of the images of all folds."""
-    found: dict[Index, Any] = {}
+    results: dict[Index, Any] = {}
     for group in _grouped(candidates, ("scorer", "head")):
         rescorer, parts = Rescorer(trained, group[0][1], data), []
         for rows, held_out, scored in folds:
@@ -139,8 +139,8 @@ def _figures(
             components = torch.cat([rescorer.components(loader) for loader in scored])
             parts.append((rows, rescorer.components(held_out), components))
         for same in _grouped(group, ("anomaly_map",), without=("pool", "share")):
-            found |= figures(*_maps_and_scores(rescorer, parts, valid, same))
-    return found
+            results |= figures(*_maps_and_scores(rescorer, parts, valid, same))
+    return results
 
 
 def _maps_and_scores(

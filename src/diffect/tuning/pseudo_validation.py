@@ -15,7 +15,7 @@ from diffect.metrics.bootstrap import resample
 from diffect.metrics.curves import Floats, area, image_metrics
 from diffect.metrics.pixels import Bools, Maps, Pixels
 
-BINS = 2048  # of the histograms that resampled overlaps are found from
+BINS = 2048  # of the histograms from which overlaps of resamples are computed
 LIMIT = 0.30  # false-positive rate to which the overlap is integrated
 
 
@@ -60,18 +60,18 @@ def pseudo_figures(
     kinds = sorted(set(sheet.kinds) - {""})
     overlap, overlaps = _overlap(sheet, maps, sheet.kinds == sheet.kinds), _overlap_replicates(sheet, maps, drawn)
     by_kind = {kind: _overlap(sheet, maps, np.isin(sheet.kinds, ("", kind))) for kind in kinds}
-    found = {}
+    figures = {}
     for index, scores in pooled.items():
         whole = image_metrics(scores, sheet.anomalous)
         areas = image_metrics(scores, sheet.anomalous, drawn)["image_auroc"]
-        found[index] = {
+        figures[index] = {
             "image_auroc": float(whole["image_auroc"][0]),
             "pixel_aupro_30": overlap,
             "image_tpr_at_5fpr": float(whole["image_tpr_at_5fpr"][0]),
             "kinds": {kind: {**_of_kind(sheet, scores, kind), "pixel_aupro_30": by_kind[kind]} for kind in kinds},
             "replicates": np.round((areas + overlaps) / 2, 6).tolist(),
         }
-    return found
+    return figures
 
 
 def _of_kind(sheet: Sheet, scores: Floats, kind: str) -> dict[str, float]:

@@ -17,15 +17,17 @@ from diffect.denoisers.networks.conditioning import Conditioning, zero_init
 class ConvNet(Network):
     """`depth` residual blocks at the resolution of the grid; receptive field depth * (kernel - 1) + 1 cells.
 
-    With kernel 1 every cell is denoised by itself: a per-patch MLP, the learned counterpart of detectors that judge
-    patch by patch.
-
-    Channels come last inside: most of the work is then plain matrix products, which CPUs do several times faster
-    than grouped convolutions.
+    With kernel 1 every cell is denoised independently: a per-patch MLP, the learned counterpart of detectors that score
+    patch by patch. Channels come last inside: most of the work is then plain matrix products, which CPUs do several
+    times faster than grouped convolutions.
 
     Args:
         shape: of x0, (C, *grid), the grid of 1, 2 or 3 axes; its sides do not matter, the net is fully convolutional.
         classes: number of labels, 0 for none.
+        width: channels inside.
+        depth: number of blocks.
+        kernel: side of the convolutions, odd.
+        expand: width of the hidden layer of a block, in widths.
     """
 
     def __init__(
@@ -39,7 +41,7 @@ class ConvNet(Network):
     ) -> None:
         super().__init__()
         if kernel % 2 == 0:
-            raise ValueError(f"denoiser.network.kernel is {kernel}; it must be odd, so that a cell stays where it is")
+            raise ValueError(f"denoiser.network.kernel is {kernel}; it must be odd, so that cells keep their positions")
         if not 2 <= len(shape) <= 4:
             raise ValueError(f"denoiser=conv works on data of 1, 2 or 3 axes; x0 has {len(shape) - 1}")
         channels = shape[0]
@@ -53,7 +55,7 @@ class ConvNet(Network):
         blocks = f"{len(self.blocks)} residual blocks [@liu2022convnet]"
         size = f"width {self.width}, expansion {self.expand}"
         if self.kernel == 1:
-            return f"a network of {blocks} that sees each grid cell by itself ({size})"
+            return f"a network of {blocks} that denoises each grid cell independently ({size})"
         return f"a convolutional network of {blocks} on the grid ({size}, kernel {self.kernel})"
 
     def forward(self, x: Tensor, log_snr: Tensor, label: Tensor | None) -> Tensor:

@@ -23,6 +23,9 @@ class DiT(Network):
         shape: of x0, (C, h, w); `patch` must divide h and w.
         classes: number of labels, 0 for none.
         patch: side of a token in grid cells.
+        width: of the tokens inside.
+        depth: number of blocks.
+        heads: of the attention.
     """
 
     positions: Tensor

@@ -50,7 +50,7 @@ class NoiseSchedule(Described, ABC):
         """The inverse of `native_log_snr`, differentiable, float64."""
 
     def family(self) -> str:
-        """The family and its settings, in words; by default the first sentence of the class's docstring."""
+        """The family and its settings, in words; by default the first sentence of the docstring of the class."""
         return super().describe()
 
     def describe(self) -> str:
@@ -87,7 +87,7 @@ class NoiseSchedule(Described, ABC):
         """log_snr at t in [0, 1], any shape, float64; t outside [0, 1] is a ValueError."""
         t = torch.as_tensor(t, dtype=torch.float64)
         if t.numel() and not (t.min() >= 0 and t.max() <= 1):
-            raise ValueError(f"t must lie in [0, 1], found [{t.min():g}, {t.max():g}]")
+            raise ValueError(f"t must lie in [0, 1]; it reaches from {t.min():g} to {t.max():g}")
         low, high = self.reach
         if self.endpoints == "matched":
             start, end = self._native_ends()
@@ -112,15 +112,15 @@ class NoiseSchedule(Described, ABC):
         return t.clamp(0.0, 1.0)
 
     def density(self, log_snr: Tensor) -> Tensor:
-        """p(log_snr) = -dt / dlog_snr, per nat: where uniform t puts its samples; 0 outside the range."""
+        """p(log_snr) = -dt / dlog_snr, per nat: the density of samples for uniform t; 0 outside the range."""
         # Autograd on the inverse gives the exact slope of every family and wrapper. At the very ends `time` is
         # clamped and has no slope, so those points are moved inside by a negligible amount.
         low, high = self.reach
-        asked = torch.as_tensor(log_snr, dtype=torch.float64)
-        inside = asked.clamp(low + 1e-9, high - 1e-9).detach().requires_grad_()
+        log_snr = torch.as_tensor(log_snr, dtype=torch.float64)
+        inside = log_snr.clamp(low + 1e-9, high - 1e-9).detach().requires_grad_()
         with torch.enable_grad():
             (slope,) = torch.autograd.grad(self.time(inside).sum(), inside)
-        return torch.where((asked >= low) & (asked <= high), -slope, 0.0)
+        return torch.where((log_snr >= low) & (log_snr <= high), -slope, 0.0)
 
     def alphas_cumprod(self, steps: int) -> Tensor:
         """alpha^2 at t = (i + 1) / steps, i = 0..steps-1, as discrete codes know it; (steps,), float64."""
