@@ -19,7 +19,7 @@ def test_each_level_says_what_it_alone_would() -> None:
     with torch.no_grad():
         both.test_step(rows(tested, slice(0, 5)), 0)
         both.test_step(rows(tested, slice(5, 12)), 1)
-    found = both.tally.by_level.compute()
+    found = both.tally.by_level()
     assert list(found) == list(CATEGORIES)
     for level in levels:
         alone = make(scorer=DenoisingError([3], (level,))).eval()
@@ -30,7 +30,7 @@ def test_each_level_says_what_it_alone_would() -> None:
             (told,) = (row for row in found[category] if row["log_snr"] == level)
             for name in ("image_auroc", "pixel_aupro_30"):
                 assert told[name] == pytest.approx(evaluation.metrics[name], abs=1e-6)
-        assert alone.tally.by_level.compute() == {}  # one level is the whole, and nothing more to tell
+        assert alone.tally.by_level() == {}  # one level is the whole, and nothing more to tell
     assert [row["log_snr"] for row in found["brick"]] == sorted(levels)
 
 

@@ -337,7 +337,10 @@ REFUSED = {
     "betas": (lambda: DiscreteProduct([0.1, 1.0]), "strictly between 0 and 1"),
     "no betas": (lambda: DiscreteProduct([]), "strictly between 0 and 1"),
     "linear beta": (lambda: Linear(beta_end=1.5), r"Linear\.beta_end is 1\.5; it must be a number"),
-    "t above": (lambda: Cosine().log_snr(torch.tensor([0.5, 1.1])), r"t must lie in \[0, 1\], found \[0\.5, 1\.1\]"),
+    "t above": (
+        lambda: Cosine().log_snr(torch.tensor([0.5, 1.1])),
+        r"t must lie in \[0, 1\]; it reaches from 0\.5 to 1\.1",
+    ),
     "t not a number": (lambda: Cosine().log_snr(torch.tensor([math.nan])), r"t must lie in \[0, 1\]"),
     "prediction": (lambda: to_diffusers(Cosine(), 10, "score"), "'score'; allowed: eps, v, x0"),
 }

@@ -18,45 +18,12 @@ LEVEL_FIGURES = ("image_auroc", "pixel_aupro_30")
 
 
 def components_by_level(scorer: Scorer) -> dict[float, list[int]]:
-    """Which of a scorer's components come from which log-SNR; empty if there are fewer than two levels."""
+    """The components of each log-SNR, in ascending order; empty if there are fewer than two levels."""
     components: dict[float, list[int]] = {}
     for component, origin in enumerate(scorer.origins):
         if origin.log_snr is not None:
             components.setdefault(origin.log_snr, []).append(component)
-    return components if len(components) > 1 else {}
-
-
-def _update(metrics: Sequence[DetectionMetrics], scores: Tensor, maps: Tensor, batch: Mapping[str, Tensor]) -> None:
-    """Add a test batch with its scores (B,) and maps (B, *size) to the metrics of each of its categories."""
-    arrays = (scores, batch["anomalous"], maps, batch["mask"], batch["valid"], batch["has_mask"])
-    for label in batch["label"].unique().tolist():
-        rows = batch["label"] == label
-        metrics[label].update(*(array[rows] for array in arrays))
-
-
-class LevelMetrics:
-    """Figures on the test set, without intervals, of the components of each level alone."""
-
-    def __init__(self, components: Mapping[float, list[int]], categories: Sequence[str]) -> None:
-        self._components = components
-        self._metrics = {level: [DetectionMetrics(name, replicates=0) for name in categories] for level in components}
-
-    def update(self, components: Tensor, anomaly_map: AnomalyMap, batch: Mapping[str, Tensor]) -> None:
-        """Add a test batch with its components (B, K, *grid); `anomaly_map` is calibrated for all of them."""
-        for level, of_level in self._components.items():
-            alone = anomaly_map.alone(of_level)
-            maps = alone.map(components[:, of_level], batch["valid"].shape[1:], batch["label"])
-            _update(self._metrics[level], alone.score(maps, batch["valid"]), maps, batch)
-
-    def compute(self) -> dict[str, list[dict[str, Any]]]:
-        """By category, the figures at each level in the order of log-SNR; empty with fewer than two levels."""
-        rows: dict[str, list[dict[str, Any]]] = {}
-        for level in sorted(self._metrics):
-            for metrics in self._metrics[level]:
-                figures = metrics.compute().metrics
-                row = {"log_snr": level, **{name: figures[name] for name in LEVEL_FIGURES}}
-                rows.setdefault(metrics.category, []).append(row)
-        return rows
+    return dict(sorted(components.items())) if len(components) > 1 else {}
 
 
 class Tally:
@@ -65,13 +32,14 @@ class Tally:
     Args:
         categories: in the order of their labels.
         scorer: whose components are evaluated.
-        replicates: bootstrap resamples of the test images.
+        replicates: bootstrap resamples of the test images; there are none for single levels.
     """
 
     def __init__(self, categories: Sequence[str], scorer: Scorer, replicates: int) -> None:
         self.scores: list[dict[int, float]] = [{} for _ in categories]  # per category: row -> score
-        self.by_level = LevelMetrics(components_by_level(scorer), categories)
         self._metrics = [DetectionMetrics(name, replicates) for name in categories]
+        self._components = components_by_level(scorer)
+        self._of_level = {level: [DetectionMetrics(name, 0) for name in categories] for level in self._components}
 
     def set_thresholds(self, thresholds: Sequence[float | None]) -> None:
         """Set each category's threshold, above which an image is flagged; None where there is none."""
@@ -80,8 +48,11 @@ class Tally:
 
     def update(self, batch: Batch, prediction: Prediction, anomaly_map: AnomalyMap) -> None:
         """Add a test batch that was scored with its labels by the calibrated map."""
-        self.by_level.update(prediction.components, anomaly_map, batch)
         _update(self._metrics, prediction.score, prediction.map, batch)
+        for level, components in self._components.items():
+            alone = anomaly_map.alone(components)
+            maps = alone.map(prediction.components[:, components], batch["valid"].shape[1:], batch["label"])
+            _update(self._of_level[level], alone.score(maps, batch["valid"]), maps, batch)
         rows = zip(batch["label"].tolist(), batch["index"].tolist(), prediction.score.tolist(), strict=True)
         for label, row, score in rows:
             self.scores[label][row] = score
@@ -89,3 +60,21 @@ class Tally:
     def evaluations(self) -> list[Evaluation]:
         """The figures of each category."""
         return [metrics.compute() for metrics in self._metrics]
+
+    def by_level(self) -> dict[str, list[dict[str, Any]]]:
+        """By category, the figures of each level alone in the order of log-SNR; empty with fewer than two levels."""
+        rows: dict[str, list[dict[str, Any]]] = {}
+        for level, by_category in self._of_level.items():
+            for metrics in by_category:
+                figures = metrics.compute().metrics
+                row = {"log_snr": level, **{name: figures[name] for name in LEVEL_FIGURES}}
+                rows.setdefault(metrics.category, []).append(row)
+        return rows
+
+
+def _update(metrics: Sequence[DetectionMetrics], scores: Tensor, maps: Tensor, batch: Mapping[str, Tensor]) -> None:
+    """Add a test batch with its scores (B,) and maps (B, *size) to the metrics of each of its categories."""
+    arrays = (scores, batch["anomalous"], maps, batch["mask"], batch["valid"], batch["has_mask"])
+    for label in batch["label"].unique().tolist():
+        rows = batch["label"] == label
+        metrics[label].update(*(array[rows] for array in arrays))

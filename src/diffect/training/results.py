@@ -35,7 +35,7 @@ def test(
     detector: DetectorModule, data: DataModule, evaluations: list[Evaluation], milliseconds: float
 ) -> dict[str, Result]:
     """The results of a tested detector by category; `milliseconds` is the latency of one image."""
-    levels = detector.tally.by_level.compute()
+    levels = detector.tally.by_level()
     return {
         category: Result(
             metrics={**evaluation.metrics, "latency_ms": milliseconds},
