@@ -13,6 +13,7 @@ from diffect.cli.main import main
 from diffect.data.datamodule import DataModule
 from diffect.runs import record_file
 from diffect.tuning import evidence, selection
+from diffect.tuning import record as tune_record
 from diffect.tuning.record import FIGURES
 
 pytestmark = pytest.mark.slow
@@ -149,11 +150,11 @@ def test_an_interrupted_tuning_goes_on_and_comes_to_the_same_choice(
     judged: list[str] = []
     on_selection = evidence.on_selection
 
-    def once(trained: Any, candidates: Any, data: DataModule, settings: Any) -> Any:
+    def once(trained: Any, candidates: Any, data: DataModule, tune: Any) -> Any:
         judged.append(data.categories[0])
         if len(judged) == 2:
             raise ValueError("the machine is gone")
-        return on_selection(trained, candidates, data, settings)
+        return on_selection(trained, candidates, data, tune)
 
     monkeypatch.setattr(evidence, "on_selection", once)
     assert tune() == 1
@@ -242,3 +243,11 @@ def test_bad_input_is_refused_before_any_training(
 ) -> None:
     monkeypatch.setattr(evidence, "train", lambda *_: pytest.fail("training began"))
     assert said in refused("tune", *SMALL, "data.category=[brick,grass]", *overrides)
+
+
+def test_a_tuning_that_cannot_be_read_is_refused_with_its_path(tmp_path: Path) -> None:
+    assert tune_record.read(tmp_path) is None
+    for text, reason in (("{", "Invalid JSON"), ('{"format": 2}', "format: Input should be 1")):
+        (tmp_path / "tune.json").write_text(text)
+        with pytest.raises(ValueError, match=rf"tune.json is corrupt \({reason}.*\); delete it to tune again"):
+            tune_record.read(tmp_path)

@@ -13,7 +13,7 @@ from diffect.config.description import counted, enumerated
 from diffect.config.types import Levels, NonNegativeInt, PositiveFloat, Supplied
 from diffect.denoisers.base import Denoiser
 from diffect.diffusion.noise import ImageNoise
-from diffect.diffusion.process import Denoise, add_noise, alpha_sigma
+from diffect.diffusion.process import Denoise, add_noise
 from diffect.scorers.base import Origin, Scorer, check_reach
 
 NEAREST = 10.0  # log-SNR from which the nearest stored patch has next to all of the weight
@@ -104,12 +104,11 @@ class DenoisingError(Scorer):
     def _residuals(
         self, level: float, denoiser: Denoise, x0: Tensor, label: Tensor | None, noise: ImageNoise
     ) -> Iterator[Tensor]:
-        """x0 - x0_hat (B, C, *grid) of each draw."""
+        """x0 - x0_hat (B, C, *grid) of each draw; a single one, without noise, for no draws."""
         log_snr = torch.full((len(x0),), level, device=x0.device)
-        if self.draws == 0:
-            yield x0 - denoiser(alpha_sigma(log_snr, x0)[0] * x0, log_snr, label)
-        for draw in range(self.draws):
-            yield x0 - denoiser(add_noise(x0, noise(x0, level, draw), log_snr), log_snr, label)
+        for draw in range(max(self.draws, 1)):
+            eps = noise(x0, level, draw) if self.draws else torch.zeros_like(x0)
+            yield x0 - denoiser(add_noise(x0, eps, log_snr), log_snr, label)
 
     def _error(self, number: int, residual: Tensor) -> Tensor:
         """(B, G, *grid) from residuals (B, C, *grid) at a level, G groups of channels."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -128,17 +128,25 @@ def write_tables(folder: Path, record: TuningRecord) -> None:
 
 
 def document(record: TuningRecord) -> str:
-    """The choice as Markdown."""
+    """The choice, the evidence for it, and the runs that have it, as Markdown."""
     chosen = record.label(record.chosen.candidate)
-    parts = [f"Chosen for {', '.join(record.evidence)}: `{chosen}`.", f"Rule: {record.rule}."]
-    parts += [f"Note: {note}." for note in record.notes]
+    parts = [f"Chosen among {len(record.candidates)} candidates for {', '.join(record.evidence)}: `{chosen}`."]
+    parts += [f"Rule: {record.rule}.", *(f"Note: {note}." for note in record.notes)]
     parts += ["On selection normals and their synthetic defects, means over categories:"]
     parts += [tabulate(table(record), _COLUMNS, "github", disable_numparse=True)]
+    parts += ["On the test set, with the chosen setting:", "\n".join(_runs(record))]
     if record.hindsight is not None:
         parts += ["In hindsight, after the choice was fixed, every candidate on the test set:"]
         parts += [tabulate(hindsight_table(record), _HINDSIGHT, "github", disable_numparse=True)]
     reads = ", ".join(f"{category} {count}" for category, count in record.test_reads.items())
     return "\n\n".join([*parts, f"Times that this study's runs and this tuning have read the test set: {reads}.\n"])
+
+
+def _runs(record: TuningRecord) -> Iterator[str]:
+    """A line with the figures of each category's run."""
+    for category, run in record.runs.items():
+        figures = [f"{name} {value:.4f}" for name in FIGURES if (value := run.metrics.get(name)) is not None]
+        yield f"- {category}, run {run.signature}: {', '.join(figures)}"
 
 
 def table(record: TuningRecord) -> list[list[str]]:
@@ -170,15 +178,5 @@ def hindsight_table(record: TuningRecord) -> list[list[str]]:
 
 def show(record: TuningRecord, folder: Path, found: bool) -> None:
     """Print the choice."""
-    print(f"tuning {record.signature} {'was finished already' if found else 'finished'}: {folder / NAME}")
-    print(f"chosen among {len(record.candidates)} candidates: {record.label(record.chosen.candidate)}\n")
-    print(tabulate(table(record), _COLUMNS, "plain", disable_numparse=True))
-    for note in record.notes:
-        print(f"note: {note}")
-    for category, run in record.runs.items():
-        figures = (f"{name} {value:.4f}" for name in FIGURES if (value := run.metrics.get(name)) is not None)
-        print(f"\n{category}: run {run.signature}  {'  '.join(figures)}", end="")
-    print()
-    if record.hindsight is not None:
-        print("\nin hindsight, on the test set:")
-        print(tabulate(hindsight_table(record), _HINDSIGHT, "plain", disable_numparse=True), flush=True)
+    print(f"tuning {record.signature} {'was finished already' if found else 'finished'}: {folder / NAME}\n")
+    print(document(record), end="", flush=True)
