@@ -103,7 +103,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: DenoisingError([4], (14.0,), draws=0, metric="mahalanobis").fit(
             always(features(2)), [(features(2), torch.zeros(2), keyed(2))]
         ),
-        r"scorer\.metric is mahalanobis, but at log-SNR 14 the denoiser makes no error on the images that it was fitted on",
+        r"scorer\.metric is mahalanobis, but at log-SNR 14 the denoiser makes no error on the images that it was",
     ),
     "level never trained": (
         lambda: DenoisingError([4], [-7.5, 1]).check(denoiser("conv"), -5.0, 7.0),
