@@ -16,7 +16,13 @@ class Learner(ABC):
 
     @abstractmethod
     def loss(self, x0: Tensor, label: Tensor | None, noise: TrainingNoise) -> Tensor:
-        """The loss (B,) of x0 (B, C, *grid) with labels (B,) under one draw of the objective."""
+        """The loss (B,) of each sample.
+
+        Args:
+            x0: (B, C, *grid).
+            label: (B,), the category of each, or None.
+            noise: one draw of the objective.
+        """
 
 
 class Denoiser(nn.Module, Described, ABC):
@@ -45,7 +51,14 @@ class Denoiser(nn.Module, Described, ABC):
         return self.shape[1:]
 
     @abstractmethod
-    def forward(self, x_t: Tensor, log_snr: Tensor, label: Tensor | None = None) -> Tensor: ...
+    def forward(self, x_t: Tensor, log_snr: Tensor, label: Tensor | None = None) -> Tensor:
+        """x0_hat (B, C, *grid).
+
+        Args:
+            x_t: (B, C, *grid).
+            log_snr: (B,), the level of each x_t.
+            label: (B,), the category of each, or None.
+        """
 
 
 class ClosedForm(Denoiser):
@@ -57,7 +70,7 @@ class ClosedForm(Denoiser):
 
     @abstractmethod
     def log_density(self, x_t: Tensor, log_snr: Tensor, label: Tensor | None = None) -> Tensor:
-        """log p(x_t) at each position, in nats: (B, *grid)."""
+        """log p(x_t) at each position, in nats: (B, *grid); arguments as in `forward`."""
 
     @abstractmethod
     def log_normaliser(self, log_snr: Tensor, label: Tensor | None = None) -> Tensor:

@@ -128,7 +128,13 @@ class AnomalyMap(nn.Module, Described):
         return made
 
     def map(self, components: Tensor, size: Sequence[int], label: Tensor | None = None) -> Tensor:
-        """The map (B, *size) of components (B, K, *grid) and labels (B,)."""
+        """The anomaly map of each image, (B, *size).
+
+        Args:
+            components: (B, K, *grid).
+            size: of the images.
+            label: (B,), the categories, or None.
+        """
         standardised = self._standardised(components, label)
         if self.weights is not None:
             combined = (standardised * self._weights(standardised)).sum(1, keepdim=True)
@@ -143,10 +149,16 @@ class AnomalyMap(nn.Module, Described):
         return torch.stack([self._top(values[inside])[0].mean() for values, inside in zip(maps, valid, strict=True)])
 
     def contributions(self, components: Tensor, maps: Tensor, valid: Tensor, label: Tensor | None = None) -> Tensor:
-        """What each component adds to the score, (B, K), adding up to it; arguments as in `map` and `score`.
+        """The contribution of each component to the score, (B, K), which add up to it.
 
         Everything after the combination is linear. In a mean a component's part is its weighted share of each cell; in
         a maximum it is the whole cell where the component is the highest, and nothing elsewhere.
+
+        Args:
+            components: (B, K, *grid).
+            maps: (B, *size), made of these components.
+            valid: (B, *size), False on padding.
+            label: (B,), the categories, or None.
         """
         standardised = self._standardised(components, label)
         if self.combine == "max":

@@ -35,6 +35,16 @@ class DetectorModule(pl.LightningModule):
 
     Batches come from the data module: raw (B, C, *grid), label, key, and in the test set image, mask, valid,
     anomalous, has_mask, index. All randomness is a function of `seed` and the step, or of `seed` and the image.
+
+    Args:
+        representation, denoiser, scorer, anomaly_map, head, blank: of the `Predictor`.
+        objective: which noise levels training and selection draw, and their weights.
+        optimisation: of the part that learns by steps.
+        categories: in the order of their labels.
+        seed: of all randomness.
+        signature: the name of the run, which its checkpoints carry.
+        replicates: bootstrap resamples of the test images.
+        selection_draws: noise draws for each selection image.
     """
 
     def __init__(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import tempfile
 from typing import Any
 
@@ -26,16 +25,14 @@ class Spill:
 
     def append(self, maps: NDArray[np.float32], masks: NDArray[np.bool_], valid: NDArray[np.bool_]) -> None:
         """Add a batch; ValueError where its size is not that of those before."""
-        size, bits = maps.shape[1:], (-(-math.prod(maps.shape[1:]) // 8),)
-        row = np.dtype([("map", "<f4", size), ("mask", "u1", bits), ("valid", "u1", bits)], align=True)
+        size = maps.shape[1:]
+        row = np.dtype([("map", "<f4", size), ("mask", "?", size), ("valid", "?", size)])
         if self._row is None:
             self._row, self._file = row, tempfile.TemporaryFile(prefix="diffect-")  # noqa: SIM115
         if row != self._row:
             raise ValueError(f"maps of one category must have one size; they have {self._row['map'].shape} and {size}")
         rows = np.zeros(len(maps), row)
-        rows["map"] = maps
-        for name, flags in (("mask", masks), ("valid", valid)):
-            rows[name] = np.packbits(flags.reshape(len(maps), -1), axis=1)
+        rows["map"], rows["mask"], rows["valid"] = maps, masks, valid
         self._file.write(rows.tobytes())
         self._count += len(maps)
 
@@ -43,16 +40,11 @@ class Spill:
         return self._count
 
     def read(self) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]:
-        """All maps (N, *size), mapped and not read, masks and valid."""
+        """All maps, masks and valid (N, *size), mapped from the file, so that only what is used is read."""
         assert self._row is not None
         self._file.flush()
         rows = np.memmap(self._file, self._row, "r", shape=(self._count,))
-        size = self._row["map"].shape
-        masks, valid = (
-            np.unpackbits(rows[name], axis=1, count=math.prod(size)).view(bool).reshape(-1, *size)
-            for name in ("mask", "valid")
-        )
-        return rows["map"], masks, valid
+        return rows["map"], rows["mask"], rows["valid"]
 
 
 class DetectionMetrics(Metric):

@@ -63,7 +63,15 @@ class Scorer(nn.Module, Described, ABC):
         return len(self.origins)
 
     @abstractmethod
-    def forward(self, denoiser: Denoise, x0: Tensor, label: Tensor | None, noise: ImageNoise) -> Tensor: ...
+    def forward(self, denoiser: Denoise, x0: Tensor, label: Tensor | None, noise: ImageNoise) -> Tensor:
+        """Components (B, K, *grid).
+
+        Args:
+            denoiser: the final one.
+            x0: (B, C, *grid).
+            label: (B,), the category of each image, or None.
+            noise: of these images.
+        """
 
     def check(self, denoiser: Denoiser, low: float, high: float) -> None:
         """Raise a ValueError, before any work, if the scorer cannot use this denoiser.
@@ -75,7 +83,7 @@ class Scorer(nn.Module, Described, ABC):
         """Fit to batches of (x0, label, noise) of normal images, after the denoiser is final."""
 
     def reconstruct(self, denoiser: Denoise, x0: Tensor, label: Tensor | None, noise: ImageNoise) -> Tensor | None:
-        """What the model makes of x0 (B, C, *grid); None if the scorer does not reconstruct."""
+        """x0 (B, C, *grid) as the model reconstructs it, or None if the scorer does not; arguments as in `forward`."""
         return None
 
 

@@ -16,9 +16,10 @@ from diffect.diffusion.schedules.families import (
     Linear,
     RectifiedFlow,
     ScaledLinear,
+    Shifted,
     Sigmoid,
+    ZeroTerminalSNR,
 )
-from diffect.diffusion.schedules.wrappers import Shifted, ZeroTerminalSNR
 
 __all__ = [
     "CUT",
