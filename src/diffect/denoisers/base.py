@@ -1,7 +1,5 @@
 """The contract of denoisers: x_t to x0_hat, learned by steps or solved at once."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 

@@ -1,7 +1,5 @@
 """Coresets: greedy k-center."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

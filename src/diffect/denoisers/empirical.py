@@ -1,7 +1,5 @@
 """The empirical distribution in closed form: x0 is one of the training patches, as denoiser and as density."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial

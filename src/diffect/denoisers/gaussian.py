@@ -1,7 +1,5 @@
 """The Gaussian in closed form: the Wiener filter as denoiser, the Mahalanobis distance as density."""
 
-from __future__ import annotations
-
 import logging
 import math
 from collections.abc import Iterable, Sequence

@@ -1,7 +1,5 @@
 """A denoiser that is trained: a network, what it predicts, and classifier-free guidance."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Annotated
 

@@ -1,7 +1,5 @@
 """A separate denoiser for each scale of the representation's pyramid."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 

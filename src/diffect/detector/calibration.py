@@ -1,7 +1,5 @@
 """Calibration on held-out normal images: the scale of components, and the thresholds of scores and maps."""
 
-from __future__ import annotations
-
 import bisect
 import copy
 from collections.abc import Iterable, Iterator, Sequence

@@ -1,7 +1,5 @@
 """Figures on the test set, by category: of the whole detector, and of each scoring level alone."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """A small head, trained on synthetic defects on normal images, that adds a component to the scorer's."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """AdamW with warm-up, cosine decay and an average of the weights."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Seeded noise: a function of the seed, the image and the draw, independent of the batch."""
 
-from __future__ import annotations
-
 import hashlib
 from dataclasses import dataclass
 

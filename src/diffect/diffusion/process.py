@@ -4,8 +4,6 @@ x_t = alpha x0 + sigma eps with alpha^2 = sigmoid(log_snr), sigma^2 = sigmoid(-l
 The contract of every denoiser is x0_hat = denoiser(x_t, log_snr, label).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Literal
 

@@ -1,7 +1,5 @@
 """Sampling: DDIM from noise to x0."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import pairwise
 

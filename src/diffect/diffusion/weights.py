@@ -5,8 +5,6 @@ The other losses of the literature are weights on it, because
 With t uniform the expected loss depends only on the product p(log_snr) w(log_snr).
 """
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any

@@ -3,8 +3,6 @@
 Drawn in pixels of the original photograph, so that the axes are a ruler.
 """
 
-from __future__ import annotations
-
 import io
 import textwrap
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Explanations of batches of scored images, written as they come."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Gathers the test images of one category batch by batch, maps on disk, and computes all figures at the end."""
 
-from __future__ import annotations
-
 import tempfile
 from typing import Any
 

@@ -3,8 +3,6 @@
 Statistics are shared by all cells or separate for each, shared by all images or separate for each category.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from typing import Literal
 

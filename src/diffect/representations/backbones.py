@@ -1,7 +1,5 @@
 """Frozen pretrained backbones: images in, a list of feature maps out; never trained, and in no checkpoint."""
 
-from __future__ import annotations
-
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence

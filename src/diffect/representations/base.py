@@ -5,8 +5,6 @@ affine one, fitted on normal training images only. x0 always has unit variance; 
 would shift log_snr, and representations could not be compared.
 """
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 

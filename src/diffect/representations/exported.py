@@ -1,7 +1,5 @@
 """A backbone from a `torch.export` program file, which is checked for code before it is loaded."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import json

@@ -1,7 +1,5 @@
 """Features: the pyramid of a frozen backbone as x0."""
 
-from __future__ import annotations
-
 import math
 from typing import Literal
 

@@ -1,7 +1,5 @@
 """Runs of several categories: which parts exist once for each category, and which rows of a batch are of which."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 
 import torch

@@ -1,7 +1,5 @@
 """Pixels: the sample itself as x0."""
 
-from __future__ import annotations
-
 from torch import Tensor
 
 from diffect.config.check import checked

@@ -4,8 +4,6 @@ A scorer gives components (B, K, *grid), one for each level or scale that it sco
 into a map at image resolution and the map into a score.
 """
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

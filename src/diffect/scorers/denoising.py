@@ -1,7 +1,5 @@
 """The denoising error: how far one step of the denoiser is from an image."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal
 

@@ -1,7 +1,5 @@
 """The density of noised data in closed form, without its log-determinant."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

@@ -1,7 +1,5 @@
 """Diffusion time: how noisy a clean patch looks to a network that classifies noise levels."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import Literal

@@ -1,7 +1,5 @@
 """Inversion: DDIM run backwards, and how typical of pure noise its end point is."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Literal

@@ -1,7 +1,5 @@
 """The likelihood of an image, from denoising errors at all noise levels."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import Annotated

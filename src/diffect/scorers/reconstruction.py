@@ -1,7 +1,5 @@
 """Reconstruction: an image is noised and denoised, and the result compared with it."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Literal
 

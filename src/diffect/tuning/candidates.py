@@ -1,7 +1,5 @@
 """The candidates of a choice: from lists of values to configs, all composed and checked before any work."""
 
-from __future__ import annotations
-
 import itertools
 import json
 import re

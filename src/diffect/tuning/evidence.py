@@ -1,7 +1,5 @@
 """What a candidate achieves on selection normals and their synthetic defects, or, in hindsight, on the test set."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable, Sequence
 from functools import partial

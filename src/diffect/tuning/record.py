@@ -1,7 +1,5 @@
 """What a tuning leaves behind: tune.json, candidates.csv, tune.md, and the tables of the terminal."""
 
-from __future__ import annotations
-
 import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """One tuning: evidence for every candidate, the choice, its runs, and, if asked for, the choice in hindsight."""
 
-from __future__ import annotations
-
 import sys
 import time
 from collections.abc import Callable

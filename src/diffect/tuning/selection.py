@@ -1,7 +1,5 @@
 """The rule that chooses a setting from figures by category and candidate, and what the choice cost in hindsight."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Conditioning of networks on the noise level and the category."""
 
-from __future__ import annotations
-
 import math
 
 import torch

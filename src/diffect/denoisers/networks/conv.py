@@ -1,7 +1,5 @@
 """Denoisers for feature grids at one resolution, light enough for two CPU cores: convolutional, or cell by cell."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch.nn.functional as F

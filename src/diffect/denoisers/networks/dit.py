@@ -1,7 +1,5 @@
 """A diffusion transformer: patches of the grid as tokens, the condition through adaptive layer norms."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """The classical denoiser: diffusers' UNet with self-attention at chosen resolutions and skip connections."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

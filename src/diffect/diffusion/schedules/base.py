@@ -1,7 +1,5 @@
 """The base class of noise schedules: log_snr(t), its inverse, end points, density and discrete form."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Literal

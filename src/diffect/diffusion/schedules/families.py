@@ -1,7 +1,5 @@
 """The schedules of the literature, each with its formula, its exact inverse and its source."""
 
-from __future__ import annotations
-
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
