@@ -165,7 +165,7 @@ def test_fewer_images_than_channels_are_told(caplog: pytest.LogCaptureFixture) -
     assert caplog.messages == [
         "denoiser=gaussian has 4 samples for a covariance of 4 channels, which is shrunk towards a multiple of I "
         "(denoiser.shrinkage=oas, denoiser.covariance=cell)",
-        "denoiser=gaussian has 4 samples for a covariance of 4 channels, which is left to the noise alone "
+        "denoiser=gaussian has 4 samples for a covariance of 4 channels, which is regularised by the noise alone "
         "(denoiser.shrinkage=0, denoiser.covariance=cell)",
     ]
 
