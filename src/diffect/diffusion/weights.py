@@ -1,4 +1,4 @@
-"""Loss weights w(log_snr), on the eps error ||eps - eps_hat||^2 whatever the network predicts.
+"""Loss weights w(log_snr), on the eps error ||eps - eps_hat||^2, for every prediction of the network.
 
 The other losses of the literature are weights on it, because
 ||x0 - x0_hat||^2 = e^(-log_snr) ||eps - eps_hat||^2 and ||v - v_hat||^2 = ||eps - eps_hat||^2 / alpha^2.

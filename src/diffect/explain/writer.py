@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -19,6 +20,7 @@ EXPLAINED = ("explained/{}.png", "explained/{}.json")
 NEIGHBOURS = 3
 
 
+@dataclass(frozen=True)
 class Explainer:
     """Writes `out`/explained/NAME.png and NAME.json for each image.
 
@@ -31,20 +33,13 @@ class Explainer:
         out: the folder.
     """
 
-    def __init__(
-        self,
-        detector: Detector,
-        broken: Sequence[str],
-        mm_per_pixel: float | None,
-        normal: NormalImages | None,
-        missing: str,
-        stems: Mapping[str, str],
-        out: Path,
-    ) -> None:
-        self.detector, self.mm_per_pixel, self.broken = detector, mm_per_pixel, list(broken)
-        self.normal, self.missing, self.stems, self.out = normal, missing, stems, out
-        self.origins = detector.predictor.origins
-        self.by_patch = any(isinstance(part, Empirical) for part in detector.predictor.denoiser.modules())
+    detector: Detector
+    broken: Sequence[str]
+    mm_per_pixel: float | None
+    normal: NormalImages | None
+    missing: str
+    stems: Mapping[str, str]
+    out: Path
 
     def write(self, scored: ScoredBatch) -> None:
         """One picture and one JSON file for each image of a batch."""
@@ -56,8 +51,9 @@ class Explainer:
 
     @torch.no_grad()
     def explain(self, scored: ScoredBatch) -> list[Explanation]:
-        """The explanations of a batch; none depends on the other images in it."""
+        """The explanations of a batch; each is independent of the other images."""
         predictor, prediction, labels = self.detector.predictor, scored.prediction, scored.labels
+        by_patch = any(isinstance(part, Empirical) for part in predictor.denoiser.modules())
         batch = scored.batch if prediction.label is None else scored.batch | {"label": prediction.label}
         results = self.detector.results(scored)
         outlines = [None if label is None else self.detector.calibrations[label].outline for label in labels]
@@ -88,12 +84,12 @@ class Explainer:
                 grid=grid,
                 cells=cells[row],
                 image=images[row],
-                origins=self.origins,
+                origins=predictor.origins,
                 contributions=contributions[row],
                 rebuilt=None if rebuilt is None else rebuilt[row].numpy(),
                 normal=None if normal is None else normal[row],
                 mm_per_pixel=self.mm_per_pixel,
-                by_patch=self.by_patch,
+                by_patch=by_patch,
                 notes=self._notes("label" in scored.batch, label, result, regions[row]),
             )
             for row, (result, label) in enumerate(zip(results, labels, strict=True))
@@ -108,8 +104,9 @@ class Explainer:
             if not given:
                 unseen = ": it may show a defect, or a part that training never saw" if result.flagged else ""
                 notes.insert(0, f"no category was given, and it is taken for {result.category}{unseen}")
+        origins = self.detector.predictor.origins
         several = len(self.detector.predictor.representation.channels) > 1
-        if several and len(self.origins) > 1 and all(origin.scale is None for origin in self.origins):
+        if several and len(origins) > 1 and all(origin.scale is None for origin in origins):
             notes.append("the scorer fuses the scales of the pyramid, so that scales have no shares")
         return [*notes, self.missing] if self.normal is None else notes
 

@@ -24,7 +24,7 @@ def conformal_threshold(calibration_scores: ArrayLike, rate: float = 0.05) -> fl
     scores = np.sort(np.asarray(calibration_scores, dtype=np.float64).ravel())  # (n,)
     if not np.isfinite(scores).all():
         raise ValueError("Calibration scores must be finite, and some are not: the detector is broken.")
-    # The slack absorbs the rounding of decimal rates: 0.05 * 20 must allow one miss, whatever its last bit.
+    # The slack absorbs the rounding of decimal rates: 0.05 * 20 must allow one miss in spite of its last bit.
     rank = scores.size + 1 - math.floor((scores.size + 1) * rate + 1e-9)
     return float(scores[rank - 1]) if rank <= scores.size else None
 

@@ -95,7 +95,7 @@ class OrderedPixels:
         """At most `bins - 1` ascending scores, each third even in one of normal pixels, defects, shares.
 
         An area under a curve known at edges only is wrong by at most half a step of its height: even shares
-        keep the AUPRO's error below 3 / (2 bins) whatever its limit, where bins of equal width would not.
+        keep the AUPRO's error below 3 / (2 bins) for every limit; bins of equal width would not.
         """
         ranks = np.linspace(0, 1, (bins - 1) // 3)
         total = np.cumsum(self.shares)

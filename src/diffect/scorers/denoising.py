@@ -14,7 +14,7 @@ from diffect.diffusion.noise import ImageNoise
 from diffect.diffusion.process import Denoise, add_noise
 from diffect.scorers.base import Origin, Scorer, check_reach
 
-NEAREST = 10.0  # log-SNR from which the nearest stored patch has next to all of the weight
+NEAREST = 10.0  # log-SNR from which the nearest stored patch has almost all of the weight
 
 
 @checked

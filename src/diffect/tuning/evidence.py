@@ -69,7 +69,14 @@ class Rescorer:
 
 
 def train(config: DictConfig, data: DataModule, name: str, work: Path) -> DetectorModule:
-    """Train as a run does, from the same seed; goes on from `work`, where an earlier call left off or ended."""
+    """Train as a run does, from the same seed; continues what an earlier call has left in `work`.
+
+    Args:
+        config: of a run on one category.
+        data: of that category.
+        name: names what is trained, see `training_name`.
+        work: folder for checkpoints.
+    """
     pl.seed_everything(config.seed, verbose=False)
     representation = build.attach_features(config, data)
     representation.fit((batch["raw"], batch["label"]) for batch in data.fit_dataloader())
