@@ -75,7 +75,6 @@ class Explanation:
     rebuilt: NDArray[np.uint8] | None = None
     normal: Neighbourhood | None = None  # None where the training images are gone
     mm_per_pixel: float | None = None  # of the photograph
-    by_patch: bool = True  # whether the denoiser holds normal patches, so that the score is made of nearest ones
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -168,13 +167,9 @@ class Explanation:
         distance = f"Of {count} normal images the nearest at the worst place is {three_digits(here.distance)} away"
         if self.normal.usual is not None:
             distance += f", where they usually lie {three_digits(self.normal.usual)} from each other"
-        other = (
-            "" if self.by_patch else "This score is not made of distances to patches: the nearest ones illustrate it."
-        )
         return [
             f"{distance}; the nearest patch anywhere is {three_digits(near.distance)} away ({near.name}).",
             "Distances are in standard deviations of x0.",
-            *([other] if other else []),
         ]
 
     def _largest_shares(self) -> list[str]:

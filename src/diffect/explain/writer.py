@@ -53,7 +53,6 @@ class Explainer:
     def explain(self, scored: ScoredBatch) -> list[Explanation]:
         """The explanations of a batch; each is independent of the other images."""
         predictor, prediction, labels = self.detector.predictor, scored.prediction, scored.labels
-        by_patch = any(isinstance(part, Empirical) for part in predictor.denoiser.modules())
         batch = scored.batch if prediction.label is None else scored.batch | {"label": prediction.label}
         results = self.detector.results(scored)
         outlines = [None if label is None else self.detector.calibrations[label].outline for label in labels]
@@ -89,7 +88,6 @@ class Explainer:
                 rebuilt=None if rebuilt is None else rebuilt[row].numpy(),
                 normal=None if normal is None else normal[row],
                 mm_per_pixel=self.mm_per_pixel,
-                by_patch=by_patch,
                 notes=self._notes("label" in scored.batch, label, result, regions[row]),
             )
             for row, (result, label) in enumerate(zip(results, labels, strict=True))
@@ -108,7 +106,11 @@ class Explainer:
         several = len(self.detector.predictor.representation.channels) > 1
         if several and len(origins) > 1 and all(origin.scale is None for origin in origins):
             notes.append("the scorer fuses the scales of the pyramid, so that scales have no shares")
-        return [*notes, self.missing] if self.normal is None else notes
+        if self.normal is None:
+            notes.append(self.missing)
+        elif not any(isinstance(part, Empirical) for part in self.detector.predictor.denoiser.modules()):
+            notes.append("this score is not made of distances to patches: the nearest ones illustrate it")
+        return notes
 
     def _promises(self, label: int, result: ImageResult, region: Region) -> list[str]:
         """What should be known about the thresholds of score and map."""

@@ -21,7 +21,7 @@ _COLUMNS = ("", "candidate", "setting", "objective", "behind best", "image AUROC
 _HINDSIGHT = ("", "chosen", "as given", "best", "its setting", "regret", "regret as given", "rank correlation")
 
 Figures = dict[str, Any]  # of one candidate on one category; FIGURES, and in the evidence replicates and kinds
-Gathered = dict[str, dict[str, Figures]]  # by category and the candidate's position
+Gathered = dict[str, list[Figures]]  # by category, in the order of the candidates; {} for what is not done yet
 
 
 class ChosenRun(Part):
@@ -34,7 +34,7 @@ class ChosenRun(Part):
 class TuningRecord(Part):
     """All of one tuning, in the order of its file; evidence and test hold the figures of all candidates."""
 
-    format: Literal[1] = 1
+    format: Literal[2] = 2
     status: Literal["running", "finished"] = "running"
     signature: str
     study: str
@@ -117,7 +117,7 @@ def write_tables(folder: Path, record: TuningRecord) -> None:
         for category in record.evidence:
             row = [index, record.label(index), str(index == record.chosen.candidate).lower(), category]
             for kind in gathered.values():
-                figures = kind[category][str(index)]
+                figures = kind[category][index]
                 values = (*(figures[name] for name in FIGURES), objective(figures))
                 row += ["" if value is None else repr(round(value, 6)) for value in values]
             writer.writerow(row)
@@ -156,7 +156,7 @@ def table(record: TuningRecord) -> list[list[str]]:
         if place >= SHOWN and index not in (0, choice.candidate):
             continue
         behind = f"{choice.objective[choice.best] - choice.objective[index]:.4f} ± {choice.errors[index]:.4f}"
-        figures = [by_candidate[str(index)] for by_candidate in record.evidence.values()]
+        figures = [by_candidate[index] for by_candidate in record.evidence.values()]
         means = [f"{sum(one[name] for one in figures) / len(figures):.4f}" for name in FIGURES]
         shown = [marks.get(index, ""), str(index), record.label(index), f"{choice.objective[index]:.4f}", behind]
         rows.append([*shown, *means])

@@ -73,13 +73,13 @@ class Tuning:
         if self.record.choice is None:
             on_selection = partial(evidence.on_selection, tune=self.cfg.tune)
             self._gather(self.record.evidence, "evidence", on_selection)
-            self.record.choice = selection.choose(self._listed(self.record.evidence))
+            self.record.choice = selection.choose(self.record.evidence)
             self._write()
         self._run_chosen()
         if self.cfg.tune.hindsight and self.record.hindsight is None:
             self._gather(self.record.test, "test", evidence.on_test)
-            pseudo, test = self._listed(self.record.evidence), self._listed(self.record.test)
-            self.record.hindsight = selection.hindsight(pseudo, test, self.record.chosen.candidate)
+            chosen = self.record.chosen.candidate
+            self.record.hindsight = selection.hindsight(self.record.evidence, self.record.test, chosen)
             for category in self.categories:
                 self.record.test_reads[category] += len(self.candidates)
         self.record.status = "finished"
@@ -129,19 +129,16 @@ class Tuning:
             groups.setdefault(training_name(candidate.of(self.categories[0])), []).append(index)
         jobs = [(category, group) for category in self.categories for group in groups.values()]
         for number, (category, group) in enumerate(jobs, start=1):
-            done = gathered.setdefault(category, {})
-            if all(str(index) in done for index in group):
+            done = gathered.setdefault(category, [{} for _ in self.candidates])
+            if all(done[index] for index in group):
                 continue
             _say(f"[{number}/{len(jobs)}] {kind} on {category}: {len(group)} of {len(self.candidates)} candidates")
             configs = [(index, self.candidates[index].of(category)) for index in group]
             data = self.data[category]
             trained = evidence.train(configs[0][1], data, training_name(configs[0][1]), self.folder / WORK)
-            done |= {str(index): figures for index, figures in figures_of(trained, configs, data).items()}
+            for index, figures in figures_of(trained, configs, data).items():
+                done[index] = figures
             self._write()
-
-    def _listed(self, gathered: tune_record.Gathered) -> dict[str, list[tune_record.Figures]]:
-        """Figures by category, in the candidates' order."""
-        return {c: [gathered[c][str(i)] for i in range(len(self.candidates))] for c in self.categories}
 
     def _run_chosen(self) -> None:
         """The chosen setting as a run of each category; a finished run is not repeated."""
@@ -151,7 +148,7 @@ class Tuning:
             notes=self.record.notes,
             candidates=self.record.candidates,
             choice=self.record.chosen,
-            evidence={c: tune_record.short(figures) for c, figures in self._listed(self.record.evidence).items()},
+            evidence={category: tune_record.short(figures) for category, figures in self.record.evidence.items()},
             path=str(self.folder / tune_record.NAME),
         )
         for category in self.categories:
