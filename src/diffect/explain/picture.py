@@ -82,8 +82,8 @@ def _images(axes: Any, one: Explanation) -> None:
         if number < 2:
             _outline(axis, one)
         if number == 1:
-            bar = axis.inset_axes((1 + 0.04 * tall / wide, 0, 0.05 * tall / wide, 1))  # in widths and heights of the map
-            _colour_bar(axis.figure.colorbar(drawn, cax=bar), one)
+            place = (1 + 0.04 * tall / wide, 0, 0.05 * tall / wide, 1)  # in widths and heights of the map
+            _colour_bar(axis.figure.colorbar(drawn, cax=axis.inset_axes(place)), one)
 
 
 def _colour_bar(bar: Any, one: Explanation) -> None:

@@ -49,11 +49,20 @@ class Scorer(nn.Module, Described, ABC):
     Args:
         channels: of each scale of the representation's pyramid; they make up C.
         origins: of each component; one component from all levels and scales by default.
+        levels: log-SNRs at which the denoiser is called.
+        keys: of the config that set these.
     """
 
-    def __init__(self, channels: Sequence[int], origins: Iterable[Origin] = (Origin(),)) -> None:
+    def __init__(
+        self,
+        channels: Sequence[int],
+        origins: Iterable[Origin] = (Origin(),),
+        levels: Sequence[float] = (),
+        keys: str = "scorer.levels",
+    ) -> None:
         super().__init__()
         self.channels, self.origins = list(channels), tuple(origins)
+        self.levels, self.keys = [float(level) for level in levels], keys
 
     @property
     def components(self) -> int:
@@ -74,8 +83,14 @@ class Scorer(nn.Module, Described, ABC):
     def check(self, denoiser: Denoiser, low: float, high: float) -> None:
         """Raise a ValueError, before any work, if the scorer cannot use this denoiser.
 
-        A denoiser that learns by steps is trained on log-SNRs in [low, high] only.
+        A denoiser that learns by steps is trained on log-SNRs in [low, high] only; a closed form is exact at all.
         """
+        beyond = [level for level in self.levels if not low - 1e-6 <= level <= high + 1e-6]
+        if beyond and isinstance(denoiser, Learner):
+            raise ValueError(
+                f"{self.keys} has log-SNR {beyond[0]:g}, where the denoiser is never trained; the schedule reaches "
+                f"from {low:g} to {high:g}"
+            )
 
     def fit(self, denoiser: Denoise, batches: Iterable[tuple[Tensor, Tensor, ImageNoise]]) -> None:
         """Fit to batches of (x0, label, noise) of normal images, after the denoiser is final."""
@@ -83,23 +98,6 @@ class Scorer(nn.Module, Described, ABC):
     def reconstruct(self, denoiser: Denoise, x0: Tensor, label: Tensor | None, noise: ImageNoise) -> Tensor | None:
         """x0 (B, C, *grid) as the model reconstructs it, or None if the scorer does not; arguments as in `forward`."""
         return None
-
-
-def check_reach(key: str, levels: Sequence[float], denoiser: Denoiser, low: float, high: float) -> None:
-    """Refuse levels outside [low, high] for a denoiser that learns by steps; a closed form is exact at all of them.
-
-    Args:
-        key: of the config that sets the levels.
-        levels: log-SNRs at which the scorer calls the denoiser.
-        denoiser: that is called.
-        low, high: the log-SNRs that the schedule covers.
-    """
-    beyond = [level for level in levels if not low - 1e-6 <= level <= high + 1e-6]
-    if beyond and isinstance(denoiser, Learner):
-        raise ValueError(
-            f"{key} has log-SNR {beyond[0]:g}, where the denoiser is never trained; the schedule reaches from "
-            f"{low:g} to {high:g}"
-        )
 
 
 def local_mean(x: Tensor, window: int) -> Tensor:

@@ -9,10 +9,9 @@ from torch import Tensor
 from diffect.config.check import checked
 from diffect.config.description import counted, enumerated
 from diffect.config.types import Levels, NonNegativeInt, PositiveFloat, Supplied
-from diffect.denoisers.base import Denoiser
 from diffect.diffusion.noise import ImageNoise
 from diffect.diffusion.process import Denoise, add_noise
-from diffect.scorers.base import Origin, Scorer, check_reach
+from diffect.scorers.base import Origin, Scorer
 
 NEAREST = 10.0  # log-SNR from which the nearest stored patch has almost all of the weight
 
@@ -51,16 +50,12 @@ class DenoisingError(Scorer):
         # With a single scale the two are the same.
         separate = scales == "separate" and len(channels) > 1
         parts = range(len(channels)) if separate else [None]
-        super().__init__(channels, [Origin(float(level), part) for level in levels for part in parts])
-        self.levels, self.draws = [float(level) for level in levels], draws
-        self.metric, self.scales, self.shrinkage = metric, scales, shrinkage
+        super().__init__(channels, [Origin(float(level), part) for level in levels for part in parts], levels)
+        self.draws, self.metric, self.scales, self.shrinkage = draws, metric, scales, shrinkage
         self.groups = self.channels if separate else [sum(channels)]  # channels that share an error
         if metric == "mahalanobis":
             self.register_buffer("mean", torch.zeros(len(self.levels), sum(channels)))
             self.register_buffer("whitening", torch.eye(sum(channels)).repeat(len(self.levels), 1, 1))
-
-    def check(self, denoiser: Denoiser, low: float, high: float) -> None:
-        check_reach("scorer.levels", self.levels, denoiser, low, high)
 
     def describe(self) -> str:
         noised = f"averaged over {counted(self.draws, 'draw')} of noise" if self.draws else "without added noise"

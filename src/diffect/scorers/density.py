@@ -29,8 +29,7 @@ class Density(Scorer):
     """
 
     def __init__(self, channels: Supplied[Sequence[int]], levels: Levels = (4.6,)) -> None:
-        super().__init__(channels, [Origin(float(level)) for level in levels])
-        self.levels = [float(level) for level in levels]
+        super().__init__(channels, [Origin(float(level)) for level in levels], levels)
 
     def describe(self) -> str:
         density = f"the negative log-density at log-SNR {enumerated(self.levels)}, less its log-determinant"

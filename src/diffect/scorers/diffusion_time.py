@@ -70,8 +70,8 @@ class DiffusionTime(Scorer, Learner):
                 "scorer.adaptor=true needs scorer.noise=isotropic: noise of the data's covariance goes through a "
                 "linear layer as the data do, so that it would change nothing"
             )
-        super().__init__(channels)
-        self.levels, self.criterion, self.noise = [float(level) for level in levels], criterion, noise
+        super().__init__(channels, levels=levels)
+        self.criterion, self.noise = criterion, noise
         self.neighbourhood, size = neighbourhood, sum(channels)
         self.adaptor: nn.Module = nn.Identity()
         if adaptor:

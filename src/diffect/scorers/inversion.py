@@ -9,10 +9,9 @@ from torch import Tensor
 
 from diffect.config.check import checked
 from diffect.config.types import LogSNR, PositiveInt, Supplied
-from diffect.denoisers.base import Denoiser
 from diffect.diffusion.noise import ImageNoise
 from diffect.diffusion.process import Denoise, add_noise, alpha_sigma
-from diffect.scorers.base import Scorer, check_reach
+from diffect.scorers.base import Scorer
 
 
 @checked
@@ -42,21 +41,17 @@ class Inversion(Scorer):
         steps: PositiveInt = 3,
         statistic: Literal["density", "typicality"] = "density",
     ) -> None:
-        super().__init__(channels)
+        levels = [start + (stop - start) * step / steps for step in range(steps)]
+        super().__init__(channels, levels=levels, keys="scorer.start and scorer.stop")
         if start <= stop:
             raise ValueError(f"scorer.start is {start:g}: it must lie above scorer.stop, {stop:g}")
-        self.levels = [start + (stop - start) * step / steps for step in range(steps + 1)]
-        self.statistic = statistic
+        self.stop, self.statistic = float(stop), statistic
         self.register_buffer("typical", torch.ones(()))  # m
 
     def describe(self) -> str:
-        span = f"{len(self.levels) - 1} steps from log-SNR {self.levels[0]:g} to {self.levels[-1]:g}"
+        span = f"{len(self.levels)} steps from log-SNR {self.levels[0]:g} to {self.stop:g}"
         inversion = f"DDIM inversion [@song2021ddim; @sakai2025inversion] in {span}"
         return f"{inversion}, scored by the {self.statistic} of its end point under pure noise"
-
-    def check(self, denoiser: Denoiser, low: float, high: float) -> None:
-        # The denoiser is not called at the end point.
-        check_reach("scorer.start and scorer.stop", self.levels[:-1], denoiser, low, high)
 
     def forward(self, denoiser: Denoise, x0: Tensor, label: Tensor | None, noise: ImageNoise) -> Tensor:
         q = self._energy(denoiser, x0, label)
@@ -80,7 +75,7 @@ class Inversion(Scorer):
         """
         log_snr = torch.full((len(x0),), self.levels[0], device=x0.device)
         x_t = alpha_sigma(log_snr, x0)[0] * x0
-        for here, there in pairwise(self.levels):
+        for here, there in pairwise([*self.levels, self.stop]):
             log_snr = torch.full_like(log_snr, here)
             alpha, sigma = alpha_sigma(log_snr, x0)
             x0_hat = denoiser(x_t, log_snr, label)

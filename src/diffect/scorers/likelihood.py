@@ -10,10 +10,9 @@ from torch import Tensor
 
 from diffect.config.check import checked
 from diffect.config.types import LogSNR, PositiveInt, Supplied
-from diffect.denoisers.base import Denoiser
 from diffect.diffusion.noise import ImageNoise
 from diffect.diffusion.process import Denoise, add_noise, alpha_sigma
-from diffect.scorers.base import Scorer, check_reach
+from diffect.scorers.base import Scorer
 
 
 @checked
@@ -46,11 +45,12 @@ class Likelihood(Scorer):
         steps: Annotated[int, Ge(2)] = 13,
         draws: PositiveInt = 1,
     ) -> None:
-        super().__init__(channels)
+        width = (high - low) / (steps - 1)
+        levels = [low + width * step for step in range(steps)]
+        super().__init__(channels, levels=levels, keys="scorer.low and scorer.high")
         if low >= high:
             raise ValueError(f"scorer.low is {low:g}: it must lie below scorer.high, {high:g}")
-        width = (high - low) / (steps - 1)
-        self.levels, self.draws = [low + width * step for step in range(steps)], draws
+        self.draws = draws
         # Each end stands for the geometric series of its tail too: 1 + exp(-width) + exp(-2 width) + ...
         end = width / (1 - math.exp(-width))
         self.weights = [end, *[width] * (steps - 2), end]
@@ -58,9 +58,6 @@ class Likelihood(Scorer):
     def describe(self) -> str:
         levels = f"{len(self.levels)} levels from log-SNR {self.levels[0]:g} to {self.levels[-1]:g}"
         return f"the negative log-likelihood, by the I-MMSE integral [@guo2005mmse; @kong2023information] over {levels}"
-
-    def check(self, denoiser: Denoiser, low: float, high: float) -> None:
-        check_reach("scorer.low and scorer.high", [self.levels[0], self.levels[-1]], denoiser, low, high)
 
     def forward(self, denoiser: Denoise, x0: Tensor, label: Tensor | None, noise: ImageNoise) -> Tensor:
         """(B, 1, *grid), in nats per dimension."""

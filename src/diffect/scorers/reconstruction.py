@@ -10,11 +10,10 @@ from torch import Tensor
 from diffect.config.check import checked
 from diffect.config.description import counted
 from diffect.config.types import LogSNR, NonNegativeFloat, PositiveInt, Supplied
-from diffect.denoisers.base import Denoiser
 from diffect.diffusion.noise import ImageNoise
 from diffect.diffusion.process import Denoise, add_noise
 from diffect.diffusion.samplers import ddim
-from diffect.scorers.base import Scorer, check_reach, local_mean
+from diffect.scorers.base import Scorer, local_mean
 
 Distance = Literal["l1", "l2", "cosine", "ssim"]
 
@@ -43,11 +42,11 @@ class Reconstruction(Scorer):
         guidance: NonNegativeFloat = 0.0,
         draws: PositiveInt = 1,
     ) -> None:
-        super().__init__(channels)
+        # Uniform in log-SNR: k levels from start towards stop; the last step goes to x0.
+        levels = [start + (stop - start) * step / max(steps - 1, 1) for step in range(steps)]
+        super().__init__(channels, levels=levels, keys="scorer.start and scorer.stop")
         if start >= stop:
             raise ValueError(f"scorer.start is {start:g}: it must lie below scorer.stop, {stop:g}")
-        # Uniform in log-SNR: k levels from start towards stop, the last step going on to x0.
-        self.levels = [start + (stop - start) * step / max(steps - 1, 1) for step in range(steps)]
         self.distance, self.guidance, self.draws = distance, guidance, draws
 
     def describe(self) -> str:
@@ -55,9 +54,6 @@ class Reconstruction(Scorer):
         names = {"l1": "L1", "l2": "L2", "cosine": "cosine distance", "ssim": "SSIM [@wang2004ssim]"}
         guided = ", guided by the image" if self.guidance else ""
         return f"its reconstruction, {steps} [@song2021ddim]{guided}, compared by {names[self.distance]}"
-
-    def check(self, denoiser: Denoiser, low: float, high: float) -> None:
-        check_reach("scorer.start and scorer.stop", self.levels, denoiser, low, high)
 
     def forward(self, denoiser: Denoise, x0: Tensor, label: Tensor | None, noise: ImageNoise) -> Tensor:
         maps = [self._compare(x0, self.reconstruct(denoiser, x0, label, noise, draw)) for draw in range(self.draws)]
