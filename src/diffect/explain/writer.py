@@ -44,10 +44,10 @@ class Explainer:
     def write(self, scored: ScoredBatch) -> None:
         """One picture and one JSON file for each image of a batch."""
         for explanation in self.explain(scored):
-            drawn, told = (self.out / name.format(self.stems[explanation.name]) for name in EXPLAINED)
-            write_atomic(drawn, picture.draw(explanation))
+            png, numbers = (self.out / name.format(self.stems[explanation.name]) for name in EXPLAINED)
+            write_atomic(png, picture.draw(explanation))
             text = json.dumps(explanation.as_json(), indent=1, allow_nan=False, ensure_ascii=False)
-            write_atomic(told, text + "\n")
+            write_atomic(numbers, text + "\n")
 
     @torch.no_grad()
     def explain(self, scored: ScoredBatch) -> list[Explanation]:
