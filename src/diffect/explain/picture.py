@@ -22,7 +22,9 @@ _STYLE: Any = {
     **{"xtick.major.size": 2, "xtick.labelsize": 7, "xtick.color": _GREY},
     **{"ytick.major.size": 2, "ytick.labelsize": 7, "ytick.color": _GREY, "axes.labelcolor": _GREY},
 }
-_WIDTH, _TALLEST, _LINE, _DPI = 10.4, 5.4, 0.185, 110  # inches: the picture, an image, a line of text
+_DPI = 110
+_WIDTH, _TALLEST, _LINE = 10.4, 5.4, 0.185  # inches: the picture, an image, a line of text
+_MARGIN, _GAP, _BAR = 0.3, 0.55, 0.9  # inches: at the sides, between images, and for the colour bar
 _LONG = 2.7  # width by height from which images are drawn one below the other
 _CONTEXT = 0.28  # side of a patch with its surroundings, as a share of the canvas's short side
 _CHARACTERS = 145  # on a line
@@ -33,26 +35,35 @@ def draw(one: Explanation) -> bytes:
     from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     lines = textwrap.wrap(" ".join(one.sentences), _CHARACTERS, break_on_hyphens=False)
     bars = max(map(len, one.shares.values()), default=0)
     count, (tall, wide) = 2 + (one.rebuilt is not None), one.photograph.shape[:2]
     columns = 1 if wide > _LONG * tall else count
-    images = (count // columns) * (0.5 + min((_WIDTH - 1.6) / columns * tall / wide, _TALLEST))
-    heights = [0.75 + _LINE * len(lines), images, 2.1, *([0.5 + 0.24 * bars] if bars else [])]
+    side = (_WIDTH - 2 * _MARGIN - _BAR - (columns - 1) * _GAP) / columns
+    image = min(side * tall / wide, _TALLEST)
+    heights = [0.75 + _LINE * len(lines), count // columns * (image + _GAP), 2.0, 0.5 + 0.24 * bars if bars else 0.1]
     with rc_context(_STYLE):
-        figure = Figure(figsize=(_WIDTH, sum(heights)), facecolor="white", layout=ConstrainedLayoutEngine(w_pad=0.25))
+        figure = Figure(figsize=(_WIDTH, sum(heights)), facecolor="white")
         FigureCanvasAgg(figure)
         parts: Any = figure.subfigures(len(heights), 1, height_ratios=heights)
         _heading(parts[0], one, lines, heights[0])
-        _images(parts[1].subplots(count // columns, columns, squeeze=False).flat, one)
-        _patches(parts[2].subplots(1, 5), one)
+        gaps = {"wspace": _GAP / side, "hspace": _GAP / image}
+        _images(_axes(parts[1], heights[1], count // columns, columns, _MARGIN + _BAR, 0.25, **gaps).flat, one)
+        _patches(_axes(parts[2], heights[2], 1, 5, _MARGIN, 0.4, wspace=0.3)[0], one)
         if bars:
-            _bars(parts[3].subplots(1, 2), one, bars)
+            _bars(_axes(parts[3], heights[3], 1, 2, _MARGIN, 0.1, left=1.6, wspace=0.6)[0], one, bars)
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None})
     return buffer.getvalue()
+
+
+def _axes(
+    figure: Any, height: float, rows: int, columns: int, right: float, below: float, left: float = 0.45, **gaps: float
+) -> Any:
+    """Axes (rows, columns) of a part of the picture, whose height and margins are in inches."""
+    room = {"left": left / _WIDTH, "right": 1 - right / _WIDTH, "bottom": below / height, "top": 1 - 0.3 / height}
+    return figure.subplots(rows, columns, squeeze=False, gridspec_kw=room | gaps)
 
 
 def _heading(figure: Any, one: Explanation, lines: Sequence[str], height: float) -> None:
@@ -66,24 +77,22 @@ def _heading(figure: Any, one: Explanation, lines: Sequence[str], height: float)
 
 
 def _images(axes: Any, one: Explanation) -> None:
-    """Photograph, map and reconstruction, in pixels of the photograph."""
+    """Photograph, reconstruction where there is one, and map, in pixels of the photograph."""
     tall, wide = one.photograph.shape[:2]
     above = "" if one.outline is None else f", outlined above {three_digits(one.outline)}"
-    shown = {
-        "photograph, in pixels": one.photograph,
-        f"anomaly map, peak {three_digits(one.peak)}{above}": one.colours.position(one.map[one.fitting.valid]),
-    }
+    shown = {"photograph, in pixels": one.photograph}
     if one.rebuilt is not None:
         shown["as the model rebuilds it"] = one.rebuilt[one.fitting.valid]
-    for number, (axis, (title, image)) in enumerate(zip(axes, shown.items(), strict=True)):
+    values = one.colours.position(one.map[one.fitting.valid])
+    for axis, (title, image) in zip(axes, (shown | {"map": values}).items(), strict=True):
         extent = (0, wide, tall, 0)
         drawn = axis.imshow(image, "inferno", vmin=0, vmax=1, extent=extent, interpolation="bilinear")
-        axis.set_title(title)
-        if number < 2:
-            _outline(axis, one)
-        if number == 1:
-            place = (1 + 0.04 * tall / wide, 0, 0.05 * tall / wide, 1)  # in widths and heights of the map
-            _colour_bar(axis.figure.colorbar(drawn, cax=axis.inset_axes(place)), one)
+        axis.set(title=title, anchor="NW")
+    axis.set_title(f"anomaly map, peak {three_digits(one.peak)}{above}")
+    place = (1 + 0.04 * tall / wide, 0, 0.05 * tall / wide, 1)  # in widths and heights of the map
+    _colour_bar(axis.figure.colorbar(drawn, cax=axis.inset_axes(place)), one)
+    for marked in (axes[0], axis):
+        _outline(marked, one)
 
 
 def _colour_bar(bar: Any, one: Explanation) -> None:
@@ -111,7 +120,7 @@ def _outline(axis: Any, one: Explanation) -> None:
 def _patches(axes: Any, one: Explanation) -> None:
     """The worst patch, the normal one at the same place, and the nearest ones anywhere."""
     for axis in axes:
-        axis.set(xticks=[], yticks=[], anchor="NW")
+        axis.set(xticks=[], yticks=[], anchor="NW", facecolor="none")
     axes[0].set_title("the worst patch")
     _patch(axes[0], one.image, one.cells, one.grid, _OUTLINE)
     if one.normal is None or one.normal.here is None:
