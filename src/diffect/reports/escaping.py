@@ -28,13 +28,8 @@ _SIGN_COMMANDS = r"""
     ^{\S} ^{\bullet} \alpha \beta \gamma \delta \varepsilon \zeta \eta \theta \iota \kappa \lambda \mu \nu \xi \pi \rho
     \sigma \tau \upsilon \varphi \chi \psi \omega \Gamma \Delta \Theta \Lambda \Xi \Pi \Sigma \Upsilon \Phi \Psi \Omega
 """
-_LETTERS = "–—…‘’“”ßæÆœŒøØłŁı"
-_LETTER_COMMANDS = r"""
-    \textendash \textemdash \ldots \textquoteleft \textquoteright \textquotedblleft \textquotedblright \ss \ae \AE \oe
-    \OE \o \O \l \L \i
-"""
 _ESCAPES |= {sign: f"${command}$" for sign, command in zip(_SIGNS, _SIGN_COMMANDS.split(), strict=True)}
-_ESCAPES |= {letter: f"{command}{{}}" for letter, command in zip(_LETTERS, _LETTER_COMMANDS.split(), strict=True)}
+_LETTERS = "–—…‘’“”ßæÆœŒøØłŁı"  # which LaTeX itself knows in the default encoding
 _ACCENTS = dict(
     zip("\u0300\u0301\u0302\u0303\u0304\u0306\u0307\u0308\u030a\u030b\u030c\u0327", "`'^~=u.\"rHvc", strict=True)
 )
@@ -59,7 +54,7 @@ def breakable(text: str) -> str:
 def _character(one: str) -> str:
     if one in _ESCAPES:
         return _ESCAPES[one]
-    if one.isascii() and one.isprintable():
+    if one in _LETTERS or (one.isascii() and one.isprintable()):
         return one
     parts = unicodedata.normalize("NFD", one)
     if len(parts) == 2 and parts[0].isascii() and parts[0].isalpha() and parts[1] in _ACCENTS:

@@ -2,10 +2,12 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from diffect.runs import record_file, selection, wandb
+from diffect.runs import record_file, selection, table, wandb
+from diffect.runs.record import Record
 from diffect.runs.selection import Selection
 from diffect.runs.table import LeftOut, Run
 
@@ -42,17 +44,14 @@ def _folder(folder: Path, study: str | None) -> tuple[list[Run], list[LeftOut]]:
 
 def _records(folder: Path, parents: Sequence[Path]) -> tuple[list[Run], list[LeftOut]]:
     """The records one level below `parents`, named relative to `folder`."""
-    runs: list[Run] = []
-    unread: list[LeftOut] = []
-    for entry in sorted(path for parent in parents for path in parent.iterdir() if path.is_dir()):
-        path = entry / record_file.RECORD
-        if not path.exists():
-            # Reports and caches may lie beside the runs; only a folder named like a run is one without a record.
-            if _SIGNATURE.fullmatch(entry.name):
-                unread.append(LeftOut(str(entry.relative_to(folder)), "unfinished: it has no record yet"))
-            continue
-        try:
-            runs.append(Run(entry, record_file.read(path)))
-        except ValueError as error:
-            unread.append(LeftOut(str(entry.relative_to(folder)), str(error)))
-    return runs, unread
+    entries = sorted(path for parent in parents for path in parent.iterdir() if path.is_dir())
+    # Reports and caches may lie beside the runs; only a folder named like a run is one without a record.
+    named = [path for path in entries if (path / record_file.RECORD).exists() or _SIGNATURE.fullmatch(path.name)]
+    return table.gather((path, str(path.relative_to(folder)), partial(_record, path)) for path in named)
+
+
+def _record(folder: Path) -> Record:
+    path = folder / record_file.RECORD
+    if not path.exists():
+        raise ValueError("unfinished: it has no record yet")
+    return record_file.read(path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -76,6 +76,18 @@ class LeftOut:
 
     name: str
     reason: str
+
+
+def gather(found: Iterable[tuple[Path, str, Callable[[], Record]]]) -> tuple[list[Run], list[LeftOut]]:
+    """The runs from where each lies, its name, and what reads its record; and those whose record cannot be read."""
+    runs: list[Run] = []
+    unread: list[LeftOut] = []
+    for folder, name, read in found:
+        try:
+            runs.append(Run(folder, read()))
+        except ValueError as error:
+            unread.append(LeftOut(name, str(error)))
+    return runs, unread
 
 
 def long(runs: Iterable[Run]) -> pd.DataFrame:

@@ -3,14 +3,15 @@
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from diffect.runs import record_file
 from diffect.runs.record import Record
-from diffect.runs.table import LeftOut, Run
+from diffect.runs.table import LeftOut, Run, gather
 
 # Seconds for one request. Within them wandb's client repeats a request that found no network, no server or a busy one,
 # after 2 s, 4 s, 8 s, five times in all.
@@ -28,20 +29,16 @@ def save(run: Any, record: Record) -> None:
 
 def read_logs(folder: Path) -> tuple[list[Run], list[LeftOut]]:
     """The records of all logs below `folder`, at any depth, and the logs without a record."""
-    runs: list[Run] = []
-    unread: list[LeftOut] = []
     found = {path.parent.parent: path for path in folder.rglob(f"{FILES}/{record_file.RECORD}")}
-    logs = {log.parent for log in folder.rglob("*.wandb")}
-    for log in sorted(logs | found.keys()):
-        name = str(log.relative_to(folder))
+    logs = sorted({log.parent for log in folder.rglob("*.wandb")} | found.keys())
+
+    def read(log: Path) -> Record:
         if log not in found:
-            unread.append(LeftOut(name, _NO_RECORD))
-            continue
-        try:
-            runs.append(Run(found[log], record_file.read(found[log])))
-        except ValueError as error:
-            unread.append(LeftOut(name, str(error)))
-    return runs, unread
+            raise ValueError(_NO_RECORD)
+        return record_file.read(found[log])
+
+    # The record's own path stands for a run's folder, which a log has not.
+    return gather((found.get(log, log), str(log.relative_to(folder)), partial(read, log)) for log in logs)
 
 
 def read_project(project: str, study: str | None, filters: Mapping[str, Any]) -> tuple[list[Run], list[LeftOut]]:
@@ -63,7 +60,8 @@ def read_project(project: str, study: str | None, filters: Mapping[str, Any]) ->
         api = wandb.Api(timeout=int(os.environ.get("WANDB_HTTP_TIMEOUT", TIMEOUT)))
         query = filters if study is None else {"config.study": study, **filters}
         with _temporary_folder() as folder:
-            found = _read_runs(api.runs(project, dict(query), per_page=PAGE), source, folder)
+            listed = api.runs(project, dict(query), per_page=PAGE)
+            found = gather((Path(source, run.id), run.id, partial(_download, run, source, folder)) for run in listed)
             groups = set() if any(found) else {str(run.group) for run in api.runs(project)}
     except wandb.errors.UsageError as error:
         raise ValueError(f"source={source}: W&B has no API key here: `wandb login`, or set WANDB_API_KEY") from error
@@ -90,24 +88,11 @@ def _temporary_folder() -> Iterator[Path]:
                 os.environ["WANDB_DIR"] = before
 
 
-def _read_runs(listed: Iterable[Any], source: str, folder: Path) -> tuple[list[Run], list[LeftOut]]:
-    """The runs that hold a record, and the others."""
-    runs: list[Run] = []
-    unread: list[LeftOut] = []
-    for run in listed:
-        place = Path(source, run.id)
-        try:
-            runs.append(Run(place, _download(run, str(place), folder / run.id)))
-        except ValueError as error:
-            unread.append(LeftOut(run.id, f"{error} (W&B says that it is {run.state})"))
-    return runs, unread
-
-
-def _download(run: Any, where: str, folder: Path) -> Record:
+def _download(run: Any, source: str, folder: Path) -> Record:
     for file in run.files(names=[record_file.RECORD]):
-        with file.download(root=str(folder), replace=True) as text:
-            return record_file.loads(text.read(), where)
-    raise ValueError(_NO_RECORD)
+        with file.download(root=str(folder / run.id), replace=True) as text:
+            return record_file.loads(text.read(), f"{source}/{run.id}")
+    raise ValueError(f"{_NO_RECORD} (W&B says that it is {run.state})")
 
 
 def parse_filters(text: str) -> dict[str, Any]:
