@@ -1,7 +1,7 @@
 """How the figures were averaged, bounded and compared, as sentences for the methods."""
 
 from diffect.config.description import counted
-from diffect.reports.cells import METRIC
+from diffect.reports.cells import METRIC, spread_text
 from diffect.reports.escaping import breakable, escape
 from diffect.reports.paper.numbers import p_text
 from diffect.reports.study import RANKED, Study
@@ -41,6 +41,9 @@ def _means(study: Study) -> str:
     }
     over = [text for source, text in ways.items() if source in sources]
     interval = f"the 95\\% intervals are over {listed(over)}" if over else "there are no intervals"
+    spreads = (spread_text(METRIC[metric], one) for metric, row in study.estimates.items() for one in row)
+    if any(spread.startswith("[") for spread in spreads):
+        interval += ", on the logit scale where they would leave the range of the figure"
     return f"Means are over categories, which are taken as fixed, and over seeds; {interval}."
 
 
