@@ -18,7 +18,7 @@ from diffect.explain.nearest import cells_at, distances, edges, usual_distance
 from diffect.explain.picture import draw
 from diffect.explain.regions import worst_region
 from diffect.scorers.base import Origin
-from diffect.training.gallery import colours
+from diffect.training.pictures import colours
 
 # Regions and sizes
 

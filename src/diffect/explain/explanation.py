@@ -25,7 +25,7 @@ _MULTIPLES = (2, 4, 8)  # of the way from `low` to `middle`: the ticks above it
 class ColourScale:
     """The colours of a map: black up to `low`, the middle colour at `middle`; high values still differ in colour.
 
-    A value has the colour at u / (1 + u), u = (value - low) / (middle - low), see `gallery.colours`.
+    A value has the colour at u / (1 + u), u = (value - low) / (middle - low), see `training.pictures.colours`.
     """
 
     low: float

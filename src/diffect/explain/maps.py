@@ -14,7 +14,7 @@ from PIL import Image
 from diffect.detector.detector import Detector, ImageResult, ScoredBatch
 from diffect.explain.explanation import ColourScale
 from diffect.storage.atomic import write_atomic
-from diffect.training import panel
+from diffect.training import pictures
 
 FILES = {"png": "maps/{}.png", "npy": "maps/{}.npy", "mask": "masks/{}.png", "overlay": "overlays/{}.png"}
 _LINE = (0, 229, 255)  # a colour that neither photographs of parts nor the maps have
@@ -52,7 +52,7 @@ class MapWriter:
                     content = _png(_overlay(result, scored.photographs[row](), colours, outline))
                 else:
                     one = result.canvas_map[None], images[row : row + 1]
-                    content = _png(panel.overlay(*one, colours.low, colours.twice)[0])
+                    content = _png(pictures.overlay(*one, colours.low, colours.twice)[0])
                 write_atomic(self.out / FILES[kind].format(self.stems[result.name]), content)
 
 

@@ -23,9 +23,9 @@ from diffect.detector.module import DetectorModule
 from diffect.diffusion.weights import schedule_curves
 from diffect.errors import sentence
 from diffect.runs import record_file
-from diffect.runs.record import Audit, Curves, OutlierRemoval, Picture, Provenance, Record, Splits, Tuning
+from diffect.runs.record import Audit, Curves, OutlierRemoval, Provenance, Record, Splits, Tuning
 from diffect.storage import checkpoints
-from diffect.training import build, finetuning, fit, gallery, panel, protocol, provenance, results
+from diffect.training import build, finetuning, fit, pictures, protocol, provenance, results
 from diffect.training.tracking import Tracker
 
 RESUME = "resume"  # the folder that an interrupted run goes on from
@@ -146,12 +146,11 @@ class Run:
         record.wandb = tracker.tracked
         record_file.write_scores(self.folder, record)
         with self._phase("panel"):
-            picture = panel.draw(detector.predictor, data, self.cfg.panel)
-            if picture is not None:
-                panel.save(picture, self.folder / record_file.PANEL)
-            shown = gallery.write(detector, data, thresholds, self.cfg.gallery, self.folder)
-            record.gallery = {category: [Picture(**entry) for entry in entries] for category, entries in shown.items()}
-        tracker.log_results(picture, record)
+            panel = pictures.panel(detector.predictor, data, self.cfg.panel)
+            if panel is not None:
+                pictures.save(panel, self.folder / record_file.PANEL)
+            record.gallery = pictures.gallery(detector, data, thresholds, self.cfg.gallery, self.folder)
+        tracker.log_results(panel, record)
 
     def _save(self, detector: DetectorModule) -> None:
         """All that scoring needs, in one file."""

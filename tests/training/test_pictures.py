@@ -9,7 +9,7 @@ from PIL import Image
 
 from diffect.cli.main import main
 from diffect.data.sample import Sample
-from diffect.training import gallery
+from diffect.training import pictures
 
 pytestmark = pytest.mark.slow
 
@@ -19,55 +19,53 @@ SMALL = (
 )
 
 
-def shown(score: float, name: str, anomalous: bool) -> gallery.Shown:
+def shown(score: float, name: str, anomalous: bool) -> pictures.Tested:
     defect = "scratch" if anomalous else "good"
-    return gallery.Shown(0, Sample("brick", "test", name, defect, load=lambda: np.zeros((4, 4, 3), np.uint8)), score)
+    return pictures.Tested(0, Sample("brick", "test", name, defect, load=lambda: np.zeros((4, 4, 3), np.uint8)), score)
 
 
 def test_the_worst_come_first_then_half_as_many_clear_hits_each_once() -> None:
     defective = [shown(score, f"d{score}", True) for score in (5.0, 1.0, 4.0, 2.0, 3.0)]
     good = [shown(score, f"g{score}", False) for score in (0.5, 2.5, 1.5)]
-    names = [one.sample.name for one in gallery.choose([*defective, *good], 3)]
+    names = [one.sample.name for one in pictures.choose([*defective, *good], 3)]
     assert names == ["d1.0", "d2.0", "d3.0", "g2.5", "g1.5", "g0.5", "d5.0", "d4.0"]
-    assert [one.sample.name for one in gallery.choose(defective[:2], 2)] == ["d1.0", "d5.0"]
-    assert gallery.choose([*defective, *good], 0) == []
+    assert [one.sample.name for one in pictures.choose(defective[:2], 2)] == ["d1.0", "d5.0"]
+    assert pictures.choose([*defective, *good], 0) == []
 
 
 def test_colours_are_black_below_and_middle_at_the_threshold_with_room_above() -> None:
     maps = np.array([[[-1.0, 1.0, 3.0, 100.0]]], dtype=np.float32)
-    black, low, middle, high = gallery.colours(maps, low=1.0, middle=3.0)[0, 0].astype(int)
+    black, low, middle, high = pictures.colours(maps, low=1.0, middle=3.0)[0, 0].astype(int)
     assert (black == low).all() and low.sum() < 10
-    assert low.sum() < middle.sum() < high.sum() < gallery.colours(10 * maps, 1.0, 3.0)[0, 0, -1].astype(int).sum()
+    assert low.sum() < middle.sum() < high.sum() < pictures.colours(10 * maps, 1.0, 3.0)[0, 0, -1].astype(int).sum()
 
 
 @pytest.mark.parametrize(("threshold", "kinds"), [(2.0, ["miss", "false alarm"]), (0.5, ["hit", "false alarm"])])
 def test_kinds_are_decisions_by_the_threshold(threshold: float, kinds: list[str]) -> None:
     pair = shown(1.0, "d", True), shown(3.0, "g", False)
-    assert [gallery._kind(one, threshold, [3.0], [1.0]) for one in pair] == kinds
+    assert [pictures.outcome(one, threshold, pair) for one in pair] == kinds
 
 
 def test_without_a_threshold_the_other_class_decides() -> None:
     pair = shown(1.0, "d", True), shown(3.0, "g", False)
-    assert [gallery._kind(one, None, [3.0], [1.0]) for one in pair] == ["miss", "false alarm"]
+    assert [pictures.outcome(one, None, pair) for one in pair] == ["miss", "false alarm"]
     pair = shown(4.0, "d", True), shown(3.0, "g", False)
-    assert [gallery._kind(one, None, [3.0], [4.0]) for one in pair] == ["hit", "pass"]
+    assert [pictures.outcome(one, None, pair) for one in pair] == ["hit", "pass"]
 
 
 def test_pictures_are_cut_to_the_true_image_and_small(tmp_path: Path) -> None:
     (tmp_path / "gallery").mkdir()
-    valid, mask = np.zeros((400, 600), bool), np.zeros((400, 600), bool)
-    valid[100:300], mask[150:250, 200:400] = True, True
-    picture = {"image": np.full((3, 400, 600), 90, np.uint8), "mask": mask, "valid": valid, "has_mask": np.True_}
-    found = gallery._pictures(picture, np.zeros((400, 600, 3), np.uint8), tmp_path, "gallery/0007")
-    assert found == {key: f"gallery/0007_{key}.{'png' if key == 'mask' else 'jpg'}" for key in ("image", "map", "mask")}
-    pictures = {key: Image.open(tmp_path / str(path)) for key, path in found.items()}
-    assert {one.size for one in pictures.values()} == {(256, 85)}
-    line = np.asarray(pictures["mask"].convert("RGBA"))[..., 3] > 0
+    mask = np.zeros((400, 600), bool)
+    mask[150:250, 200:400] = True
+    arrays = {"image": np.full((3, 400, 600), 90, np.uint8), "mask": mask, "has_mask": np.True_}
+    arrays |= {"box": np.array([100, 0, 200, 600]), "map": np.zeros((400, 600, 3), np.uint8)}
+    names = pictures._write(arrays, tmp_path, "gallery/0007")
+    assert names == {key: f"gallery/0007_{key}.{'png' if key == 'mask' else 'jpg'}" for key in ("image", "map", "mask")}
+    drawn = {key: Image.open(tmp_path / str(path)) for key, path in names.items()}
+    assert {picture.size for picture in drawn.values()} == {(256, 85)}
+    line = np.asarray(drawn["mask"].convert("RGBA"))[..., 3] > 0
     assert line[:, 128].sum() == 4 and not line[42, 128]  # above and below the defect, not on it
-    assert (
-        gallery._pictures({**picture, "has_mask": np.False_}, picture["image"][0], tmp_path, "gallery/1")["mask"]
-        is None
-    )
+    assert pictures._write({**arrays, "has_mask": np.False_}, tmp_path, "gallery/1")["mask"] is None
 
 
 @pytest.fixture(scope="module")
