@@ -469,6 +469,19 @@ def test_unwritable_output_folder(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert f"{tmp_path}/file" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["scores.csv", "checkpoint.pt", "resume/notes.txt"])
+def test_a_folder_with_files_of_the_users_is_refused(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    theirs = tmp_path / "mine" / name
+    theirs.parent.mkdir(parents=True)
+    theirs.write_text("mine")
+    assert train(f"hydra.run.dir={tmp_path}/mine") == 1
+    said = capsys.readouterr().err
+    assert f"holds {Path(name).parts[0]} and no record.json" in said and "set hydra.run.dir to a new" in said
+    assert theirs.read_text() == "mine" and len([path for path in tmp_path.rglob("*") if path.is_file()]) == 1
+
+
 def test_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     write = Path.write_bytes
 

@@ -163,15 +163,15 @@ def test_defective_images_are_left_out_of_fit_and_selection_and_named() -> None:
     cfg = config(*DEFECTIVE)
     data, representation = opened(cfg)
     before = {split: len(rows) for split, rows in data.splits.items()}
-    told = instantiate(cfg.outlier_removal).clean(cfg, data, representation)
-    gone = told["dropped"]["brick"]
-    defective = [one for one in gone if one["defect"] != "good"]
-    assert len(defective) >= 5 and len(gone) - len(defective) <= 2 and all(one["z"] > 3 for one in gone)
-    assert told["splits"] == ["fit", "selection"] and {one["split"] for one in gone} <= {"fit", "selection"}
-    assert told["judged"] == before["fit"] + before["selection"]
+    removal = instantiate(cfg.outlier_removal).clean(cfg, data, representation)
+    gone = removal.dropped["brick"]
+    defective = [one for one in gone if one.defect != "good"]
+    assert len(defective) >= 5 and len(gone) - len(defective) <= 2 and all(one.z > 3 for one in gone)
+    assert removal.splits == ["fit", "selection"] and {one.split for one in gone} <= {"fit", "selection"}
+    assert removal.scored == before["fit"] + before["selection"]
     left = {split: len(rows) for split, rows in data.splits.items()}
     assert (
-        left["fit"] + left["selection"] == told["judged"] - len(gone) and left["calibration"] == before["calibration"]
+        left["fit"] + left["selection"] == removal.scored - len(gone) and left["calibration"] == before["calibration"]
     )
     counted = data.summary()["categories"]["brick"]["dropped"]
     assert sum(counted.values()) == len(gone)
@@ -182,12 +182,12 @@ def test_calibration_images_go_where_that_is_asked_for() -> None:
     data, representation = opened(cfg)
     before = {split: len(rows) for split, rows in data.splits.items()}
     defective = {one.name for one in (data.sample(*row) for row in data.splits["calibration"]) if one.anomalous}
-    told = instantiate(cfg.outlier_removal).clean(cfg, data, representation)
-    gone = {one["name"] for one in told["dropped"]["brick"] if one["split"] == "calibration"}
+    removal = instantiate(cfg.outlier_removal).clean(cfg, data, representation)
+    gone = {one.name for one in removal.dropped["brick"] if one.split == "calibration"}
     assert len(keys(data.calibration_dataloader())) == before["calibration"] - len(gone)
     assert len(gone & defective) >= 2 and len(gone - defective) <= 1
-    assert told["splits"] == ["fit", "selection", "calibration"]
-    assert told["judged"] == before["fit"] + before["selection"] + before["calibration"]
+    assert removal.splits == ["fit", "selection", "calibration"]
+    assert removal.scored == before["fit"] + before["selection"] + before["calibration"]
 
 
 @pytest.mark.parametrize(
@@ -243,7 +243,7 @@ def test_too_few_images_for_one_to_stand_out_are_refused(shots: int) -> None:
 def test_of_three_images_one_can_stand_out() -> None:
     assert modified_z(np.array([1.0, 1.1, 9.0]))[2] > 3
     cfg = config("outlier_removal=z_score", "data.shots=3")
-    assert instantiate(cfg.outlier_removal).clean(cfg, *opened(cfg))["judged"] == 3
+    assert instantiate(cfg.outlier_removal).clean(cfg, *opened(cfg)).scored == 3
 
 
 def test_copies_are_not_scored_and_are_left_out_with_their_image() -> None:
@@ -252,8 +252,8 @@ def test_copies_are_not_scored_and_are_left_out_with_their_image() -> None:
     data, representation = opened(cfg)
     real = sum(data.origins("fit")[at] == at for at in range(len(data.splits["fit"])))
     held = len(data.splits["selection"])
-    told = instantiate(cfg.outlier_removal).clean(cfg, data, representation)
-    assert told["judged"] == real + held
+    removal = instantiate(cfg.outlier_removal).clean(cfg, data, representation)
+    assert removal.scored == real + held
     assert len(data.splits["fit"]) == 2 * sum(data.origins("fit")[at] == at for at in range(len(data.splits["fit"])))
-    gone = [one["name"] for one in told["dropped"]["brick"]]
+    gone = [one.name for one in removal.dropped["brick"]]
     assert gone and all("#" not in name for name in gone)

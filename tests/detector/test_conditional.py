@@ -149,7 +149,7 @@ def test_without_selection_images_of_one_category_none_is_scaled_on_them() -> No
         assert said.startswith("the fit normals") and said.endswith(", each scored by a fit to the others")
         scales.append(anomaly_map.scale.clone())
     assert torch.equal(*scales) and (scales[0] != held).all()
-    told = protocol.describe(config("denoiser=gaussian"), both, data, [None, None], said)
+    told = protocol.describe(config("denoiser=gaussian"), both, data, said)
     assert "by a fit to the others, of each category by itself" in told.component_scale
 
 

@@ -178,7 +178,7 @@ def test_what_outlier_removal_left_out_is_no_normal_patch(trained: Path, folder:
     shutil.copytree(trained, run)
     record, nearest = record_file.read(run / record_file.RECORD), before["nearest_normal"][0]["image"]
     dropped = {"dark": [{"name": nearest.removeprefix("dark/"), "defect": "good", "split": "fit", "z": 4.0}]}
-    record.outlier_removal = OutlierRemoval(rule="odd ones", judged=40, dropped=dropped)
+    record.outlier_removal = OutlierRemoval(scored=40, dropped=dropped)
     record_file.write(run, record)
     (after,) = explain(run, folder, tmp_path / "after", *asked).values()
     assert after["normal_images_searched"] == before["normal_images_searched"] - 1

@@ -280,11 +280,11 @@ def test_what_follows_group_and_category_together_is_said_by_both(config: dict[s
             "Components are scaled by the mean on the selection normals, of each category by itself.",
         ),
         (
-            {"outlier_removal": {"rule": "modified z-score above 3", "splits": ["fit", "selection"], "dropped": {}}},
+            {"description": {"outlier_removal": "images of fit and selection with a modified z-score above 3"}},
             "Removed from training are images of fit and selection with a modified z-score above 3.",
         ),
         (
-            {"finetuned_from": {"signature": "a", "study": "b", "categories": ["leather", "wood"]}},
+            {"description": {"finetuning": "that of a run on leather and wood"}},
             "The network starts from that of a run on leather and wood.",
         ),
         (

@@ -68,7 +68,7 @@ def test_the_learner_and_its_average_have_the_weights(source: Path) -> None:
         for parameter in detector.parameters():
             parameter.zero_()
     start_from(source, detector)
-    kept = checkpoints.read(source / build.CHECKPOINT, "")["state"]
+    kept = checkpoints.read(source / record_file.CHECKPOINT, "")["state"]
 
     assert detector.learner is not None and detector.averaged is not None
     for name, value in detector.learner.state_dict().items():

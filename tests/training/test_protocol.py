@@ -18,23 +18,22 @@ def protocol(
     **settings: Any,
 ) -> Protocol:
     detector: Any = SimpleNamespace(
-        learner=None, predictor=SimpleNamespace(head=None, anomaly_map=AnomalyMap(1, **settings))
+        learner=None,
+        predictor=SimpleNamespace(head=None, anomaly_map=AnomalyMap(1, **settings)),
+        calibrations=[SimpleNamespace(threshold=threshold) for threshold in thresholds],
     )
-    data: Any = SimpleNamespace(splits={"selection": list(range(images))})
-    return protocols.describe(
-        OmegaConf.create({"evaluation": {"conformal_rate": 0.05}}), detector, data, list(thresholds), reference
-    )
+    data: Any = SimpleNamespace(splits={"selection": list(range(images)), "test": [0]})
+    return protocols.describe(OmegaConf.create({"evaluation": {"conformal_rate": 0.05}}), detector, data, reference)
 
 
 @pytest.mark.parametrize("width", [0, 6])
-def test_a_frame_is_said_where_there_is_one(width: int) -> None:
+def test_a_border_correction_is_said_where_there_is_one(width: int) -> None:
     said = protocol(border=width).component_scale
-    frame = "within 6 cells of the border"
     assert said.startswith("the mean on the selection normals")
-    assert (f", once what lies {frame} is damped by as much as they err more there" in said) == bool(width)
+    assert (", after components within 6 cells of the border were divided by how much larger" in said) == bool(width)
 
 
-def test_the_scale_is_that_of_the_calibration_on_the_images_it_was_found_on() -> None:
+def test_the_scale_is_that_of_the_calibration_on_its_images() -> None:
     assert (
         protocol(calibration="standard").component_scale == "the mean and standard deviation on the selection normals"
     )

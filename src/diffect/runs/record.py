@@ -217,9 +217,8 @@ class Dropped(Part):
 class OutlierRemoval(Part):
     """What was left out of the training images before anything was fitted, by category."""
 
-    rule: str
     splits: list[str] = ["fit", "selection"]
-    judged: int = 0
+    scored: int = 0
     dropped: dict[str, list[Dropped]] = {}
 
 

@@ -17,6 +17,9 @@ RECORD = "record.json"
 SCORES = "scores.csv"
 PANEL = "panel.png"
 GALLERY = "gallery"  # a folder
+CHECKPOINT = "checkpoint.pt"
+RESUME = "resume"  # a folder: what an interrupted run goes on from
+OUTPUTS = (SCORES, PANEL, GALLERY, CHECKPOINT, RESUME)  # written after the record
 _HEADER = 2048  # bytes that hold all keys up to `fingerprint`
 
 
@@ -41,10 +44,16 @@ def read(path: Path) -> Record:
 def finished(folder: Path, signature: str) -> Record | None:
     """The record of the finished run `signature` in `folder`, or None where that run is still to be done.
 
-    Raises ValueError where the record cannot be read or belongs to another finished run: neither is overwritten.
+    Raises ValueError where the record cannot be read or belongs to another finished run, and where there are files of
+    these names without a record: none of them is overwritten.
     """
     path = Path(folder) / RECORD
     if not path.is_file():
+        if others := [name for name in OUTPUTS if (folder / name).exists()]:
+            raise ValueError(
+                f"the run's folder {folder} holds {others[0]} and no {RECORD}, so that diffect did not write it: set "
+                "hydra.run.dir to a new or an empty folder"
+            )
         return None
     record = read(path)
     if record.status != "finished":

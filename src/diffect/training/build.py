@@ -20,8 +20,6 @@ from diffect.representations.base import Representation
 from diffect.scorers.base import Scorer
 from diffect.training import contracts
 
-CHECKPOINT = "checkpoint.pt"
-
 
 def open_data(cfg: DictConfig) -> DataModule:
     """The data module, set up: scanned, checked, decoded, cut into fit, selection, calibration and test."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from diffect.config.description import enumerated
 from diffect.runs import record_file
 from diffect.runs.record import FineTuning, Record
 
@@ -51,7 +52,6 @@ def start_from(folder: Path, detector: DetectorModule) -> FineTuning:
     over. Raises ValueError if the run is not finished, has no network, or has other tensors. See `check` for the rest.
     """
     from diffect.storage import checkpoints
-    from diffect.training import build
 
     record = _finished(folder)
     if detector.learner is None or detector.averaged is None:
@@ -60,8 +60,7 @@ def start_from(folder: Path, detector: DetectorModule) -> FineTuning:
             f"does, such as denoiser=conv"
         )
     try:
-        advice = f"to train the run again, delete {record_file.RECORD} beside it"
-        kept = checkpoints.read(folder / build.CHECKPOINT, advice)
+        kept = checkpoints.read(folder / record_file.CHECKPOINT, f"to train the run again, delete the folder {folder}")
     except ValueError as error:
         raise ValueError(f"finetune_from is {folder}: {error}") from error
     learned = f"{kept.get('learned')}."
@@ -77,6 +76,11 @@ def start_from(folder: Path, detector: DetectorModule) -> FineTuning:
             "and as many categories if it is conditioned on them (conditional=true)"
         ) from error
     return FineTuning(signature=record.signature, study=record.study, categories=record.categories)
+
+
+def describe(run: FineTuning) -> str:
+    """Where the weights come from, for reports."""
+    return f"that of a run on {enumerated(run.categories)}"
 
 
 def _finished(start: Any) -> Record:

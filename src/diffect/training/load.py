@@ -27,8 +27,8 @@ def load(folder: str | Path) -> Detector:
     if record.status != "finished":
         raise ValueError(f"the run in {folder} is {record.status}: only a finished run can score")
     cfg, categories, splits = DictConfig(record.config), record.categories, record.splits
-    path = folder / build.CHECKPOINT
-    kept = checkpoints.read(path, f"to train the run again, delete {record_file.RECORD} beside it")
+    path = folder / record_file.CHECKPOINT
+    kept = checkpoints.read(path, f"to train the run again, delete the folder {folder}")
     if kept.get("signature") != record.signature:
         raise ValueError(
             f"{path} belongs to run {kept.get('signature')}, the record beside it to run {record.signature}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from omegaconf import DictConfig
 
 from diffect.config.check import checked
+from diffect.config.description import enumerated
 from diffect.config.types import PositiveFloat
 from diffect.data.datamodule import DataModule
 from diffect.data.splits import Split
@@ -19,6 +20,7 @@ from diffect.detector import calibration
 from diffect.detector.module import DetectorModule
 from diffect.errors import sentence
 from diffect.representations.base import Representation
+from diffect.runs import record
 from diffect.training import build
 
 LEAST = 3  # images of a category: two are equally far from their median, |z| = 1 / 1.4826
@@ -59,8 +61,15 @@ class OutlierRemoval:
         self.denoiser, self.scorer, self.threshold, self.folds = denoiser, scorer, threshold, folds
         self.splits: tuple[Split, ...] = ("fit", "selection", *(("calibration",) if calibration else ()))
 
-    def clean(self, cfg: DictConfig, data: DataModule, representation: Representation) -> dict[str, Any]:
-        """Remove outliers from the splits, fit the representation again, and return the rule and what was removed.
+    def describe(self) -> str:
+        """Which images are removed, for reports."""
+        return (
+            f"images of {enumerated(self.splits)} with a modified z-score of log score above {self.threshold:g}, by a "
+            "closed form fitted to the other images"
+        )
+
+    def clean(self, cfg: DictConfig, data: DataModule, representation: Representation) -> record.OutlierRemoval:
+        """Remove outliers from the splits, fit the representation again, and return what was removed.
 
         Raises ValueError if a category has too few images, or if `denoiser` is no closed form.
         """
@@ -107,9 +116,9 @@ class OutlierRemoval:
             )
         return detector.to(build.device(cfg)).eval()
 
-    def _remove(self, data: DataModule, scores: dict[tuple[Split, int], float]) -> dict[str, Any]:
+    def _remove(self, data: DataModule, scores: dict[tuple[Split, int], float]) -> record.OutlierRemoval:
         """Remove the outliers, from the score of each image by split and position."""
-        dropped: dict[str, list[dict[str, Any]]] = {category: [] for category in data.categories}
+        dropped: dict[str, list[record.Dropped]] = {category: [] for category in data.categories}
         positions: dict[Split, list[int]] = {split: [] for split in self.splits}
         for category in data.categories:
             images = [image for image in scores if _category(data, *image) == category]
@@ -117,12 +126,12 @@ class OutlierRemoval:
             for (split, position), z in zip(images, deviations.tolist(), strict=True):
                 if z > self.threshold:
                     sample = data.sample(*data.splits[split][position])
-                    dropped[category].append({"name": sample.name, "defect": sample.defect, "split": split, "z": z})
+                    outlier = record.Dropped(name=sample.name, defect=sample.defect, split=split, z=z)
+                    dropped[category].append(outlier)
                     positions[split].append(position)
         for split, removed in positions.items():
             data.drop(split, removed)
-        rule = f"modified z-score of log score above {self.threshold:g}, by a closed form fitted to the other images"
-        return {"rule": rule, "splits": list(self.splits), "judged": len(scores), "dropped": dropped}
+        return record.OutlierRemoval(splits=list(self.splits), scored=len(scores), dropped=dropped)
 
 
 def _category(data: DataModule, split: Split, position: int) -> str:

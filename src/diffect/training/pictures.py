@@ -121,9 +121,7 @@ class Tested:
     score: float
 
 
-def gallery(
-    detector: DetectorModule, data: DataModule, thresholds: Sequence[float | None], count: int, folder: Path
-) -> dict[str, list[Picture]]:
+def gallery(detector: DetectorModule, data: DataModule, count: int, folder: Path) -> dict[str, list[Picture]]:
     """Write the pictures of each category into `folder`/gallery, and return what they show, in the order of `choose`.
 
     For each image: the photograph and its anomaly map (JPEG), and an outline of its defect (PNG with a transparent
@@ -138,6 +136,7 @@ def gallery(
     names = [name.format(stem) for name in _FILES.values() for stem in stems]
     written.note(folder / GALLERY, names, "test images of the run in the folder above")
     free = iter(stems)
+    thresholds = [calibration.threshold for calibration in detector.calibrations]
     return {
         category: [
             Picture(

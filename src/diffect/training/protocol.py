@@ -8,16 +8,13 @@ from diffect.detector.module import DetectorModule
 from diffect.runs.record import Protocol
 
 
-def describe(
-    cfg: DictConfig, detector: DetectorModule, data: DataModule, thresholds: list[float | None], reference: str
-) -> Protocol:
+def describe(cfg: DictConfig, detector: DetectorModule, data: DataModule, reference: str) -> Protocol:
     """The protocol of one run.
 
     Args:
         cfg: the config of the run.
         detector: trained and calibrated.
         data: with its splits.
-        thresholds: of each category; None where none could be set.
         reference: the images that the components were scaled on.
     """
     has_selection = bool(data.splits["selection"])
@@ -33,7 +30,7 @@ def describe(
     return Protocol(
         checkpoint=checkpoint,
         component_scale=_component_scale(detector.predictor.anomaly_map, reference),
-        threshold=_threshold(cfg.evaluation.conformal_rate, thresholds),
+        threshold=_threshold(cfg.evaluation.conformal_rate, [one.threshold for one in detector.calibrations]),
         outline="of maps: the same of the highest pixels of the same images",
         settings="as the config gives them, fixed before the test set was read, the same for all categories",
         test_set="read once, after all of it" if data.splits["test"] else "none: there were no test images",
@@ -53,6 +50,9 @@ def _component_scale(anomaly_map: AnomalyMap, reference: str) -> str:
     """How components were made comparable, and how the border was corrected before."""
     what = "the mean" if anomaly_map.calibration == "mean" else "the mean and standard deviation"
     width = anomaly_map.border.width
-    border = f", once what lies within {width} cells of the border is damped by as much as they err more there"
+    border = (
+        f", after components within {width} cells of the border were divided by how much larger they are there on "
+        "normal images"
+    )
     each = ", of each category by itself" if anomaly_map.groups > 1 else ""
     return f"{what} on {reference}{each}{border if width else ''}"

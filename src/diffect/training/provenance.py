@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 import diffect
+from diffect.config.description import counted
 
 VERSIONS = (
     "diffect",
@@ -40,7 +41,7 @@ def commit() -> str | None:
 
 
 def device_name(device: torch.device) -> str:
-    """The device and how many threads computed on it."""
+    """The device, and on a CPU the number of threads."""
     if device.type == "cuda":
         return f"cuda {torch.cuda.get_device_name(device)}"
-    return f"{device.type} {platform.machine()}, {torch.get_num_threads()} threads"
+    return f"{device.type} {platform.machine()}, {counted(torch.get_num_threads(), 'thread')}"

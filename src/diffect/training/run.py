@@ -22,13 +22,12 @@ from diffect.detector import calibration
 from diffect.detector.module import DetectorModule
 from diffect.diffusion.weights import schedule_curves
 from diffect.errors import sentence
+from diffect.representations.base import Representation
 from diffect.runs import record_file
-from diffect.runs.record import Audit, Curves, OutlierRemoval, Provenance, Record, Splits, Tuning
+from diffect.runs.record import Audit, Curves, Provenance, Record, Splits, Tuning
 from diffect.storage import checkpoints
 from diffect.training import build, finetuning, fit, pictures, protocol, provenance, results
 from diffect.training.tracking import Tracker
-
-RESUME = "resume"  # the folder that an interrupted run goes on from
 
 
 class Run:
@@ -74,11 +73,15 @@ class Run:
         """Do it all; a run that fails after its data were read leaves a record that says why."""
         start = time.monotonic()
         prepare(self.cfg, self.folder)
-        data, detector = self._build()
+        data, representation = self._read()
+        detector = self._build(data, representation)
         record_file.write(self.folder, self.record)
         tracker = instantiate(self.cfg.tracking).start(self.folder, self.record)
         try:
-            self._fit_and_test(detector, data, tracker)
+            self._fit(detector, data, tracker)
+            self._test(detector, data)
+            self._save(detector)
+            self._draw(detector, data, tracker)
         except BaseException as error:
             interrupted = isinstance(error, KeyboardInterrupt | SystemExit)
             self.record.status = "interrupted" if interrupted else "failed"
@@ -87,70 +90,79 @@ class Run:
                 record_file.write(self.folder, self.record)
             tracker.finish(self.record)
             raise
-        self.record.status = "finished"
-        self.record.seconds["total"] = time.monotonic() - start
+        self.record.status, self.record.seconds["total"] = "finished", time.monotonic() - start
         record_file.write(self.folder, self.record)
         tracker.finish(self.record)
-        fit.forget(self.folder / RESUME)
+        fit.forget(self.folder / record_file.RESUME)
         return self.record
 
-    def _build(self) -> tuple[DataModule, DetectorModule]:
-        """The data with features and without outliers, and the untrained detector."""
+    def _read(self) -> tuple[DataModule, Representation]:
+        """The data with their features and without outliers, and the fitted representation."""
+        record = self.record
         with self._phase("data"):
             data = build.open_data(self.cfg)
-            self.record.categories = data.categories
-            self.record.fingerprint = data.fingerprints()["fingerprint"]
-            self.record.splits = _splits(data)
-            self.record.description = {key: text for key, text in data.describe().items() if text}
-            self.record.audit = {category: Audit(**found) for category, found in data.audit().items()}
+            record.categories = data.categories
+            record.fingerprint = data.fingerprints()["fingerprint"]
+            record.description = {key: text for key, text in data.describe().items() if text}
+            record.audit = {category: Audit(**audit) for category, audit in data.audit().items()}
         with self._phase("features"):
             representation = build.attach_features(self.cfg, data)
             representation.fit((batch["raw"], batch["label"]) for batch in data.fit_dataloader())
         removal = instantiate(self.cfg.outlier_removal)
         if removal is not None:
             with self._phase("outlier_removal"):
-                self.record.outlier_removal = OutlierRemoval(**removal.clean(self.cfg, data, representation))
-                self.record.splits = _splits(data)
+                record.outlier_removal = removal.clean(self.cfg, data, representation)
+                record.description["outlier_removal"] = removal.describe()
+        contamination = data.fingerprints().get("contamination_fingerprint")
+        record.splits = Splits(**data.summary(), contamination_fingerprint=contamination)
+        return data, representation
+
+    def _build(self, data: DataModule, representation: Representation) -> DetectorModule:
+        """The untrained detector, or one with the weights of another run."""
         detector = build.build(self.cfg, data.categories, data.blank(), representation, self.record.signature)
         if self.cfg.finetune_from is not None:
             source = Path(str(self.cfg.finetune_from)).expanduser()
             self.record.finetuned_from = finetuning.start_from(source, detector)
-        return data, detector
+            self.record.description["finetuning"] = finetuning.describe(self.record.finetuned_from)
+        return detector
 
-    def _fit_and_test(self, detector: DetectorModule, data: DataModule, tracker: Tracker) -> None:
-        with self._phase("fit"):
-            fit.fit(self.cfg, detector, data, tracker, self.folder / RESUME)
-        with self._phase("test"):
-            reference = calibration.calibrate(detector, data)
-            rate = self.cfg.evaluation.conformal_rate
-            calibrations = calibration.set_thresholds(detector, data.calibration_dataloader(), rate)
-            thresholds = [one.threshold for one in calibrations]
-            fit.test(self.cfg, detector, data, self.folder)
-            evaluations = detector.tally.evaluations()
-        with self._phase("latency"):
-            milliseconds = fit.latency(detector.predictor, data, self.cfg.evaluation.latency_repeats)
-        self._save(detector)
+    def _fit(self, detector: DetectorModule, data: DataModule, tracker: Tracker) -> None:
         record = self.record
+        with self._phase("fit"):
+            fit.fit(self.cfg, detector, data, tracker, self.folder / record_file.RESUME)
+        record.training = results.training(detector)
         record.description |= detector.describe()
         if detector.learned is not None:
             record.description["training"] += _batches(self.cfg, data)
-        record.results = results.test(detector, data, evaluations, milliseconds)
-        record.training = results.training(detector)
         schedule, weight = detector.objective.schedule, detector.objective.weight
         record.schedule = Curves(**schedule_curves(type(schedule).__name__, schedule, weight))
-        record.protocol = protocol.describe(self.cfg, detector, data, thresholds, reference)
+        record.provenance.device = provenance.device_name(detector.device)
+        record.wandb = tracker.tracked
+
+    def _test(self, detector: DetectorModule, data: DataModule) -> None:
+        """Calibrate, then read the test set, once."""
+        record, evaluation = self.record, self.cfg.evaluation
+        with self._phase("test"):
+            reference = calibration.calibrate(detector, data)
+            calibration.set_thresholds(detector, data.calibration_dataloader(), evaluation.conformal_rate)
+            fit.test(self.cfg, detector, data, self.folder)
+            evaluations = detector.tally.evaluations()
+        with self._phase("latency"):
+            milliseconds = fit.latency(detector.predictor, data, evaluation.latency_repeats)
+        record.results = results.test(detector, data, evaluations, milliseconds)
+        record.protocol = protocol.describe(self.cfg, detector, data, reference)
         if self.settings is not None:
             record.protocol.settings = self.settings
         record.test_reads = 1 + record_file.test_reads(self.folder, record.fingerprint)
-        record.provenance.device = provenance.device_name(detector.device)
-        record.wandb = tracker.tracked
         record_file.write_scores(self.folder, record)
+
+    def _draw(self, detector: DetectorModule, data: DataModule, tracker: Tracker) -> None:
         with self._phase("panel"):
             panel = pictures.panel(detector.predictor, data, self.cfg.panel)
             if panel is not None:
                 pictures.save(panel, self.folder / record_file.PANEL)
-            record.gallery = pictures.gallery(detector, data, thresholds, self.cfg.gallery, self.folder)
-        tracker.log_results(panel, record)
+            self.record.gallery = pictures.gallery(detector, data, self.cfg.gallery, self.folder)
+        tracker.log_results(panel, self.record)
 
     def _save(self, detector: DetectorModule) -> None:
         """All that scoring needs, in one file."""
@@ -161,7 +173,7 @@ class Run:
             "state": {name: value.cpu() for name, value in detector.predictor.state_dict().items()},
             "calibrations": [asdict(one) for one in detector.calibrations],
         }
-        checkpoints.write(self.folder / build.CHECKPOINT, checkpoint)
+        checkpoints.write(self.folder / record_file.CHECKPOINT, checkpoint)
 
     @contextmanager
     def _phase(self, name: str) -> Iterator[None]:
@@ -197,7 +209,3 @@ def _batches(cfg: DictConfig, data: DataModule) -> str:
     clip = cfg.trainer.get("gradient_clip_val")
     clipped = f", gradients clipped at norm {clip:g}" if clip else ""
     return f"; batches hold {data.batch_size} images{clipped}, in {cfg.trainer.precision} precision"
-
-
-def _splits(data: DataModule) -> Splits:
-    return Splits(**data.summary(), contamination_fingerprint=data.fingerprints().get("contamination_fingerprint"))

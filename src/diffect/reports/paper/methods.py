@@ -20,14 +20,18 @@ from diffect.runs.table import Run
 _CITED = re.compile(r"\s*\[(@[\w:.-]+(?:\s*;\s*@[\w:.-]+)*)\]")  # as pandoc has it: [@ho2020ddpm; @song2021ddim]
 
 # The parts that describe themselves, and how the sentence on each begins.
-_DATA = {"contamination": "Of these normal images,", "augmentation": "Augmentation adds"}
+_DATA = {
+    "contamination": "Of these normal images,",
+    "augmentation": "Augmentation adds",
+    "outlier_removal": "Removed from training are",
+}
 _DETECTOR = {
     "representation": "An image is represented by",
     "denoiser": "The denoiser is",
     "schedule": "The noise schedule is",
     "weight": "The loss weight on the ε error is",
 }
-_TRAINING = {"training": "Training takes", "head": "A head is trained on"}
+_TRAINING = {"training": "Training takes", "head": "A head is trained on", "finetuning": "The network starts from"}
 _SCORING = {"scorer": "An image is scored by", "anomaly_map": "The anomaly map is"}
 _KNOWN = {"source", *_DATA, *_DETECTOR, *_TRAINING, *_SCORING}
 
@@ -57,13 +61,11 @@ def methods_tex(study: Study) -> str:
         "Data": [
             *_images(study),
             *described(_DATA),
-            _sentence(study, "Removed from training are", _removed),
             _counts(study),
         ],
         "Detector": described({**_DETECTOR, **{key: f"{key.replace('_', ' ').capitalize()}:" for key in others}}),
         "Training": [
             *described(_TRAINING),
-            _sentence(study, "The network starts from", _finetuned),
             protocol("Checkpoint:", lambda it: it.checkpoint),
         ],
         "Scoring": [
@@ -161,20 +163,6 @@ def _size(run: Run) -> str:
     shown = f", on a canvas of {' by '.join(map(str, canvas))}" if canvas else ""
     shape = "stretched to a square" if data.get("aspect") == "stretch" else "padded by reflection where needed"
     return f"{data['size']} pixels on their short side{shown}, {shape}"
-
-
-def _removed(run: Run) -> str:
-    """Which images were removed as outliers, and by which rule."""
-    found = run.record.outlier_removal
-    if found is None:
-        return ""
-    return f"images of {listed([escape(split) for split in found.splits])} with a {escape(found.rule)}"
-
-
-def _finetuned(run: Run) -> str:
-    """The run whose weights the network starts from; empty where they are random."""
-    found = run.record.finetuned_from
-    return "" if found is None else f"that of a run on {listed([breakable(name) for name in found.categories])}"
 
 
 def _images_label(study: Study) -> str:
