@@ -19,7 +19,7 @@ import pytest
 from records import make, record_of
 
 from diffect.cli.main import main
-from diffect.cli.train import _tell
+from diffect.cli.train import _show
 from diffect.metrics.evaluation import METRICS
 from diffect.runs import record_file, sources
 
@@ -319,7 +319,7 @@ def test_a_promise_that_was_not_kept_is_said(low: float, warned: bool, capsys: p
     record = make(config={"evaluation": {"conformal_rate": 0.05}})
     record["intervals"]["brick"]["conformal_fpr"] = [low, 0.6]
     record["seconds"] = {"total": 1.0}
-    _tell(record_of(record), Path("run"), found=False)
+    _show(record_of(record), Path("run"), found=False)
     assert ("false-positive rate of 0.05 was not kept" in capsys.readouterr().out) == warned
 
 
@@ -328,7 +328,7 @@ def test_what_the_images_were_used_for_is_said(capsys: pytest.CaptureFixture[str
     many = {"fit": 60, "selection": 9, "calibration": 20, "test": 46, "contaminated": {"fit": 1, "selection": 0}}
     for counts in (few, many | {"dropped": {"fit": 5}}):
         config = {"evaluation": {"conformal_rate": 0.05}}
-        _tell(record_of(make(config=config, splits={"categories": {"brick": counts}})), Path("run"), found=False)
+        _show(record_of(make(config=config, splits={"categories": {"brick": counts}})), Path("run"), found=False)
     first, second = (line for line in capsys.readouterr().out.splitlines() if "images:" in line)
     assert first == (
         "  images: fit 4 and 28 copies, test 46; none held out, so that the last step counts and no threshold is set"

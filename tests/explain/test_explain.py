@@ -202,7 +202,7 @@ def test_copies_made_for_training_are_no_normal_images(copies: Path, folder: Pat
 def test_a_broken_promise_and_two_promises_that_differ_are_named(decided: tuple[dict[str, Any], str]) -> None:
     told, out = decided
     assert "6 images scored, 2 flagged: " in out and "no decision" not in out
-    warned = "the promised false-positive rate of 0.05 was not kept in the run's own test, where it was between 0.2 and"
+    warned = "the promised false-positive rate of 0.05 was not kept in the run's test, where it was between 0.2 and"
     assert f"warning: dark: {warned}" in out and "warning: light" not in out
     dark, light = (told[f"{name}/test/spot/0.png"] for name in ("dark", "light"))
     assert dark["flagged"] and not dark["region"]["outlined"]

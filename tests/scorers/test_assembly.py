@@ -60,5 +60,5 @@ def test_a_density_that_a_network_does_not_have_is_refused() -> None:
 
 
 def test_without_a_denoiser_a_scorer_that_does_not_learn_is_refused() -> None:
-    with pytest.raises(ValueError, match="denoiser=none leaves the scorer DenoisingError nothing to judge with"):
+    with pytest.raises(ValueError, match="denoiser=none leaves the scorer DenoisingError nothing to score with"):
         built("denoiser=none")

@@ -17,7 +17,7 @@ from diffect.representations.affine import Affine
 from diffect.representations.base import Representation
 from diffect.scorers.base import Scorer
 from diffect.scorers.denoising import DenoisingError
-from diffect.training.contracts import check_judging, check_representation, check_schedule, check_source
+from diffect.training.contracts import check_representation, check_schedule, check_scoring, check_source
 
 
 class Line(NoiseSchedule):
@@ -89,11 +89,11 @@ class Judge(Scorer):
 
 def test_a_scorer_gives_its_components() -> None:
     shape = (3, 4, 5)
-    check_judging(Gaussian(shape), Judge([3]), shape)
+    check_scoring(Gaussian(shape), Judge([3]), shape)
     with pytest.raises(ValueError, match=r"Judge\.forward must give components \(2, 1, 4, 5\); it gave \(2, 3, 1, 5\)"):
-        check_judging(Gaussian(shape), Judge([3], axis=2), shape)
+        check_scoring(Gaussian(shape), Judge([3], axis=2), shape)
     with pytest.raises(ValueError, match=r"Judge\.forward fails: AttributeError"):
-        check_judging(Gaussian(shape), Judge([3], axis=None), shape)
+        check_scoring(Gaussian(shape), Judge([3], axis=None), shape)
 
 
 def test_a_network_gives_what_it_is_given() -> None:
@@ -106,7 +106,7 @@ def test_a_network_gives_what_it_is_given() -> None:
 
     shape = (3, 4, 5)
     with pytest.raises(ValueError, match=r"Net\.forward must give \(2, 3, 4, 5\); it gave \(2, 2, 4, 5\)"):
-        check_judging(LearnedDenoiser(Net, shape), DenoisingError([3]), shape)
+        check_scoring(LearnedDenoiser(Net, shape), DenoisingError([3]), shape)
 
 
 def test_samples_load_as_the_kind_says() -> None:

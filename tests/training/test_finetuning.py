@@ -134,7 +134,7 @@ def test_where_the_scorer_is_what_learns_its_settings_count(source: Path, tmp_pa
     ("start", "said"),
     [
         ("nowhere", "finetune_from is nowhere, which is no folder; it must be the folder of a finished run"),
-        ("5", "finetune_from is 5; it must be text or null"),
+        ("5", "finetune_from is 5, which is no folder"),
         ("empty", "finetune_from is empty, which holds no record.json; it must be the folder of a finished run"),
         ("foreign", "finetune_from is foreign, which holds no run of diffect's ("),
         ("broken", "finetune_from is broken, which holds no run of diffect's ("),

@@ -58,7 +58,7 @@ def run(cfg: DictConfig) -> dict[str, Any]:
         with contextlib.suppress(OSError):
             folder.rmdir()  # only if the run failed before it wrote anything
     if alone:
-        _tell(record, folder, found)
+        _show(record, folder, found)
     return {"line": line(record), "found": found, "folder": str(folder.absolute())}
 
 
@@ -77,7 +77,7 @@ def check(cfg: DictConfig) -> None:
 
 def _check_trainer(trainer: DictConfig) -> None:
     """Refuse what a run cannot do with Lightning's Trainer; everything else that it takes is used."""
-    one = "one run uses one device; give each device runs of its own by a sweep"
+    one = "one run uses one device; give each device its runs by a sweep"
     devices = trainer.devices
     if devices not in (1, "1") and not (isinstance(devices, ListConfig) and len(devices) == 1):
         raise ValueError(f"trainer.devices is {devices}; it must be 1, or [N] for the device of that number: {one}")
@@ -110,7 +110,7 @@ def line(record: Record) -> str:
     return "  ".join([*parts, f"{record.seconds['total']:.0f} s"])
 
 
-def _tell(record: Record, folder: Path, found: bool) -> None:
+def _show(record: Record, folder: Path, found: bool) -> None:
     print(f"run {record.signature} {'was finished already' if found else 'finished'}: {folder}")
     for category, result in record.results.items():
         print(f"\n{category}")
@@ -133,7 +133,7 @@ def _tell(record: Record, folder: Path, found: bool) -> None:
 
 
 def _images(split: CategorySplit) -> str:
-    """How many images of a category were used for what, where any are, and what was done to them."""
+    """How many images of a category were used for what, and what was done to them."""
     fit = f"{split.fit} and {split.copies} copies" if split.copies else split.fit
     counts = {"fit": fit, "selection": split.selection, "calibration": split.calibration, "test": split.test}
     said = [", ".join(f"{name} {count}" for name, count in counts.items() if count)]

@@ -316,7 +316,7 @@ class Record(Part):
         if interval is None or interval[0] <= rate:
             return ""
         return (
-            f"the promised false-positive rate of {rate:g} was not kept in the run's own test, where it was between "
+            f"the promised false-positive rate of {rate:g} was not kept in the run's test, where it was between "
             f"{interval[0]:.2g} and {interval[1]:.2g}: good test images are unlike the held-out ones that set the "
             "threshold"
         )

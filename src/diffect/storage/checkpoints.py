@@ -15,7 +15,7 @@ from diffect.storage.atomic import write_atomic
 
 def write(path: Path, content: dict[str, Any]) -> None:
     """Write tensors, numbers and strings to `path`, whole or not at all."""
-    buffer = io.BytesIO()  # torch's own writer of files calls a full disk a RuntimeError
+    buffer = io.BytesIO()  # torch's writer of files reports a full disk as a RuntimeError
     torch.save(content, buffer)
     write_atomic(path, buffer.getvalue())
 
@@ -33,7 +33,7 @@ def read(path: Path, cure: str) -> dict[str, Any]:
     except FileNotFoundError:
         raise ValueError(f"there is no {path}; {cure}") from None
     except (RuntimeError, OSError, EOFError, KeyError, TypeError, ValueError, pickle.UnpicklingError) as error:
-        # torch's own words advise to switch weights_only off, which nobody should.
+        # torch advises to switch weights_only off, which nobody should.
         raise ValueError(unreadable) from error
     if not isinstance(content, dict):
         raise ValueError(unreadable)

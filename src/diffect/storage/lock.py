@@ -67,12 +67,12 @@ def lock(path: Path, wait: bool) -> Iterator[None]:
     """
     said = ""
     while (mine := _take(path)) is None:
-        if (found := _look(path)) is None:
+        if (state := _look(path)) is None:
             continue  # it was released just now
-        owner, beat = found
+        owner, beat = state
         if _dead(path, owner, beat):
             with lock(path.with_name(f"{path.name}.takeover"), wait=True):  # two might remove it, one a new one
-                if _look(path) == found:
+                if _look(path) == state:
                     path.unlink()
             continue
         name = "another process" if owner is None else str(owner)
@@ -122,8 +122,8 @@ def _look(path: Path) -> tuple[Owner | None, float] | None:
 
 
 def _is_of(path: Path, owner: Owner) -> bool:
-    found = _look(path)
-    return found is not None and found[0] == owner
+    state = _look(path)
+    return state is not None and state[0] == owner
 
 
 def _dead(path: Path, owner: Owner | None, beat: float) -> bool:
@@ -149,7 +149,7 @@ def _beat(path: Path, mine: Owner, ended: threading.Event) -> None:
 
 
 def _machine() -> str:
-    """What is equal for processes that see each other's numbers: the boot and, in a container, its own numbering."""
+    """Equal for processes that see each other's numbers: the host, its boot, and the namespace of the numbers."""
     names = [socket.gethostname()]
     with contextlib.suppress(OSError):
         names.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip())

@@ -36,7 +36,7 @@ def represent(cfg: DictConfig, categories: Sequence[str], kind: Kind) -> Represe
 
 
 def attach_features(cfg: DictConfig, data: DataModule) -> Representation:
-    """The representation, its frozen stage computed for all images (or found in the cache) and attached to the data."""
+    """The representation, and the data with the features of its frozen stage, computed or taken from the cache."""
     representation = represent(cfg, data.categories, data.kind)
     attach(data, representation, device(cfg))
     return representation
@@ -63,7 +63,7 @@ def build(
     scorer = instantiate(cfg.scorer, channels=channels)
     scorer.check(denoiser, *schedule.reach)  # which refuses a range that the schedule's family does not reach
     check_one_learns(denoiser, scorer)
-    contracts.check_judging(denoiser, scorer, shape)
+    contracts.check_scoring(denoiser, scorer, shape)
     if cfg.get("head") is not None and blank.ndim != 4:
         raise ValueError("head=synthetic trains on defects drawn on images, and these data are none: take head=none")
     head = instantiate(cfg.get("head"), components=scorer.components, channels=sum(channels))
@@ -84,12 +84,12 @@ def build(
 
 
 def check_one_learns(denoiser: Denoiser, scorer: Scorer) -> None:
-    """A scorer that learns stands alone, and any other needs a denoiser."""
+    """A scorer that learns takes no denoiser, and any other needs one."""
     name = type(scorer).__name__
     if isinstance(scorer, Learner) and not denoiser.absent:
         raise ValueError(f"the scorer {name} learns by itself: set denoiser=none, not a {type(denoiser).__name__}")
     if denoiser.absent and not isinstance(scorer, Learner):
-        raise ValueError(f"denoiser=none leaves the scorer {name} nothing to judge with: choose another denoiser")
+        raise ValueError(f"denoiser=none leaves the scorer {name} nothing to score with: choose another denoiser")
 
 
 def _anomaly_map(cfg: DictConfig, components: int, head: SyntheticHead | None, classes: int) -> AnomalyMap:

@@ -1,4 +1,4 @@
-"""What classes from outside this package promise, checked once when a run is built: which method, what came."""
+"""Checks, when a run is built, that classes from outside this package keep their contract; errors name the method."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def check_representation(representation: Representation, blank: Tensor) -> Tenso
 
 
 @torch.no_grad()
-def check_judging(denoiser: Denoiser, scorer: Scorer, shape: tuple[int, ...]) -> None:
+def check_scoring(denoiser: Denoiser, scorer: Scorer, shape: tuple[int, ...]) -> None:
     """x0_hat has the shape of x_t; the scorer gives (B, K, *grid) with its K components."""
     modules = [*denoiser.modules(), *scorer.modules()]
     if not any(map(_outside, modules)):
@@ -70,15 +70,15 @@ def check_judging(denoiser: Denoiser, scorer: Scorer, shape: tuple[int, ...]) ->
     # A closed form is not fitted yet: N(0, I) stands in for it.
     stand_in = Gaussian(shape, covariance="shared") if isinstance(denoiser, ClosedForm) else denoiser
     if isinstance(denoiser, LearnedDenoiser):
-        network, told = denoiser.network, label if denoiser.groups > 1 else None
-        output = _called(network, "forward", network, x0, torch.zeros(2), told)
+        network, condition = denoiser.network, label if denoiser.groups > 1 else None
+        output = _called(network, "forward", network, x0, torch.zeros(2), condition)
         _require(output.shape == x0.shape, network, "forward", tuple(x0.shape), tuple(output.shape))
     elif not denoiser.absent:
         x0_hat = _called(denoiser, "forward", stand_in, x0, torch.zeros(2), label)
         _require(x0_hat.shape == x0.shape, denoiser, "forward", tuple(x0.shape), tuple(x0_hat.shape))
-    found = _called(scorer, "forward", scorer, stand_in, x0, label, ImageNoise(0, torch.tensor([1, 2])))
+    components = _called(scorer, "forward", scorer, stand_in, x0, label, ImageNoise(0, torch.tensor([1, 2])))
     wanted = (2, scorer.components, *shape[1:])
-    _require(tuple(found.shape) == wanted, scorer, "forward", f"components {wanted}", tuple(found.shape))
+    _require(tuple(components.shape) == wanted, scorer, "forward", f"components {wanted}", tuple(components.shape))
     for module, training in modes:
         module.training = training
 
@@ -87,19 +87,19 @@ def _outside(part: object) -> bool:
     return type(part).__module__.split(".")[0] not in _INSIDE
 
 
-def _called(part: object, method: str, function: Callable[..., Any], *given: Any) -> Any:
+def _called(part: object, method: str, function: Callable[..., Any], *arguments: Any) -> Any:
     """The result; what goes wrong inside a class from outside is a sentence that names it."""
     try:
-        return function(*given)
+        return function(*arguments)
     except (AttributeError, IndexError, KeyError, RuntimeError, TypeError) as error:
         if not _outside(part):
             raise
         raise ValueError(f"{_name(part)}.{method} fails: {type(error).__name__}: {error}") from error
 
 
-def _require(right: bool, part: object, method: str, wanted: object, came: object) -> None:
+def _require(right: bool, part: object, method: str, wanted: object, given: object) -> None:
     if not right:
-        raise ValueError(f"{_name(part)}.{method} must give {wanted}; it gave {came}")
+        raise ValueError(f"{_name(part)}.{method} must give {wanted}; it gave {given}")
 
 
 def _name(part: object) -> str:

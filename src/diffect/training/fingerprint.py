@@ -36,16 +36,16 @@ def of(cfg: DictConfig) -> str:
     cannot be read have no fingerprint: the run still gets a name, and fails with the reason when it starts.
     """
     shown = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
-    found = list(settings(OmegaConf.to_container(shown, resolve=True), section_of(cfg)))
-    values = changing(found)
+    given = list(settings(OmegaConf.to_container(shown, resolve=True), section_of(cfg)))
+    values = changing(given)
     if cfg.finetune_from is not None:
         values["finetune_from"] = _name_of_run(Path(str(cfg.finetune_from)).expanduser())
     defects = DefectFolder.of(cfg.data.get("contamination", 0), cfg.data.get("contamination_from"))
     if defects is not None:
         values["data.contamination_from"] = "a folder"  # whose content counts, with the data
     values |= {key: regions.content(values[key]) for key in ("data.look_at", "data.ignore") if key in values}
-    targets = sorted({str(setting.value) for setting in found if setting.key.endswith("._target_")})
-    return digest([values, _data(cfg, defects), _weights(found, targets), _code(targets), diffect.__version__])
+    targets = sorted({str(setting.value) for setting in given if setting.key.endswith("._target_")})
+    return digest([values, _data(cfg, defects), _weights(given, targets), _code(targets), diffect.__version__])
 
 
 def section_of(cfg: DictConfig) -> type[sections.Train]:
@@ -53,9 +53,9 @@ def section_of(cfg: DictConfig) -> type[sections.Train]:
     return sections.Tune if "tune" in cfg else sections.Train
 
 
-def changing(found: list[Setting]) -> dict[str, Any]:
+def changing(given: list[Setting]) -> dict[str, Any]:
     """The values, by key, that can change a number."""
-    unmarked = (one for one in found if not any(map(one.marked, (PLACE, DISPLAY, FILE))))
+    unmarked = (one for one in given if not any(map(one.marked, (PLACE, DISPLAY, FILE))))
     shown = {f"trainer.{name}" for name in DISPLAYED}
     return {one.key: one.value for one in unmarked if not any(f"{one.key}.".startswith(f"{key}.") for key in shown)}
 
@@ -87,9 +87,9 @@ def _data(cfg: DictConfig, defects: DefectFolder | None) -> list[str]:
         return ["unreadable"]
 
 
-def _weights(found: list[Setting], targets: list[str]) -> list[str]:
+def _weights(given: list[Setting], targets: list[str]) -> list[str]:
     """Hashes of the files that the config names, and of the packages that a class names as its `weights`."""
-    named = [Path(str(one.value)).expanduser() for one in found if one.marked(FILE) and one.value is not None]
+    named = [Path(str(one.value)).expanduser() for one in given if one.marked(FILE) and one.value is not None]
     packages = [name for target in targets for name in static.constant(target, "weights") or ()]
     files = [*filter(Path.is_file, named), *(file for package in packages for file in _files(package))]
     return file_digests(files)  # a file that is not there fails later, with a sentence
@@ -106,13 +106,13 @@ def _code(targets: list[str]) -> Mapping[str, str]:
     """The hash of each module from outside that a run is made of: those of its classes, and what they import."""
     modules: dict[str, static.Module] = {}
     for target in targets:
-        if target.split(".")[0] not in _LIBRARIES and (found := static.find(target)) is not None:
-            _collect(found.module, modules)
+        if target.split(".")[0] not in _LIBRARIES and (definition := static.find(target)) is not None:
+            _collect(definition.module, modules)
     return {name: hashlib.sha256(module.text.encode()).hexdigest() for name, module in modules.items()}
 
 
 def _collect(module: static.Module, modules: dict[str, static.Module]) -> None:
-    """The module and all of its own package that it imports, directly or not."""
+    """The module and all modules of its package that it imports, directly or not."""
     if module.name in modules:
         return
     modules[module.name] = module

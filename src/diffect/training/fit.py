@@ -27,7 +27,7 @@ from diffect.detector.predictor import Predictor
 from diffect.storage import checkpoints
 from diffect.training.build import device
 
-# What Lightning remarks on in every short run, and is meant so.
+# Lightning warns of these in every short run; they are intended.
 QUIET = (
     ".*does not have many workers.*",
     ".*Checkpoint directory.*",

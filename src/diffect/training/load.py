@@ -48,7 +48,7 @@ def load(folder: str | Path) -> Detector:
         reason = str(error).splitlines()[-1].strip()
         raise ValueError(f"{path} does not fit the config in {record_file.RECORD}: {reason}") from error
     predictor.to(build.device(cfg))
-    # As training found them: found again on a batch, a score would depend on the other images in it.
+    # As in training: if they were taken from a batch, a score would depend on the other images in it.
     regions = Regions(cfg.data.get("look_at"), cfg.data.get("ignore"))
     bits = [splits.categories[category].grey_bits for category in categories]
     return Detector(predictor, categories, calibrations, kind, str(cfg.data.get("aspect", "pad")), bits, regions)

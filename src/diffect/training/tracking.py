@@ -123,7 +123,7 @@ class Tracker(Logger):
         """For Lightning."""
 
     def log_hyperparams(self, *_: Any, **__: Any) -> None:
-        """For Lightning; the config stands in the log from its start."""
+        """For Lightning; the config is in the log from the start."""
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Log what training measured at a step."""

@@ -93,7 +93,7 @@ class StudySweeper(Sweeper):
                 composed.setdefault(decisive, config)
                 self.task_function.check(config)
         if self.task_function.name != "train":
-            return  # tune chooses among settings of its own, and looks at them itself
+            return  # tune checks its candidates itself
         parts = [composed[tuple(override for override in job if inert.decides(override))] for job in jobs]
         pairs = zip(jobs, parts, strict=True)
         inert.refuse([inert.Job.of(job, config, config.hydra.runtime.choices.denoiser) for job, config in pairs])
