@@ -62,8 +62,11 @@ def run(cfg: DictConfig) -> None:
     out = _out(cfg, folder, kinds, stems)
     broken = ["" if cfg.threshold is not None else record.broken_promise(one) for one in detector.categories]
     writers: list[MapWriter | Explainer] = [MapWriter(detector, kinds, stems, out)] if kinds else []
+    missing = ""
     if cfg.explain:
-        writers.append(_explainer(detector, trained, record, broken, cfg.mm_per_pixel, stems, out))
+        explainer = _explainer(detector, trained, record, broken, cfg.mm_per_pixel, stems, out)
+        missing = f" ({explainer.missing})" if explainer.missing else ""
+        writers.append(explainer)
     rows: dict[str, Row] = {}
     for batch in batches:
         rows |= {result.name: _row(result) for result in detector.results(batch)}
@@ -76,6 +79,8 @@ def run(cfg: DictConfig) -> None:
     for category, sentence in zip(detector.categories, broken, strict=True):
         if sentence and any(row[1] == category for row in scored):
             print(f"warning: {category}: {sentence}")
+    if cfg.explain:
+        print(f"explained: {out / 'explained'}{missing}")
     if unreadable:
         name, reason = next(iter(unreadable.items()))
         raise ValueError(f"{len(unreadable)} of {len(names)} images cannot be read: {name} ({reason}), ...")

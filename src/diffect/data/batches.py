@@ -45,22 +45,31 @@ class Part:
 
 
 class Items(Dataset[Batch]):
-    """Rows (part, row) of parts, fetched a batch at a time; `lean` leaves only raw, label and key."""
+    """Rows (part, row) of parts, fetched a batch at a time.
 
-    def __init__(self, rows: Sequence[Row], parts: Sequence[Part], lean: bool) -> None:
-        self.rows, self.parts, self.lean = rows, parts, lean
+    `lean` leaves only raw, label and key, for training. There each of the `tiles` of a row, where it has several, is
+    an item, tile by tile, row by row.
+    """
+
+    def __init__(self, rows: Sequence[Row], parts: Sequence[Part], lean: bool, tiles: int = 1) -> None:
+        self.rows, self.parts, self.lean, self.tiles = rows, parts, lean, tiles
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.rows) * self.tiles
 
     def __getitems__(self, positions: list[int]) -> Batch:
         """The batch of these positions, as `DataLoader` asks for it; each item is independent of the others."""
-        picked = [(self.parts[part], row) for part, row in (self.rows[position] for position in positions)]
+        rows = [self.rows[position // self.tiles] for position in positions]
+        picked = [(self.parts[part], row) for part, row in rows]
         batch = {
-            "raw": torch.cat([_raw(part, row) for part, row in picked]),  # (B, C, *grid)
+            "raw": torch.cat([_raw(part, row) for part, row in picked]),  # (B, C, *grid), or (B, T, C, *grid) of tiles
             "label": torch.tensor([part.label for part, _ in picked]),
             "key": torch.tensor([int(part.store.keys[row]) for part, row in picked]),
         }
+        if self.tiles > 1:
+            tile = torch.tensor(positions) % self.tiles
+            batch["raw"] = batch["raw"][torch.arange(len(tile)), tile][:, None]  # (B, 1, C, *grid)
+            batch["key"] += tile
         if self.lean:
             return batch
         image = torch.cat([arrays(part.store, np.array([row])) for part, row in picked])

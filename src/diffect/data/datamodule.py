@@ -1,7 +1,8 @@
 """The Lightning DataModule: from a source to batches of features, labels, masks and content keys."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -29,6 +30,7 @@ from diffect.data.sources.defect_folder import TEST
 from diffect.data.sources.folders import choose_categories
 from diffect.data.store import Store, open_samples
 from diffect.data.summary import describe_category
+from diffect.data.tiles import Tiles
 from diffect.storage.caches import cache_root
 
 SplitShare = Annotated[float, Interval(ge=0, le=0.4)]  # of the normal samples
@@ -44,6 +46,7 @@ class DataModule(pl.LightningDataModule):
         category: "all", one name or a list; the class label is the position in it.
         size, aspect, max_aspect: the canvas that all images are fitted into, see `canvas.choose_canvas`.
         look_at, ignore: the part of each photograph that is learned and scored, see `Regions`.
+        tiles: that images are cut into, None for none.
         shots: how many normal training samples of each category are kept, None for all.
         selection, calibration, calibration_min: see `splits.RULE`.
         contamination, contamination_from: the share of normal training samples that are replaced by defective ones,
@@ -67,6 +70,7 @@ class DataModule(pl.LightningDataModule):
         max_aspect: Annotated[float, Interval(ge=1, le=64)] = 4.0,
         look_at: Region = None,
         ignore: Region = None,
+        tiles: Tiles | None = None,
         shots: PositiveInt | None = None,
         selection: SplitShare = 0.1,
         calibration: SplitShare = 0.1,
@@ -89,6 +93,7 @@ class DataModule(pl.LightningDataModule):
         self.category = category
         self.size, self.aspect, self.max_aspect, self.shots = size, aspect, max_aspect, shots
         self.selection, self.calibration, self.calibration_min = selection, calibration, calibration_min
+        self.tiles = Tiles() if tiles is None else tiles
         self.regions = Regions(look_at, ignore)
         self.contamination = Contamination(contamination, contamination_from, seed)
         self.augmentation = Augmentation(as_list(augment), augment_copies, seed)
@@ -119,6 +124,7 @@ class DataModule(pl.LightningDataModule):
         training = [sample for category in samples for sample in category if sample.split == "train"]
         size = common_size(training, self.kind, self.size, self.aspect, self.max_aspect)
         self.augmentation.check(size)
+        self.tiles.shape(size)
         stores = [open_samples(category, self.kind, size, self.aspect, self.cache) for category in samples]
         parts = [self._part(label, *pair) for label, pair in enumerate(zip(stores, samples, strict=True))]
         counts = self.selection, self.calibration, self.calibration_min
@@ -184,20 +190,35 @@ class DataModule(pl.LightningDataModule):
         """The part with the features of all its samples, or with the extractor itself."""
         if self._attached is None:
             raise ValueError("DataModule.attach must be called before its loaders")
-        identity, extract = self._attached
+        identity, whole = self._attached
+        extract = partial(self.tiles.each, whole)
         if not identity:
             return replace(part, raw=extract)
-        category = self.categories[part.label]
+        category, name = self.categories[part.label], f"{identity}{self.tiles.name}"
         return replace(
-            part, raw=open_features(part.store, category, identity, extract, self.eval_batch_size, self.cache)
+            part,
+            raw=open_features(
+                part.store, category, name, extract, self._eval_batch_size, self.cache, tiled=bool(self.tiles)
+            ),
         )
+
+    @property
+    def _eval_batch_size(self) -> int:
+        """Fewer images where each has many tiles, so that as much is in memory."""
+        return max(1, self.eval_batch_size // self.tiles.count(self.canvas))
 
     def train_dataloader(self) -> Loader:
         """`batches_per_epoch` batches; the samples in them depend on (seed, epoch, step) alone."""
-        labels = [self.parts[part].label for part, _ in self.splits["fit"]]
+        tiles = self.tiles.count(self.canvas)
+        labels = [self.parts[part].label for part, _ in self.splits["fit"] for _ in range(tiles)]
         groups = [[i for i, label in enumerate(labels) if label == index] for index in range(len(self.categories))]
         batches = Batches(groups, self.batch_size, self.batches_per_epoch, self.seed, self._epoch)
         return self._loader("fit", lean=True, batch_sampler=batches)
+
+    def fit_features(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Features (B, C, *grid) and labels (B,) of the fit set, what a representation is fitted to."""
+        for batch in map(self.tiles.apart, self.fit_dataloader()):
+            yield batch["raw"], batch["label"]
 
     def fit_dataloader(self) -> Loader:
         """The fit set once, in order."""
@@ -296,7 +317,8 @@ class DataModule(pl.LightningDataModule):
         """A loader of rows of parts, by default those of the module."""
         if self._attached is None:
             raise ValueError("DataModule.attach must be called before its loaders")
-        items = Items(rows, self.parts if parts is None else parts, lean)
+        tiles = self.tiles.count(self.canvas) if lean else 1
+        items = Items(rows, self.parts if parts is None else parts, lean, tiles)
         settings: dict[str, Any] = {
             "num_workers": self.workers,
             "pin_memory": torch.cuda.is_available(),
@@ -304,7 +326,7 @@ class DataModule(pl.LightningDataModule):
         }
         if batch_sampler is not None:
             return Loader(items, batch_sampler=batch_sampler, **settings)
-        return Loader(items, batch_size=self.eval_batch_size, shuffle=False, **settings)
+        return Loader(items, batch_size=self._eval_batch_size, shuffle=False, **settings)
 
     def sample(self, part: int, row: int) -> Sample:
         """The sample behind a row of a split; a category's position is that of its own part."""

@@ -14,17 +14,26 @@ from diffect.storage.arrays import cached, npy_writer, open_npy
 
 
 def open_features(
-    store: Store, category: str, identity: str, extract: Extract, batch_size: int, cache: Path
+    store: Store, category: str, identity: str, extract: Extract, batch_size: int, cache: Path, tiled: bool = False
 ) -> NDArray[np.float32]:
     """What `extract` gives of every sample of a store, (N, C, *grid), mapped from `cache`; built where it is missing.
 
-    identity: a name of the extractor and all its settings. batch_size: samples to a call of it.
+    Args:
+        store: holds the samples.
+        category: of the samples, for the file's name.
+        identity: a name of the extractor and all its settings.
+        extract: gives (B, C, *grid) of samples (B, C, *size).
+        batch_size: samples to a call of it.
+        cache: the folder of all caches.
+        tiled: whether it gives (B, T, C, *grid), one for each tile.
     """
     path = cache / "features" / f"{category}-{name_of([identity, store.key])}.npy"
-    count, rank, title = len(store.arrays), store.arrays.ndim - 2, f"features of {category}"
+    count, axes, title = len(store.arrays), store.arrays.ndim + tiled, f"features of {category}"
 
     def build() -> None:
         first = _extract(store, 0, extract, batch_size)
+        if first.ndim != axes:
+            raise ValueError(f"the representation's extract must give (B, C, *grid) features; it gave {first.shape}")
         shape = (count, *first.shape[1:])
         with npy_writer(path, np.float32, shape) as write, progress(None, title, count) as bar:
             for start in range(0, count, batch_size):
@@ -32,7 +41,7 @@ def open_features(
                 write(features)
                 bar.update(len(features))
 
-    return cached(path, title, lambda: open_npy(path, np.float32, (count, *[None] * (rank + 1))), build)
+    return cached(path, title, lambda: open_npy(path, np.float32, (count, *[None] * (axes - 1))), build)
 
 
 @torch.no_grad()
@@ -40,6 +49,6 @@ def _extract(store: Store, start: int, extract: Extract, batch_size: int) -> NDA
     """Features of one batch, the last one filled up: kernels may round otherwise for another batch size."""
     rows = np.arange(start, min(start + batch_size, len(store.arrays)))
     features = extract(arrays(store, np.resize(rows, batch_size))).float().cpu().numpy()[: len(rows)]
-    if features.ndim != store.arrays.ndim or len(features) != len(rows):
+    if len(features) != len(rows):
         raise ValueError(f"the representation's extract must give (B, C, *grid) features; it gave {features.shape}")
     return features

@@ -46,6 +46,8 @@ class AnomalyMap(nn.Module, Described):
             standard deviation over samples and cells, which gives more weight to a component that varies less.
         border: width in cells of the border correction; 0 for none.
         classes: how many categories there are.
+        view: the size of the tiles that images are cut into, None for none. Blur and share are then those of a tile,
+            so that a tile is scored like an image of its size.
         conditional: each category has a separate border correction, location and scale; else all share one, and no
             label is needed.
     """
@@ -64,6 +66,7 @@ class AnomalyMap(nn.Module, Described):
         weights: Supplied[Sequence[float] | None] = None,
         border: NonNegativeInt = 0,
         classes: Supplied[int] = 1,
+        view: Supplied[Sequence[int] | None] = None,
         conditional: bool = True,
     ) -> None:
         super().__init__()
@@ -72,7 +75,7 @@ class AnomalyMap(nn.Module, Described):
                 "anomaly_map.combine is max, which has no weights, but the head has one: take anomaly_map.combine=mean "
                 "or head=none"
             )
-        self.blur, self.share = blur, share
+        self.blur, self.share, self.view = blur, share, None if view is None else list(view)
         self.pool: Pool = pool
         self.combine: Combine = combine
         self.calibration: Calibration = calibration
@@ -186,12 +189,13 @@ class AnomalyMap(nn.Module, Described):
     def _smoothed(self, cells: Tensor, size: Sequence[int]) -> Tensor:
         """(B, 1, *size) from cells (B, 1, *grid)."""
         wide = F.interpolate(cells, size=tuple(size), mode=_LINEAR[len(size)], align_corners=False)
-        return _gaussian_blur(wide, self.blur * min(size))
+        return _gaussian_blur(wide, self.blur * min(self.view or size))
 
     def _top(self, kept: Tensor) -> tuple[Tensor, Tensor]:
         """Values and positions of the cells (P,) that make the score."""
         # The slack absorbs the rounding of decimal shares: 0.07 of 100 cells are 7, not 8.
-        count = 1 if self.pool == "max" else max(1, math.ceil(self.share * kept.numel() - 1e-6))
+        cells = kept.numel() if self.view is None else min(kept.numel(), math.prod(self.view))
+        count = 1 if self.pool == "max" else max(1, math.ceil(self.share * cells - 1e-6))
         return kept.topk(count)
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from diffect.config.description import Described
 from diffect.data.batches import Batch, Passes
+from diffect.data.tiles import Tiles
 from diffect.denoisers.base import ClosedForm, Denoiser, Learner
 from diffect.detector.anomaly_map import AnomalyMap
 from diffect.detector.evaluation import Tally
@@ -62,6 +63,7 @@ class DetectorModule(pl.LightningModule):
         replicates: int = 1000,
         selection_draws: int = 4,
         head: SyntheticHead | None = None,
+        tiles: Tiles | None = None,
     ) -> None:
         super().__init__()
         self.objective, self.optimisation = objective, optimisation
@@ -74,7 +76,8 @@ class DetectorModule(pl.LightningModule):
         if self.learned is not None:
             self.averaged = optimisation.averaged(parts[self.learned])
             parts[self.learned] = self.averaged.module
-        self.predictor = Predictor(representation, parts["denoiser"], parts["scorer"], anomaly_map, head, blank, seed)
+        denoiser, scorer = parts["denoiser"], parts["scorer"]
+        self.predictor = Predictor(representation, denoiser, scorer, anomaly_map, head, blank, seed, tiles)
         self.losses: list[tuple[int, float]] = []  # (step, selection loss), the first before any step
         self._selection: list[Tensor] = []
         self.tally = Tally(self.categories, scorer, replicates)

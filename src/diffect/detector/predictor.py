@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from diffect.data.batches import Batch
 from diffect.data.store import content_key
+from diffect.data.tiles import AT_ONCE, Tiles
 from diffect.denoisers.base import Denoiser
 from diffect.detector.anomaly_map import AnomalyMap
 from diffect.detector.head import SyntheticHead
@@ -51,6 +52,7 @@ class Predictor(nn.Module):
         head: adds a component, or None.
         blank: a sample of zeros (1, C, *size), which tells the shape and the dtype of images.
         seed: of the noise.
+        tiles: that images are cut into; what is found on them is merged before the anomaly map.
     """
 
     def __init__(
@@ -62,8 +64,10 @@ class Predictor(nn.Module):
         head: SyntheticHead | None,
         blank: Tensor,
         seed: int,
+        tiles: Tiles | None = None,
     ) -> None:
         super().__init__()
+        self.tiles = Tiles() if tiles is None else tiles
         self.representation, self.denoiser, self.scorer = representation, denoiser, scorer
         self.anomaly_map, self.head, self.seed = anomaly_map, head, seed
         self.shape, self.dtype = tuple(blank.shape[1:]), blank.dtype  # of one sample, (C, *size)
@@ -90,30 +94,48 @@ class Predictor(nn.Module):
         return self.predict_batch(batch if label is None else batch | {"label": label})
 
     def features(self, images: Tensor) -> Batch:
-        """What a batch holds of images (B, C, *size): features `raw` (B, C', *grid), and `key` (B,), a hash of each."""
+        """What a batch holds of images (B, C, *size): features `raw` (B, C', *grid), and `key` (B,), a hash of each.
+
+        With tiles `raw` is (B, T, C', *grid).
+        """
         pixels = self._checked(images)
         keys = [content_key(image.numpy()) for image in pixels.cpu().movedim(1, -1).contiguous()]
-        return {"raw": self.representation.extract(pixels.to(self.device)), "key": torch.tensor(keys)}
+        raw = self.tiles.each(self.representation.extract, pixels.to(self.device))
+        return {"raw": raw, "key": torch.tensor(keys)}
 
     def predict_batch(self, batch: Batch) -> Prediction:
         """Prediction for a batch as the data module's loaders yield it, with features in `raw` (B, C, *grid)."""
-        label = batch["label"] if "label" in batch else self.representation.recognise(batch["raw"].to(self.device))
+        label = batch["label"] if "label" in batch else self._recognise(batch)
         components = self.components(batch if label is None else {**batch, "label": label})
         return self.combine(components, batch["valid"], label)
 
+    def _recognise(self, batch: Batch) -> Tensor | None:
+        """The category (B,) under whose statistics each image, or most of its tiles, is likeliest."""
+        found = self.representation.recognise(self.tiles.apart(batch)["raw"].to(self.device))
+        return found if found is None else found.view(len(batch["raw"]), -1).mode(1).values
+
     def encode(self, batch: Batch) -> tuple[Tensor, Tensor | None, ImageNoise]:
-        """x0 (B, C, *grid), labels (B,) and noise of a batch."""
+        """x0 (B, C, *grid), labels (B,) and noise of a batch; of its tiles, B T in all, where there are any."""
+        batch = self.tiles.apart(batch)
         label = batch["label"].to(self.device) if "label" in batch else None
         x0 = self.representation.encode(batch["raw"].to(self.device), label)
         return x0, label, ImageNoise(self.seed, batch["key"])
 
     def components(self, batch: Batch, with_head: bool = True) -> Tensor:
-        """Components (B, K, *grid) before calibration."""
+        """Components (B, K, *grid) before calibration, of whole images."""
         x0, label, noise = self.encode(batch)
-        components: Tensor = self.scorer(self.denoiser, x0, label, noise)
+        scored = []
+        for rows in torch.arange(len(x0)).split(AT_ONCE if self.tiles else len(x0)):
+            given = None if label is None else label[rows]
+            scored.append(self.scorer(self.denoiser, x0[rows], given, ImageNoise(noise.seed, noise.keys[rows])))
+        components = self.tiles.merge(torch.cat(scored), self.shape[1:])
         if self.head is None or not with_head:
             return components
-        return torch.cat([components, self.head(components, x0)], dim=1)
+        return torch.cat([components, self.head(components, self.tiles.merge(x0, self.shape[1:]))], dim=1)
+
+    def x0(self, batch: Batch) -> Tensor:
+        """x0 (B, C, *grid) of whole images."""
+        return self.tiles.merge(self.encode(batch)[0], self.shape[1:])
 
     def combine(self, components: Tensor, valid: Tensor, label: Tensor | None) -> Prediction:
         """Map and score from components (B, K, *grid), valid (B, *size) and labels (B,)."""
@@ -125,7 +147,8 @@ class Predictor(nn.Module):
         """Images (B, 3, H, W) in [0, 1] as the model rebuilds them; None where scorer or representation cannot."""
         x0, label, noise = self.encode(batch)
         rebuilt = self.scorer.reconstruct(self.denoiser, x0, label, noise)
-        return None if rebuilt is None else self.representation.decode(rebuilt, label)
+        decoded = None if rebuilt is None else self.representation.decode(rebuilt, label)
+        return None if decoded is None else self.tiles.merge(decoded, self.shape[1:])
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
         """As in torch; buffers that are empty until they are fitted take the size of the saved ones."""

@@ -16,7 +16,6 @@ from diffect.data.datamodule import DataModule
 from diffect.detector import calibration
 from diffect.detector.images import Box, Fitting
 from diffect.detector.predictor import Predictor
-from diffect.representations.base import Representation
 from diffect.runs.record import Record
 from diffect.training import build
 
@@ -79,8 +78,8 @@ def usual_distance(patches: Tensor) -> float | None:
 class NormalImages:
     """The images that a run was fitted on, without their copies."""
 
-    def __init__(self, data: DataModule, representation: Representation) -> None:
-        self.data, self.representation = data, representation
+    def __init__(self, data: DataModule, predictor: Predictor) -> None:
+        self.data, self.predictor = data, predictor
         positions = calibration.real(data, "fit")
         self.rows = [data.splits["fit"][position] for position in positions]
         self.loader = data.normal_dataloader("fit", positions)
@@ -101,7 +100,7 @@ class NormalImages:
         gone = {(category, one.name) for category, some in dropped.items() for one in some if one.split == "fit"}
         samples = [data.sample(*row) for row in data.splits["fit"]]
         data.drop("fit", [i for i, sample in enumerate(samples) if (sample.category, sample.name) in gone])
-        return cls(data, predictor.representation)
+        return cls(data, predictor)
 
     @torch.no_grad()
     def nearest(
@@ -122,7 +121,7 @@ class NormalImages:
         places = [top * columns + left for top, left, _ in cells]
         parts = []
         for batch in self.loader:
-            normal = self.representation.encode(batch["raw"].to(x0.device), batch["label"].to(x0.device))
+            normal = self.predictor.x0(batch)
             values = distances(queries, normal).flatten(2).cpu()  # (Q, B, h' w')
             here = torch.stack([of_query[:, place] for of_query, place in zip(values, places, strict=True)])
             patches = torch.stack([_cut(normal, cell).flatten(1) for cell in cells])  # (Q, B, D)

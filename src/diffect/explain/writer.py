@@ -60,7 +60,7 @@ class Explainer:
             worst_region(result.canvas_map, result.valid, outline)
             for result, outline in zip(results, outlines, strict=True)
         ]
-        x0, _, _ = predictor.encode(batch)
+        x0 = predictor.x0(batch)
         grid, canvas = (int(x0.shape[2]), int(x0.shape[3])), (results[0].valid.shape[0], results[0].valid.shape[1])
         cells = [cells_at(region.peak, canvas, grid) for region in regions]
         normal = None if self.normal is None else self.normal.nearest(x0, cells, labels, NEIGHBOURS)

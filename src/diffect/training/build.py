@@ -11,6 +11,7 @@ from torch import Tensor
 
 from diffect.data.datamodule import DataModule
 from diffect.data.sample import Kind
+from diffect.data.tiles import Tiles
 from diffect.denoisers.base import Denoiser, Learner
 from diffect.detector.anomaly_map import AnomalyMap
 from diffect.detector.head import SyntheticHead
@@ -55,7 +56,11 @@ def build(
     signature: str,
 ) -> DetectorModule:
     """The detector for samples like the blank one (1, C, *size), which tells the shape of x0."""
-    shape = tuple(contracts.check_representation(representation, blank.to(device(cfg))).shape[1:])
+    tiles: Tiles = instantiate(cfg.data.get("tiles")) or Tiles()
+    side = tiles.shape(blank.shape[2:])
+    one = blank.new_zeros(1, blank.shape[1], *side).to(device(cfg))
+    shape = tuple(contracts.check_representation(representation, one).shape[1:])
+    tiles.check(blank.shape[2:], shape[1:])
     schedule = instantiate(cfg.schedule)
     contracts.check_schedule(schedule)
     channels = representation.channels
@@ -71,7 +76,7 @@ def build(
         representation=representation,
         denoiser=denoiser,
         scorer=scorer,
-        anomaly_map=_anomaly_map(cfg, scorer.components, head, len(categories)),
+        anomaly_map=_anomaly_map(cfg, scorer.components, head, len(categories), side if tiles else None),
         objective=Objective(schedule, instantiate(cfg.weight)),
         optimisation=instantiate(cfg.training),
         categories=categories,
@@ -80,6 +85,7 @@ def build(
         signature=signature,
         replicates=cfg.evaluation.replicates,
         head=head,
+        tiles=tiles,
     )
 
 
@@ -92,13 +98,15 @@ def check_one_learns(denoiser: Denoiser, scorer: Scorer) -> None:
         raise ValueError(f"denoiser=none leaves the scorer {name} nothing to score with: choose another denoiser")
 
 
-def _anomaly_map(cfg: DictConfig, components: int, head: SyntheticHead | None, classes: int) -> AnomalyMap:
+def _anomaly_map(
+    cfg: DictConfig, components: int, head: SyntheticHead | None, classes: int, view: Sequence[int] | None
+) -> AnomalyMap:
     """The map of the scorer's components, and of the head's where there is one, with its weight."""
-    if head is None:
-        made: AnomalyMap = instantiate(cfg.anomaly_map, components=components, classes=classes)
-    else:
+    weights = None
+    if head is not None:
         weights = [(1 - head.weight) / components] * components + [head.weight]
-        made = instantiate(cfg.anomaly_map, components=components + 1, weights=weights, classes=classes)
+        components += 1
+    made: AnomalyMap = instantiate(cfg.anomaly_map, components=components, weights=weights, classes=classes, view=view)
     return made
 
 

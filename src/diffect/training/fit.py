@@ -178,6 +178,4 @@ def _examples(predictor: Predictor, loader: Loader) -> Examples:
         components.append(predictor.components(batch, with_head=False).cpu())
         height, width = components[-1].shape[-2:]
         shares.append(F.adaptive_avg_pool2d(batch["mask"].float()[:, None], (height, width)))
-    return Examples(
-        torch.cat(components), torch.cat(shares), lambda positions: predictor.encode(loader.batch(positions))[0]
-    )
+    return Examples(torch.cat(components), torch.cat(shares), lambda positions: predictor.x0(loader.batch(positions)))

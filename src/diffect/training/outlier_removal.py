@@ -86,7 +86,7 @@ class OutlierRemoval:
             scored = zip(fold.positions, torch.cat(batches).tolist(), strict=True)
             scores.update((position, score) for position, score in scored if position in given)
         removed = self._remove(data, scores)
-        representation.fit((batch["raw"], batch["label"]) for batch in data.fit_dataloader())
+        representation.fit(data.fit_features())
         return removed
 
     def _check_enough(self, data: DataModule) -> None:

@@ -107,7 +107,7 @@ class Run:
             record.audit = {category: Audit(**audit) for category, audit in data.audit().items()}
         with self._phase("features"):
             representation = build.attach_features(self.cfg, data)
-            representation.fit((batch["raw"], batch["label"]) for batch in data.fit_dataloader())
+            representation.fit(data.fit_features())
         removal = instantiate(self.cfg.outlier_removal)
         if removal is not None:
             with self._phase("outlier_removal"):

@@ -65,7 +65,7 @@ class Rescorer:
         """An anomaly map of the detector's components with other settings."""
         fitted = self.predictor.anomaly_map
         head = {} if self.head is None else {"weights": fitted.weights}
-        return instantiate(cfg, components=fitted.scale.shape[1], **head)
+        return instantiate(cfg, components=fitted.scale.shape[1], view=fitted.view, **head)
 
 
 def train(config: DictConfig, data: DataModule, name: str, work: Path) -> DetectorModule:
@@ -79,7 +79,7 @@ def train(config: DictConfig, data: DataModule, name: str, work: Path) -> Detect
     """
     pl.seed_everything(config.seed, verbose=False)
     representation = build.attach_features(config, data)
-    representation.fit((batch["raw"], batch["label"]) for batch in data.fit_dataloader())
+    representation.fit(data.fit_features())
     if config.get("head") is not None:  # it learns last, see `Rescorer.fit`
         config = config.copy()
         config.head = None
