@@ -51,13 +51,16 @@ def test_wrong_tiles_are_refused() -> None:
 
 
 def part(seed: int, side: int, defect: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Grey metal with a fine grain (side, side, 3), with a small dark pit where there is a defect, and its mask."""
+    """Grey metal with a fine grain (side, side, 3), a small hatched spot where there is a defect, and its mask.
+
+    The spot is as bright as the metal, so that nothing is left of it where pixels are averaged.
+    """
     rng = np.random.default_rng(seed)
     grey = np.clip(130 + 12 * rng.standard_normal((side, side)), 0, 255)
     mask = np.zeros((side, side), np.uint8)
     if defect:
         top, left = rng.integers(defect, side - 2 * defect, 2)
-        grey[top : top + defect, left : left + defect] = 85 + 12 * rng.standard_normal((defect, defect))
+        grey[top : top + defect, left : left + defect] = 130 + 70 * np.where(np.arange(defect) % 2, 1, -1)
         mask[top : top + defect, left : left + defect] = 255
     return np.repeat(grey.astype(np.uint8)[..., None], 3, axis=2), mask
 

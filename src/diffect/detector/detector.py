@@ -49,6 +49,11 @@ class ImageResult:
         """The anomaly map at the image's own size, interpolated anew at each call."""
         return at_own_size(self.canvas_map, self.box, self.size)
 
+    @property
+    def looked_at(self) -> NDArray[np.bool_]:
+        """Where the image is not ignored, at its own size."""
+        return at_own_size(self.valid.astype(np.float32), self.box, self.size) > 0.5
+
 
 @dataclass(frozen=True)
 class ScoredBatch:

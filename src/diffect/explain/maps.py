@@ -58,7 +58,7 @@ class MapWriter:
 
 def _mask(result: ImageResult, outline: float | None) -> NDArray[np.bool_]:
     """Where the map exceeds its threshold, at the image's own size; nowhere without a threshold, or where ignored."""
-    return result.map > (np.inf if outline is None else outline)
+    return (result.map > (np.inf if outline is None else outline)) & result.looked_at
 
 
 def _overlay(
