@@ -176,7 +176,11 @@ def test_what_cannot_be_read_is_named_and_the_rest_scored(
     asked = "score", f"run={trained}", f"images={tmp_path}/images", f"out={tmp_path}/out", "batch_size=2"
     assert main([*asked]) == 1
     said = capsys.readouterr()
-    assert "2 of 5 images cannot be read: 3.png (" in said.err and "3 images scored" in said.out
+    assert (
+        "2 of 5 images cannot be read: 3.png (" in said.err
+        and " and 1 more, see " in said.err
+        and "3 images scored" in said.out
+    )
     assert "1 file ignored" in said.out and "5.webp" in said.out
     found = rows(tmp_path / "out")
     assert [row["status"].partition(":")[0] for row in found.values()] == ["scored"] * 3 + ["unreadable"] * 2

@@ -46,4 +46,4 @@ def test_what_was_not_tested_is_said(
     )
     save(tmp_path / "new/a.png", picture(900))
     assert main(["score", "run=run", "images=new"]) == 0
-    assert "1 images scored, " in capsys.readouterr().out
+    assert "1 image scored, " in capsys.readouterr().out

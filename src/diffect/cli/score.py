@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, ListConfig
 
 from diffect.config import settings, validate
+from diffect.config.description import counted
 from diffect.data.regions import Regions
 from diffect.data.sources.folders import remarks
 from diffect.runs import record_file
@@ -82,8 +83,11 @@ def run(cfg: DictConfig) -> None:
     if cfg.explain:
         print(f"explained: {out / 'explained'}{missing}")
     if unreadable:
-        name, reason = next(iter(unreadable.items()))
-        raise ValueError(f"{len(unreadable)} of {len(names)} images cannot be read: {name} ({reason}), ...")
+        (name, reason), more = next(iter(unreadable.items())), len(unreadable) - 1
+        raise ValueError(
+            f"{len(unreadable)} of {counted(len(names), 'image')} cannot be read: {name} ({reason})"
+            + (f" and {more} more, see {out / SCORES}" if more else "")
+        )
 
 
 def _config(cfg: DictConfig, record: Record) -> DictConfig:
@@ -132,6 +136,11 @@ def _images(
 
     if cfg.images is None:
         return _own_test_images(cfg, detector, trained)
+    if not detector.kind.drawable:
+        raise ValueError(
+            f"images={cfg.images} names pictures, and the run was trained on samples of kind {detector.kind.name}: "
+            "give their arrays to diffect.load(RUN), from Python"
+        )
     label = detector.label_of(cfg.category)
     listing = list_images(cfg.images)
     for remark in remarks(listing.reasons()):
@@ -207,7 +216,7 @@ def _summary(rows: Sequence[Row], rate: float | None) -> str:
     reason = f"the run had too few calibration images to promise a rate of {rate:g}" if rate is not None else ""
     if rows and not rows[0][1]:
         reason = "thresholds hold for a category: none was given, and the run does not tell its categories apart"
-    parts = [f"{len(rows)} images scored"]
+    parts = [f"{counted(len(rows), 'image')} scored"]
     if undecided < len(rows):
         parts.append(f"{sum(row[4] == 'true' for row in rows)} flagged")
     if undecided:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 from diffect.data import decode, splits
 from diffect.data.batches import Part, Row
 from diffect.data.copies import Recipe, open_synthetic
+from diffect.data.regions import Regions
 from diffect.data.sample import IMAGE
 from diffect.data.sources.defect_folder import TEST, DefectFolder
 from diffect.data.store import open_samples
@@ -31,11 +32,13 @@ class Contamination:
             FOLDER/<category>, or from FOLDER where there is none.
         seed: chooses the samples, with the category. Those replaced at one share are replaced at every larger one;
             fit, selection and calibration are contaminated alike.
+        regions: that are looked at, also in images from the folder.
     """
 
     share: float
     folder: str | None
     seed: int
+    regions: Regions = field(default_factory=Regions)
 
     def __post_init__(self) -> None:
         if self.folder not in (None, TEST) and not Path(self.folder).expanduser().is_dir():
@@ -143,7 +146,8 @@ class Contamination:
         assert self.defects is not None
         # 16-bit files are read at the sensor depth of the category's own images.
         training = [one.path for one in part.samples if one.split == "train" and one.path is not None]
-        samples = self.defects.samples(category, decode.grey_bits(training))
+        found = self.defects.samples(category, decode.grey_bits(training))
+        samples = list(map(self.regions.apply, found))
         self._require(category, count, of, len(samples))
         store = open_samples(samples, IMAGE, part.store.size, aspect, cache)
         tested = {int(part.store.keys[row]) for row, sample in enumerate(part.samples) if sample.split == "test"}

@@ -95,7 +95,7 @@ class DataModule(pl.LightningDataModule):
         self.selection, self.calibration, self.calibration_min = selection, calibration, calibration_min
         self.tiles = Tiles() if tiles is None else tiles
         self.regions = Regions(look_at, ignore)
-        self.contamination = Contamination(contamination, contamination_from, seed)
+        self.contamination = Contamination(contamination, contamination_from, seed, self.regions)
         self.augmentation = Augmentation(as_list(augment), augment_copies, seed)
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
         self.batches_per_epoch, self.seed, self.workers = batches_per_epoch, seed, workers
@@ -118,9 +118,7 @@ class DataModule(pl.LightningDataModule):
         if self.parts:
             return
         self._check()
-        samples = [self.source.samples(category) for category in self.categories]
-        if self.regions:
-            samples = [list(map(self.regions.apply, category)) for category in samples]
+        samples = [list(map(self.regions.apply, self.source.samples(category))) for category in self.categories]
         training = [sample for category in samples for sample in category if sample.split == "train"]
         size = common_size(training, self.kind, self.size, self.aspect, self.max_aspect)
         self.augmentation.check(size)

@@ -74,7 +74,9 @@ class Regions:
         return None if kept.all() else kept
 
     def apply(self, sample: Sample) -> Sample:
-        """The sample with its region, which its version names too."""
+        """The sample with its region, which its version names too; as it is without any."""
+        if not self:
+            return sample
         category, name = sample.category, sample.name
 
         def version() -> str:

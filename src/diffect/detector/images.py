@@ -131,4 +131,6 @@ def list_images(place: str | Path) -> Listing:
 
 
 def _kind(value: Any) -> str:
+    if isinstance(value, str | Path):
+        return f"the file {value}"
     return f"an empty {type(value).__name__}" if value in ([], ()) else f"of type {type(value).__name__}"
