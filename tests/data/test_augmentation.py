@@ -1,8 +1,5 @@
 """Augmented copies: what each kind does, where copies stand, of which image they are, and what they depend on."""
 
-import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -212,22 +209,6 @@ def test_a_copy_depends_on_seed_image_and_number_alone(module: Callable[..., Dat
     assert not torch.equal(*(next(iter(copies(1, category="a", seed=seed, shots=20).values())) for seed in (0, 1)))
     ordered = [fitted(module(kinds, 1, category="a")) for kinds in (["turn", "mirror"], ["mirror", "turn", "turn"])]
     assert all(torch.equal(a["image"], b["image"]) for a, b in zip(*ordered, strict=True))
-
-
-@pytest.mark.slow
-def test_copies_are_the_same_in_another_process(module: Callable[..., DataModule], tmp_path: Path) -> None:
-    here = [int(item["key"]) for item in fitted(module(list(KINDS), 2))]
-    code = f"""
-import json
-from diffect.data.datamodule import DataModule
-from diffect.data.sources.mvtec import Folder
-root, cache, kinds = {str(tmp_path / "set")!r}, {str(tmp_path / "new")!r}, {list(KINDS)!r}
-data = DataModule(Folder(root), size=32, batch_size=2, cache=cache, augment=kinds, augment_copies=2)
-data.setup()
-print(json.dumps([int(data.parts[part].store.keys[row]) for part, row in data.splits["fit"]]))
-"""
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert json.loads(ran) == here
 
 
 def test_copies_and_their_features_are_kept(module: Callable[..., DataModule], monkeypatch: pytest.MonkeyPatch) -> None:

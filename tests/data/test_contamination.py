@@ -17,6 +17,7 @@ from pictures import picture, save
 from torch import Tensor
 
 from diffect.data import features, store
+from diffect.data.augmentation import KINDS
 from diffect.data.datamodule import DataModule
 from diffect.data.sample import Sample
 from diffect.data.sources.mvtec import Folder
@@ -139,21 +140,26 @@ def test_all_shares_have_one_store_and_its_features_in_common(
 
 
 @pytest.mark.slow
-def test_which_images_is_the_same_in_another_process(module: Callable[..., DataModule], tmp_path: Path) -> None:
-    here = {name: [(at, one.name, one.defect) for at, one in some] for name, some in dirty(module(0.2)).items()}
+def test_which_images_and_which_copies_is_the_same_in_another_process(
+    module: Callable[..., DataModule], tmp_path: Path
+) -> None:
+    copies = {"augment": list(KINDS), "augment_copies": 2}
+    data = module(0.2, **copies)
+    here = {name: [(at, one.name, one.defect) for at, one in some] for name, some in dirty(data).items()}
+    keys = [int(data.parts[part].store.keys[row]) for part, row in data.splits["fit"]]
     code = f"""
 import json
 from diffect.data.datamodule import DataModule
 from diffect.data.sources.mvtec import Folder
 root, cache = {str(tmp_path / "set")!r}, {str(tmp_path / "new")!r}
-data = DataModule(Folder(root), size=32, batch_size=2, contamination=0.2, cache=cache)
+data = DataModule(Folder(root), size=32, batch_size=2, contamination=0.2, cache=cache, **{copies!r})
 data.setup()
 held = {{name: [(at, data.sample(*row)) for at, row in enumerate(data.splits[name])] for name in {SPLITS!r}}}
 dirty = {{name: [(at, one.name, one.defect) for at, one in some if one.anomalous] for name, some in held.items()}}
-print(json.dumps(dirty))
+print(json.dumps([dirty, [int(data.parts[part].store.keys[row]) for part, row in data.splits["fit"]]]))
 """
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert json.loads(ran) == json.loads(json.dumps(here))
+    assert json.loads(ran) == json.loads(json.dumps([here, keys]))
 
 
 def test_further_defects_can_be_drawn_on_dirty_images(module: Callable[..., DataModule]) -> None:
