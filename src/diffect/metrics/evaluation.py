@@ -8,10 +8,9 @@ from diffect.metrics.bootstrap import interval, resample
 from diffect.metrics.conformal import CONFORMAL_METRICS, flagged_share
 from diffect.metrics.curves import IMAGE_METRICS, Floats, image_metrics
 from diffect.metrics.peaks import PEAK_METRICS, mean_hits, peak_hits
-from diffect.metrics.pixels import PIXEL_METRICS, Bools, Maps, Pixels, pixel_metrics
+from diffect.metrics.pixels import PIXEL_METRICS, Bools, Maps, Pixels, pixel_metrics, resampled
 
 METRICS = (*IMAGE_METRICS, *PIXEL_METRICS, *PEAK_METRICS, *CONFORMAL_METRICS)
-_CHUNK = 100  # replicates whose histogram curves are held at once: 100 x 2048 float64 are 1.6 MB
 
 
 @dataclass
@@ -108,20 +107,11 @@ class ScoredImages:
             kind = "normal" if pixels.defect.any() else "defective"
             result.omit(PIXEL_METRICS, f"no {kind} pixel in test images that are normal or have a mask")
             return
-        ordered = pixels.ordered()
-        above = pixels.histograms(ordered.edges(bins))
-        exact = pixel_metrics(*ordered.curve())
-        binned = pixel_metrics(*(counts.sum(axis=0, keepdims=True) for counts in above))
-        if any((weights @ counts[:, -1] == 0).any() for counts in above):
+        holds = [part.reshape(len(part), -1).any(axis=1) for part in (pixels.normal, pixels.defect)]
+        if any((weights @ images == 0).any() for images in holds):
             result.omit(PIXEL_METRICS, "no interval: some resamples hold no normal or no defective pixel")
             weights = weights[:0]
-        samples = {name: np.empty(len(weights)) for name in PIXEL_METRICS}
-        for start in range(0, len(weights), _CHUNK):
-            part = weights[start : start + _CHUNK]
-            for name, values in pixel_metrics(*(part @ counts for counts in above)).items():
-                # Bins cause about the same error in every resample, and on the whole test set it is known.
-                samples[name][start : start + _CHUNK] = np.clip(values + exact[name] - binned[name], 0, 1)
-        result.put(exact, samples)
+        result.put(*resampled(pixels, weights, bins, pixel_metrics))
 
     def _peaks(self, result: Evaluation, weights: Floats) -> None:
         marked = self.anomalous & self.has_mask

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 from diffect.data.batches import Batch, Items
 from diffect.metrics.bootstrap import resample
 from diffect.metrics.curves import Floats, area, image_metrics
-from diffect.metrics.pixels import Bools, Maps, Pixels
+from diffect.metrics.pixels import Bools, Maps, Pixels, resampled
 
 BINS = 2048  # of the histograms from which overlaps of resamples are computed
 LIMIT = 0.30  # false-positive rate to which the overlap is integrated
@@ -58,15 +58,16 @@ def pseudo_figures(
     """
     drawn = resample(category, np.zeros(sheet.origin.max() + 1), replicates)[:, sheet.origin]  # (R, N)
     kinds = sorted(set(sheet.kinds) - {""})
-    overlap, overlaps = _overlap(sheet, maps, sheet.kinds == sheet.kinds), _overlap_replicates(sheet, maps, drawn)
-    by_kind = {kind: _overlap(sheet, maps, np.isin(sheet.kinds, ("", kind))) for kind in kinds}
+    pixels = Pixels.select(maps, sheet.masks, sheet.valid, np.ones(len(maps), bool))
+    overlap, overlaps = (part["overlap"] for part in resampled(pixels, drawn, BINS, _overlap))
+    by_kind = {kind: _overlap_of(sheet, maps, np.isin(sheet.kinds, ("", kind))) for kind in kinds}
     figures = {}
     for index, scores in pooled.items():
         whole = image_metrics(scores, sheet.anomalous)
         areas = image_metrics(scores, sheet.anomalous, drawn)["image_auroc"]
         figures[index] = {
             "image_auroc": float(whole["image_auroc"][0]),
-            "pixel_aupro_30": overlap,
+            "pixel_aupro_30": float(overlap[0]),
             "image_tpr_at_5fpr": float(whole["image_tpr_at_5fpr"][0]),
             "kinds": {kind: {**_of_kind(sheet, scores, kind), "pixel_aupro_30": by_kind[kind]} for kind in kinds},
             "replicates": np.round((areas + overlaps) / 2, 6).tolist(),
@@ -84,17 +85,11 @@ def _of_kind(sheet: Sheet, scores: Floats, kind: str) -> dict[str, float]:
     }
 
 
-def _overlap(sheet: Sheet, maps: Maps, chosen: Bools) -> float:
+def _overlap_of(sheet: Sheet, maps: Maps, chosen: Bools) -> float:
     """AUPRO 30% over the chosen images."""
-    fp, _, pro = Pixels.select(maps[chosen], sheet.masks[chosen], sheet.valid[chosen], chosen[chosen]).ordered().curve()
-    return float(area(fp, pro, LIMIT)[0])
+    pixels = Pixels.select(maps[chosen], sheet.masks[chosen], sheet.valid[chosen], chosen[chosen])
+    return float(_overlap(*pixels.ordered().curve())["overlap"][0])
 
 
-def _overlap_replicates(sheet: Sheet, maps: Maps, weights: Floats) -> Floats:
-    """AUPRO 30% (R,) of resamples (R, N), from histograms, corrected by their error on the whole set."""
-    pixels = Pixels.select(maps, sheet.masks, sheet.valid, np.ones(len(maps), bool))
-    ordered = pixels.ordered()
-    fp, _, pro = ordered.curve()
-    normal, _, shares = pixels.histograms(ordered.edges(BINS))
-    binned = area(normal.sum(0, keepdims=True), shares.sum(0, keepdims=True), LIMIT)
-    return np.clip(area(weights @ normal, weights @ shares, LIMIT) + area(fp, pro, LIMIT) - binned, 0, 1)
+def _overlap(fp: Floats, _: Floats, pro: Floats) -> dict[str, Floats]:
+    return {"overlap": area(fp, pro, LIMIT)}
