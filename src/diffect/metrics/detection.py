@@ -24,7 +24,7 @@ class Spill:
     def append(self, maps: NDArray[np.float32], masks: NDArray[np.bool_], valid: NDArray[np.bool_]) -> None:
         """Add a batch; ValueError where its size is not that of those before."""
         size = maps.shape[1:]
-        row = np.dtype([("map", "<f4", size), ("mask", "?", size), ("valid", "?", size)])
+        row = np.dtype([("map", "<f4", size), ("mask", "?", size), ("valid", "?", size)], align=True)
         if self._row is None:
             self._row, self._file = row, tempfile.TemporaryFile(prefix="diffect-")  # noqa: SIM115
         if row != self._row:
