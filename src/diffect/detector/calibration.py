@@ -71,7 +71,13 @@ class Calibration:
 
 @torch.no_grad()
 def set_thresholds(detector: DetectorModule, batches: Iterable[Batch], rate: float) -> list[Calibration]:
-    """Calibrate scores and maps of each category on batches of its calibration images, scored with their labels."""
+    """Calibrate scores and maps of each category on its calibration images, scored with their labels.
+
+    Args:
+        detector: gets the calibrations and the thresholds.
+        batches: of the calibration images.
+        rate: the promised false-positive rate.
+    """
     detector.eval()
     scores: list[list[float]] = [[] for _ in detector.categories]
     peaks: list[list[float]] = [[] for _ in detector.categories]
@@ -114,23 +120,21 @@ def folds(data: DataModule, splits: Sequence[Split], most: int = FOLDS) -> list[
     Each fold holds images of every category, so there are no more folds than a category has images; ValueError where
     one has a single image only.
     """
-    turns: dict[tuple[Split, int], int] = {}
-    counts = [0] * len(data.categories)
+    by_label: list[list[tuple[Split, int]]] = [[] for _ in data.categories]
     for split in splits:
         for position in real(data, split):
-            label = _label(data, split, position)
-            turns[split, position] = counts[label]
-            counts[label] += 1
+            by_label[_label(data, split, position)].append((split, position))
+    counts = [len(pairs) for pairs in by_label]
     number = min(most, *counts)
     if number < 2:
         category = data.categories[counts.index(min(counts))]
         raise ValueError(f"category {category} has one normal image, so that no other is left to fit to")
-    pairs = [(split, position) for split in splits for position in range(len(data.splits[split]))]
-    fold_of = {(split, i): turns[split, data.origins(split)[i]] % number for split, i in pairs}
+    turns = {pair: turn % number for pairs in by_label for turn, pair in enumerate(pairs)}
+    fold_of = {(split, i): turns[split, origin] for split in splits for i, origin in enumerate(data.origins(split))}
     made = []
     for turn in range(number):
-        left_out = [pair for pair in pairs if fold_of[pair] == turn]
-        rest = [pair for pair in pairs if fold_of[pair] != turn]
+        left_out = [pair for pair, fold in fold_of.items() if fold == turn]
+        rest = [pair for pair, fold in fold_of.items() if fold != turn]
         made.append(Fold(_loaders(data, rest), _loaders(data, left_out), left_out))
     return made
 
