@@ -106,9 +106,9 @@ def test_noise_gets_the_covariance_of_the_training_patches() -> None:
     root = scorer._root()
     assert torch.allclose(root @ root.T, (MIXING @ MIXING.T).double(), atol=0.04)
     assert torch.equal(root, root.tril())
-    before = scorer.seen.clone()
+    before = scorer.moments.count
     scorer.eval().loss(x0, None, noise(x0, 0))  # what selection sees is not counted
-    assert scorer.seen == before == 20 * 16 * 64
+    assert scorer.moments.count == before == 20 * 16 * 64
 
 
 def test_the_losses_at_the_start_are_those_of_knowing_the_prior_alone() -> None:
@@ -191,7 +191,7 @@ def test_a_run_trains_it_in_the_denoisers_place(
     assert record["training"]["loss_best"] < record["training"]["loss_initial"]
     predictor = load(path.parent).predictor
     kept = predictor.scorer
-    assert noise == "isotropic" or kept.seen == 8 * 8 * 8 * 8  # steps, images, cells
+    assert noise == "isotropic" or kept.moments.count == 8 * 8 * 8 * 8  # steps, images, cells
 
 
 @pytest.mark.slow

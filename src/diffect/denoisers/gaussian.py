@@ -93,7 +93,7 @@ class Gaussian(ClosedForm):
         than channels is singular; a warning then says what is done about it.
         """
         cells, spreads = math.prod(self.grid), self.values.shape[1]
-        sums = [RunningCovariance.none(cells, spreads, self.mean) for _ in range(self.groups)]
+        sums = [RunningCovariance(cells, spreads, self.mean) for _ in range(self.groups)]
         shift = None
         for x0, label in batches:
             patches = _patches(x0.to(self.mean))

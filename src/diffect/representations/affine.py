@@ -124,7 +124,7 @@ class Affine(nn.Module):
                 patches = raw[rows].flatten(2).permute(2, 0, 1)  # (P, B, C)
                 if group not in sums:
                     shift = patches.mean(1) if by_cell else patches.mean((0, 1))[None]
-                    sums[group] = RunningCovariance.none(len(patches), len(patches) if by_cell else 1, shift), shift
+                    sums[group] = RunningCovariance(len(patches), len(patches) if by_cell else 1, shift), shift
                 moments, shift = sums[group]
                 moments.add(patches - shift[:, None])
         if len(sums) < self.groups:

@@ -2,31 +2,41 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import torch
+from torch import Tensor, nn
 
-from torch import Tensor
 
-
-@dataclass
-class RunningCovariance:
+class RunningCovariance(nn.Module):
     """Sums over images of deviations d from a shift: count, d (P, C), d d^T (G, C, C), P cells in G groups.
 
-    G is P for one covariance a cell, 1 for a shared one. With a shift near the mean, float32 sums are exact enough.
+    G is P for one covariance a cell, 1 for a shared one. With a shift near the mean, float32 sums are exact enough. The
+    sums are buffers, so that a part that keeps them has them in its checkpoints.
+
+    Args:
+        cells: P.
+        groups: G.
+        like: a tensor (..., C) of the dtype and on the device of the sums.
     """
 
-    count: int
+    seen: Tensor
     first: Tensor
     second: Tensor
 
-    @classmethod
-    def none(cls, cells: int, groups: int, like: Tensor) -> RunningCovariance:
-        """Before any image; C, dtype and device are those of `like` (..., C)."""
+    def __init__(self, cells: int, groups: int, like: Tensor) -> None:
+        super().__init__()
         channels = like.shape[-1]
-        return cls(0, like.new_zeros(cells, channels), like.new_zeros(groups, channels, channels))
+        self.register_buffer("seen", torch.zeros((), dtype=torch.int64, device=like.device))
+        self.register_buffer("first", like.new_zeros(cells, channels))
+        self.register_buffer("second", like.new_zeros(groups, channels, channels))
+
+    @property
+    def count(self) -> int:
+        """How many images were added."""
+        return int(self.seen)
 
     def add(self, deviation: Tensor) -> None:
         """Add the deviations (P, B, C) of B images."""
-        self.count += deviation.shape[1]
+        self.seen += deviation.shape[1]
         self.first += deviation.sum(1)
         flat = deviation.reshape(len(self.second), -1, deviation.shape[2])
         self.second.baddbmm_(flat.mT, flat)

@@ -11,6 +11,7 @@ from diffect.config.description import counted, enumerated
 from diffect.config.types import Levels, NonNegativeInt, PositiveFloat, Supplied
 from diffect.diffusion.noise import ImageNoise
 from diffect.diffusion.process import Denoise, add_noise
+from diffect.representations.covariance import RunningCovariance
 from diffect.scorers.base import Origin, Scorer
 
 NEAREST = 10.0  # log-SNR from which the nearest stored patch has almost all of the weight
@@ -79,19 +80,14 @@ class DenoisingError(Scorer):
         """Estimate m and S of every level in one pass over (x0 (B, C, *grid), label (B,), noise)."""
         if self.metric == "plain":
             return
-        count = 0
-        total, second = torch.zeros_like(self.mean).double(), torch.zeros_like(self.whitening).double()
+        sums = [RunningCovariance(1, 1, self.mean.double()) for _ in self.levels]
         for x0, label, noise in batches:
-            count += max(self.draws, 1) * x0[:, 0].numel()
-            for number, level in enumerate(self.levels):
+            for moments, level in zip(sums, self.levels, strict=True):
                 for residual in self._residuals(level, denoiser, x0, label, noise):
-                    flat = residual.movedim(1, -1).flatten(0, -2)  # (B P, C)
-                    total[number] += flat.sum(0)
-                    second[number] += flat.T @ flat  # residuals are near 0: float32 products are exact enough
-        for number, level in enumerate(self.levels):
-            mean = total[number] / count
-            covariance = second[number] / count - torch.outer(mean, mean)
-            self.mean[number] = mean
+                    moments.add(residual.movedim(1, -1).flatten(0, -2)[None].double())  # (1, B P, C)
+        for number, (moments, level) in enumerate(zip(sums, self.levels, strict=True)):
+            (covariance,) = moments.scatter(moments.average, slice(None)) / moments.count
+            self.mean[number] = moments.average[0]
             self.whitening[number] = self._whitening(level, covariance)
 
     def _residuals(

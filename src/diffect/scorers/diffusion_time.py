@@ -15,6 +15,7 @@ from diffect.denoisers.base import Learner
 from diffect.diffusion.noise import ImageNoise
 from diffect.diffusion.objective import TrainingNoise
 from diffect.diffusion.process import Denoise
+from diffect.representations.covariance import RunningCovariance
 from diffect.scorers.base import Scorer, local_mean
 
 MARGIN = 0.5  # of the hinge
@@ -47,10 +48,6 @@ class DiffusionTime(Scorer, Learner):
         neighbourhood: 1, or 3 to score each patch as the mean of its 3 x 3 neighbourhood, which has less variance.
         width, depth: hidden layers of the network, which sees each position alone.
     """
-
-    seen: Tensor
-    total: Tensor
-    second: Tensor
 
     def __init__(
         self,
@@ -88,10 +85,7 @@ class DiffusionTime(Scorer, Learner):
         last.bias.data[0] = math.log(len(self.levels))
         self.network = nn.Sequential(*layers, last)
         if noise == "covariance":
-            # Buffers, so that they are in every checkpoint: a resumed run equals an uninterrupted one.
-            self.register_buffer("seen", torch.zeros((), dtype=torch.float64))
-            self.register_buffer("total", torch.zeros(size, dtype=torch.float64))
-            self.register_buffer("second", torch.zeros(size, size, dtype=torch.float64))
+            self.moments = RunningCovariance(1, 1, torch.zeros(size, dtype=torch.float64))  # of the training patches
 
     def describe(self) -> str:
         levels = f"log-SNR {enumerated(self.levels)}"
@@ -113,7 +107,7 @@ class DiffusionTime(Scorer, Learner):
         eps = noise.eps.movedim(1, -1)
         if self.noise == "covariance":
             if self.training:
-                self._count(patches)
+                self.moments.add(patches.detach().flatten(0, -2)[None].double())
             eps = eps @ self._root().to(eps).T
         clean = self.adaptor(patches)
         penalty = self._penalty(self.network(clean), 0)
@@ -140,21 +134,11 @@ class DiffusionTime(Scorer, Learner):
         return logits[..., 1:].logsumexp(-1) - logits[..., 0]
 
     @torch.no_grad()
-    def _count(self, patches: Tensor) -> None:
-        """Add training patches (B, *grid, C) to the moments."""
-        flat = patches.flatten(0, -2).double()
-        self.seen += len(flat)
-        self.total += flat.sum(0)
-        self.second += flat.T @ flat
-
-    @torch.no_grad()
     def _root(self) -> Tensor:
-        """L (C, C), lower triangular, with L L^T the covariance of the patches counted so far; before any, I."""
-        size = len(self.total)
-        if not self.seen:
-            return torch.eye(size, dtype=torch.float64, device=self.total.device)
-        mean = self.total / self.seen
-        covariance = self.second / self.seen - torch.outer(mean, mean)
+        """L (C, C), lower triangular, with L L^T the covariance of the patches added so far; before any, I."""
+        if not self.moments.count:
+            return torch.eye(sum(self.channels), dtype=torch.float64, device=self.moments.first.device)
+        covariance = self.moments.scatter(self.moments.average, slice(None))[0] / self.moments.count
         covariance.diagonal().add_(SHRINKAGE * covariance.diagonal().mean())
         root: Tensor = torch.linalg.cholesky(covariance)
         return root
