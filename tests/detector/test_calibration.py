@@ -75,12 +75,14 @@ def test_copies_are_left_out_with_their_image() -> None:
 
 
 def test_components_without_an_image_are_those_of_what_is_fitted_to_the_others() -> None:
-    data, detector = solved(config("data.shots=3"))
+    data, detector = solved(config("data.shots=3", "denoiser.denoiser.memory=50"))
     others, own = data.normal_dataloader("fit", [0, 2]), data.normal_dataloader("fit", [1])
     ((found, label),) = calibration.components_without(detector.predictor, others, own)
     assert label.tolist() == [0]
     fitted = detector.predictor.representation
-    alone = build.build(config("data.shots=3"), data.categories, data.blank(), fitted, "other")
+    alone = build.build(
+        config("data.shots=3", "denoiser.denoiser.memory=50"), data.categories, data.blank(), fitted, "other"
+    )
     alone.solve(others, None)
     with torch.no_grad():
         assert torch.equal(found, alone.predictor.components(next(iter(own))))
@@ -99,7 +101,7 @@ def test_without_selection_images_the_scale_is_not_that_of_images_that_were_seen
 
 
 def test_one_image_is_calibrated_on_its_copies() -> None:
-    data, detector = solved(config("data.shots=1"))
+    data, detector = solved(config("data.shots=1", "denoiser.denoiser.memory=50"))
     said = calibration.calibrate(detector, data)
     assert said.startswith("copies of the fit normals (shift, zoom)")
     anomaly_map = detector.predictor.anomaly_map

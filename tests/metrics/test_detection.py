@@ -73,8 +73,13 @@ def test_the_threshold_may_be_set_after_a_first_compute() -> None:
     assert metric.compute().metrics["conformal_fpr"] is None
     metric.threshold = -1e9
     assert metric.compute().metrics["conformal_fpr"] == 1
-    with pytest.raises(ValueError, match="No test image of category 'brick'"):
-        DetectionMetrics("brick").compute()
+
+
+@pytest.mark.filterwarnings("ignore:The ``compute`` method of metric")
+def test_without_test_images_every_figure_is_undefined() -> None:
+    result = DetectionMetrics("brick").compute()
+    assert set(result.metrics.values()) == {None}
+    assert set(result.undefined) == set(METRICS) and set(result.undefined.values()) == {"no test images"}
 
 
 def test_memory_holds_no_map_until_its_category_is_computed() -> None:
