@@ -75,14 +75,13 @@ def test_copies_are_left_out_with_their_image() -> None:
 
 
 def test_components_without_an_image_are_those_of_what_is_fitted_to_the_others() -> None:
-    data, detector = solved(config("data.shots=3", "denoiser.denoiser.memory=50"))
+    few = config("data.shots=3", "denoiser.denoiser.memory=50")
+    data, detector = solved(few)
     others, own = data.normal_dataloader("fit", [0, 2]), data.normal_dataloader("fit", [1])
     ((found, label),) = calibration.components_without(detector.predictor, others, own)
     assert label.tolist() == [0]
     fitted = detector.predictor.representation
-    alone = build.build(
-        config("data.shots=3", "denoiser.denoiser.memory=50"), data.categories, data.blank(), fitted, "other"
-    )
+    alone = build.build(few, data.categories, data.blank(), fitted, "other")
     alone.solve(others, None)
     with torch.no_grad():
         assert torch.equal(found, alone.predictor.components(next(iter(own))))
