@@ -3,16 +3,20 @@
 import os
 import resource
 import shutil
+import struct
+import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from pictures import picture, save
 from PIL import Image
 
 from diffect.data import decode
+from diffect.data.datamodule import DataModule
 from diffect.data.sample import IMAGE
 from diffect.data.sources.mvtec import Folder
 from diffect.data.store import Store, open_samples, row_dtype
@@ -71,12 +75,12 @@ def test_16_bit_grey_is_scaled_by_the_sensor_depth_of_the_training_images(
 
 def test_full_16_bit_range_and_eight_bits_in_sixteen(tmp_path: Path) -> None:
     full = save(tmp_path / "full.png", np.array([[0, 65535], [32768, 257]], np.uint16))
-    assert decode.grey_bits([full]) == 16
+    assert decode.sensor_bits([full]) == 16
     assert decode.read_image(full)[..., 0].tolist() == [[0, 255], [128, 1]]
     low = save(tmp_path / "low.png", np.array([[0, 255]], np.uint16))
-    assert decode.grey_bits([low]) == 8
-    assert decode.read_image(low, 8)[..., 0].tolist() == [[0, 255]]
-    assert decode.grey_bits([save(tmp_path / "plain.png", picture(1))]) == 16
+    assert decode.sensor_bits([low]) == 8
+    assert decode.read_image(low, decode.Depth(8))[..., 0].tolist() == [[0, 255]]
+    assert decode.sensor_bits([save(tmp_path / "plain.png", picture(1))]) == 16
 
 
 def test_exif_orientation_is_applied(tmp_path: Path) -> None:
@@ -208,6 +212,111 @@ def test_any_other_mask_is_refused(tmp_path: Path, mask: np.ndarray, said: str) 
     with pytest.raises(ValueError) as caught:
         decode.read_mask(path, 40, 40)
     assert str(path) in str(caught.value) and said in str(caught.value)
+
+
+# More than 8 bits
+
+
+def _png16(path: Path, pixels: np.ndarray) -> None:
+    """A PNG of 16-bit colour with filtered rows, which Pillow cannot write."""
+    height, width, channels = pixels.shape
+    rows = pixels.astype(">u2").view(np.uint8).reshape(height, -1)
+    left = np.pad(rows, ((0, 0), (2 * channels, 0)))[:, : rows.shape[1]]
+    lines = b"".join(b"\1" + (row - before).tobytes() for row, before in zip(rows, left, strict=True))
+
+    def chunk(name: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+    header = struct.pack(">IIBBBBB", width, height, 16, {2: 4, 3: 2, 4: 6}[channels], 0, 0, 0)
+    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(lines)) + chunk(b"IEND", b"")
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + body)
+
+
+def _tif16(**options: object) -> Callable[[Path, np.ndarray], object]:
+    return lambda path, pixels: tifffile.imwrite(path, pixels, photometric="rgb", **options)
+
+
+WRITERS: dict[str, Callable[[Path, np.ndarray], object]] = {
+    "png": _png16,
+    "png with alpha": lambda path, pixels: _png16(path, np.dstack([pixels, pixels[..., 0]])),
+    "tif": _tif16(),
+    "tif of Motorola": _tif16(byteorder=">"),
+    "tif deflated": _tif16(compression="zlib"),
+    "tif predicted": _tif16(compression="zlib", predictor=True),
+    "tif in strips": _tif16(rowsperstrip=7),
+    "tif in tiles": _tif16(tile=(16, 16)),
+}
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_16_bit_colour_is_read_to_the_last_bit_and_scaled_like_grey(tmp_path: Path, kind: str) -> None:
+    pixels = np.random.default_rng(0).integers(0, 4096, (40, 50, 3)).astype(np.uint16)
+    pixels[0, 0] = 4095
+    path = tmp_path / f"x.{kind[:3]}"
+    WRITERS[kind](path, pixels)
+    assert decode.sensor_bits([path]) == 12 and decode.mode_of(path) in ("RGB;16", "RGBA;16")
+    assert np.array_equal(decode.read_image(path, decode.Depth(12)), np.rint(pixels * (255 / 4095)).astype(np.uint8))
+
+
+def test_16_bits_in_a_layout_that_is_not_read_are_refused(tmp_path: Path) -> None:
+    pixels = np.full((8, 9, 3), 4000, np.uint16)
+    tifffile.imwrite(tmp_path / "planes.tif", np.moveaxis(pixels, 2, 0), photometric="rgb", planarconfig="separate")
+    _png16(tmp_path / "alpha.png", pixels[..., :2])
+    for name in ("planes.tif", "alpha.png"):
+        with pytest.raises(ValueError, match=f"{name} has 16 bits in a layout that is not read"):
+            decode.read_image(tmp_path / name)
+
+
+def test_floating_point_images_need_their_range(make: Make, tmp_path: Path) -> None:
+    root = make()
+    for path in (root / "part").rglob("*/*/*.png"):
+        if "ground_truth" not in path.parts:
+            Image.fromarray(np.asarray(Image.open(path).convert("L"), np.float32) / 255).save(path.with_suffix(".tif"))
+            path.unlink()
+    with pytest.raises(ValueError, match=r"000.tif holds floating-point pixels; .* data\.source\.value_range=\["):
+        open_store(root, tmp_path / "cache")
+    samples = Folder(root, value_range=[0, 1]).samples("part")
+    assert np.array_equal(samples[0].load()[..., 0], np.asarray(Image.fromarray(picture(0)).convert("L")))
+    assert Folder(root, value_range=[0, 2]).samples("part")[0].version() != samples[0].version()
+    assert Folder(root, value_range=[0, 2]).samples("part")[0].load().max() <= 128
+    with pytest.raises(ValueError, match="value_range"):
+        Folder(root, value_range=[1, 0])
+    Image.fromarray(np.full((4, 4), np.nan, np.float32)).save(tmp_path / "nan.tif")
+    with pytest.raises(ValueError, match="NaN"):
+        decode.read_image(tmp_path / "nan.tif", decode.Depth(value_range=(0, 1)))
+
+
+def test_the_depth_is_found_once(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = make()
+    save(root / "part/train/good/deep.png", np.full((40, 40), 1000, np.uint16))
+    assert Folder(root).depth("part") == decode.Depth(10)
+    monkeypatch.setattr(decode, "sensor_bits", None)
+    assert Folder(root).depth("part") == decode.Depth(10)
+    save(root / "part/train/good/deeper.png", np.full((40, 40), 5000, np.uint16))
+    with pytest.raises(TypeError):
+        Folder(root).depth("part")
+
+
+def test_an_image_that_is_too_large_is_called_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = save(tmp_path / "x.png", picture(1, 100, 100))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 4000)
+    with pytest.raises(ValueError, match=r"x\.png is too large to be read .*: scale it down, or cut it into several"):
+        decode.size_of(path)
+
+
+def test_masks_that_cover_everything_or_hide_in_alpha_are_questioned(make: Make, tmp_path: Path) -> None:
+    root = make()
+    truth = root / "part/ground_truth/hole"
+    shape = np.asarray(Image.open(truth / "000_mask.png"))
+    save(truth / "000_mask.png", np.dstack([np.full((40, 40, 3), 255, np.uint8), shape]))
+    save(truth / "001_mask.png", np.dstack([np.zeros((40, 40, 3), np.uint8), shape]))
+    save(truth / "002_mask.png", np.full((40, 40), 255, np.uint8))
+    module = DataModule(Folder(root), size=32, cache=str(tmp_path / "cache"))
+    module.setup()
+    empty, wide, hidden = module.summary()["categories"]["part"]["notes"]
+    assert empty.startswith("1 defective images have no masked pixel")
+    assert wide.startswith("2 masks cover 95% of their image or more, first that of test/hole/000.png")
+    assert hidden.startswith(f"2 masks differ in transparency alone, first {truth / '001_mask.png'}")
 
 
 # The cache

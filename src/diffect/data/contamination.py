@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from diffect.data import decode, splits
+from diffect.data import splits
 from diffect.data.batches import Part, Row
 from diffect.data.copies import Recipe, open_synthetic
+from diffect.data.decode import Depth
 from diffect.data.regions import Regions
 from diffect.data.sample import IMAGE
 from diffect.data.sources.defect_folder import TEST, DefectFolder
@@ -53,10 +54,16 @@ class Contamination:
         return DefectFolder.of(self.share, self.folder)
 
     def apply(
-        self, parts: Sequence[Part], cut: Mapping[str, list[Row]], aspect: str, cache: Path
+        self,
+        parts: Sequence[Part],
+        cut: Mapping[str, list[Row]],
+        aspect: str,
+        cache: Path,
+        depth: Callable[[str], Depth],
     ) -> tuple[list[Part], dict[str, list[Row]]]:
         """The source's parts followed by one of defective samples for each category, and the splits over both.
 
+        `depth` says of a category how its images of more than 8 bits are read.
         ValueError where the share is less than one sample, or where the folder holds too few images or images of the
         test set.
         """
@@ -75,7 +82,7 @@ class Contamination:
             elif self.folder == TEST:
                 defective, rows = self._from_test(part, count, len(order))
             else:
-                defective, rows = self._from_folder(part, count, len(order), aspect, cache)
+                defective, rows = self._from_folder(part, count, len(order), aspect, cache, depth)
             swaps |= {(label, row): (len(made), other) for row, other in zip(order[:count], rows, strict=True)}
             made.append(defective)
         return made, {name: [swaps.get(row, row) for row in rows if row not in held_out] for name, rows in cut.items()}
@@ -140,13 +147,13 @@ class Contamination:
         self._require(part.samples[0].category, count, of, len(rows))
         return replace(part, mislabelled=True), rows[:count]
 
-    def _from_folder(self, part: Part, count: int, of: int, aspect: str, cache: Path) -> tuple[Part, list[int]]:
+    def _from_folder(
+        self, part: Part, count: int, of: int, aspect: str, cache: Path, depth: Callable[[str], Depth]
+    ) -> tuple[Part, list[int]]:
         """The part of all images that the folder holds for a category, and the rows of those that are taken."""
         category = part.samples[0].category
         assert self.defects is not None
-        # 16-bit files are read at the sensor depth of the category's own images.
-        training = [one.path for one in part.samples if one.split == "train" and one.path is not None]
-        found = self.defects.samples(category, decode.grey_bits(training))
+        found = self.defects.samples(category, depth(category))  # of the category's own images
         samples = list(map(self.regions.apply, found))
         self._require(category, count, of, len(samples))
         store = open_samples(samples, IMAGE, part.store.size, aspect, cache)

@@ -127,7 +127,7 @@ class DataModule(pl.LightningDataModule):
         parts = [self._part(label, *pair) for label, pair in enumerate(zip(stores, samples, strict=True))]
         counts = self.selection, self.calibration, self.calibration_min
         cut = splits.cut_samples([part.samples for part in parts], self.seed, self.shots, *counts)
-        parts, cut = self.contamination.apply(parts, cut, self.aspect, self.cache)
+        parts, cut = self.contamination.apply(parts, cut, self.aspect, self.cache, self.source.depth)
         if self.augmentation.copies:
             copies, rows = self.augmentation.apply(cut["fit"], parts, len(parts), self.cache)
             parts, cut["fit"] = parts + copies, cut["fit"] + rows
@@ -379,6 +379,7 @@ class DataModule(pl.LightningDataModule):
                     self.splits,
                     self.dropped,
                     self.source.ignored(category),
+                    self.source.depth(category),
                     bool(self.contamination.share),
                 )
                 for index, category in enumerate(self.categories)

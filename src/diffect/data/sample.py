@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffect.config.description import Described
+from diffect.data.decode import Depth
 
 GOOD = "good"  # the defect of normal samples, and the name of their folder
 
@@ -56,6 +57,7 @@ class Sample:
         load_mask: gives the mask (*size), true on the defect; None where there is none.
         group: samples of one group must stay in one split; by default the sample is its only member.
         path: the file, where there is one.
+        mask_paths: the files of the mask, where there are some.
         load_size: gives *size without decoding; by default the loaded array's.
         load_version: gives a text that changes with the content; by default a hash of the loaded arrays.
         load_region: gives where a picture is looked at (*size), None for everywhere; see `regions.Regions`.
@@ -69,6 +71,7 @@ class Sample:
     load_mask: Callable[[], NDArray[np.bool_]] | None = field(default=None, compare=False)
     group: str = ""
     path: Path | None = None
+    mask_paths: tuple[Path, ...] = ()
     load_size: Callable[[], tuple[int, ...]] | None = field(default=None, compare=False)
     load_version: Callable[[], str] | None = field(default=None, compare=False)
     load_region: Callable[[], NDArray[np.bool_] | None] | None = field(default=None, compare=False)
@@ -103,6 +106,10 @@ class Samples(ABC):
     def ignored(self, category: str) -> dict[str, list[str]]:
         """The names of files of a category that are no part of its samples, by the reason; see `folders.scan`."""
         return {}
+
+    def depth(self, category: str) -> Depth:
+        """Which values are black and white in files of a category that have more than 8 bits."""
+        return Depth()
 
     def fingerprint(self, category: str) -> str:
         """Hex SHA-256 over names, splits, defects, groups and contents of a category, the same wherever it lies."""

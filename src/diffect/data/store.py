@@ -21,7 +21,7 @@ from diffect.data.canvas import box_slices, fit_to_canvas
 from diffect.data.sample import Kind, Sample
 from diffect.storage.arrays import cached, npy_writer, open_npy
 
-FORMAT = 2  # of the store; raise it when decoding or resizing changes
+FORMAT = 3  # of the store; raise it when decoding or resizing changes
 
 T = TypeVar("T")
 

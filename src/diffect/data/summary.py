@@ -6,11 +6,14 @@ from typing import Any
 
 from diffect.data import decode
 from diffect.data.batches import Part, Row
+from diffect.data.decode import Depth
 from diffect.data.sample import Sample
 from diffect.data.sources.folders import Ignored, remarks
 from diffect.data.store import Store
 
 Rows = Sequence[Row]
+
+NEARLY_ALL = 0.95  # of an image: a mask that covers so much may be the wrong way round
 
 
 def describe_category(
@@ -19,6 +22,7 @@ def describe_category(
     splits: Mapping[str, Rows],
     dropped: Mapping[str, Rows],
     ignored: Ignored,
+    depth: Depth,
     contaminated: bool = False,
 ) -> dict[str, Any]:
     """Counts of one category's samples: in the source, in each split, removed as outliers, by defect; of files
@@ -40,7 +44,8 @@ def describe_category(
         "defects": dict(Counter(samples[row].defect for row in tested)),
         "masks": sum(samples[row].load_mask is not None for row in tested),
         "groups": len({sample.group for sample in samples}),
-        "grey_bits": decode.grey_bits([one.path for one in samples if one.split == "train" and one.path is not None]),
+        "grey_bits": depth.bits,
+        **({"value_range": depth.value_range} if depth.value_range else {}),
         **({"ignored": {reason: len(names) for reason, names in ignored.items()}} if ignored else {}),
         "notes": _notes(samples, store, tested) + remarks(ignored),
     }
@@ -76,7 +81,20 @@ def _notes(samples: list[Sample], store: Store, tested: list[int]) -> list[str]:
     unmasked = sum(not store.has_mask[row] for row in defective)
     if unmasked:
         notes.append(f"{unmasked} defective images have no mask: image metrics only")
-    empty = sum(bool(store.has_mask[row]) and not (store.masks[row] == 1).any() for row in defective)
+    shares = {row: (store.content(row)[1] == 1).mean() for row in defective if store.has_mask[row]}
+    empty = [row for row, share in shares.items() if share == 0]
     if empty:
-        notes.append(f"{empty} defective images have no masked pixel left at this size")
+        notes.append(f"{len(empty)} defective images have no masked pixel left at this size")
+    wide = [row for row, share in shares.items() if share >= NEARLY_ALL]
+    if wide:
+        notes.append(
+            f"{len(wide)} masks cover {NEARLY_ALL:.0%} of their image or more, first that of {samples[wide[0]].name}: "
+            "do they mark the defect, and not what surrounds it?"
+        )
+    hidden = [path for row in empty + wide for path in samples[row].mask_paths if decode.hides_in_alpha(path)]
+    if hidden:
+        notes.append(
+            f"{len(hidden)} masks differ in transparency alone, first {hidden[0]}: if the mask is in the "
+            "alpha channel, save it as a grey picture"
+        )
     return notes

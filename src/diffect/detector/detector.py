@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from diffect.data.batches import Batch
 from diffect.data.canvas import IGNORED, fit_to_canvas, inside
+from diffect.data.decode import Depth
 from diffect.data.regions import Regions
 from diffect.data.sample import Kind
 from diffect.detector.calibration import Calibration
@@ -84,7 +85,7 @@ class Detector:
         calibrations: one for each category.
         kind: of the samples that it was trained on.
         aspect: how images are fitted into the canvas, see `fit_to_canvas`.
-        bits: of the sensor behind 16-bit grey images, for each category.
+        depths: which values of images with more than 8 bits are black and white, for each category.
         regions: that are looked at, or ignored, in every image.
     """
 
@@ -95,11 +96,11 @@ class Detector:
         calibrations: Sequence[Calibration],
         kind: Kind,
         aspect: str,
-        bits: Sequence[int],
+        depths: Sequence[Depth],
         regions: Regions,
     ) -> None:
         self.predictor, self.categories, self.calibrations = predictor.eval(), list(categories), list(calibrations)
-        self.kind, self.aspect, self.bits, self.regions = kind, aspect, list(bits), regions
+        self.kind, self.aspect, self.depths, self.regions = kind, aspect, list(depths), regions
         self.canvas = predictor.shape[1:]  # the size that all samples are brought to
 
     def __call__(
@@ -190,7 +191,8 @@ class Detector:
         """The array (*size, C) of an image, at its own size, or of another sample."""
         if not self.kind.drawable:
             return read_sample(image, self.kind, self.canvas)
-        return read_pixels(image, max(self.bits) if label is None else self.bits[label])
+        depth = max(self.depths, key=lambda depth: depth.bits) if label is None else self.depths[label]
+        return read_pixels(image, depth)
 
     def _scored(self, read: Sequence[tuple[str, NDArray[Any]]], label: int | None) -> ScoredBatch:
         """The batch of these names and arrays."""

@@ -79,34 +79,34 @@ def named_images(images: Any) -> tuple[list[tuple[str, Any]], bool]:
     return named, False
 
 
-def read_pixels(image: Any, bits: int) -> NDArray[np.uint8]:
+def read_pixels(image: Any, depth: decode.Depth) -> NDArray[np.uint8]:
     """Pixels (H, W, 3), RGB, of a file, a PIL image, or an array (H, W) or (H, W, 3).
 
-    Arrays hold uint8, uint16 of a sensor of so many `bits`, or floating-point numbers in [0, 1].
+    Arrays hold uint8, uint16 of a sensor of so many bits, or floating-point numbers in the depth's range, by default
+    [0, 1].
     """
     if isinstance(image, Path):
-        return decode.read_image(image, bits)
+        return decode.read_image(image, depth)
     if isinstance(image, Image.Image):
-        return decode.to_pixels(ImageOps.exif_transpose(image), bits, "the image")
+        return decode.to_pixels(ImageOps.exif_transpose(image), depth, "the image")
     if not isinstance(image, np.ndarray):
         raise ValueError(f"an image is {_kind(image)}; it must be a file, a PIL image or an array")
     if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3) or 0 in image.shape:
         raise ValueError(f"an array has shape {image.shape}; it must be (H, W) or (H, W, 3)")
     if image.dtype == np.uint16:
-        top = 2**bits - 1
-        values = np.rint(np.minimum(image, top) * (255.0 / top))
+        pixels = decode.scaled(image, 0, 2**depth.bits - 1)
     elif np.issubdtype(image.dtype, np.floating):
-        if not (image.min() >= 0 and image.max() <= 1):  # false for NaN too
+        low, high = depth.value_range or (0, 1)
+        if not (image.min() >= low and image.max() <= high):  # false for NaN too
             raise ValueError(
                 f"an array holds {image.dtype} from {image.min():g} to {image.max():g}; floating-point pixels must lie "
-                "in [0, 1]"
+                f"in [{low:g}, {high:g}]"
             )
-        values = np.rint(image * 255)
+        pixels = decode.scaled(image, low, high)
     elif image.dtype == np.uint8:
-        values = image
+        pixels = image
     else:
         raise ValueError(f"an array holds {image.dtype}; it must hold uint8, uint16 or floating-point numbers")
-    pixels = values.astype(np.uint8)
     return np.repeat(pixels[..., None], 3, axis=2) if pixels.ndim == 2 else pixels
 
 

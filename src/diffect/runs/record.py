@@ -121,6 +121,7 @@ class CategorySplit(Part):
     masks: int = 0
     groups: int = 0
     grey_bits: int = 8
+    value_range: tuple[Number, Number] | None = None
     ignored: dict[str, int] = {}
     notes: list[str] = []
 

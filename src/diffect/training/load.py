@@ -7,6 +7,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from diffect.data.batches import zeros
+from diffect.data.decode import Depth
 from diffect.data.regions import Regions
 from diffect.data.sample import Kind
 from diffect.detector.calibration import Calibration
@@ -50,5 +51,5 @@ def load(folder: str | Path) -> Detector:
     predictor.to(build.device(cfg))
     # As in training: if they were taken from a batch, a score would depend on the other images in it.
     regions = Regions(cfg.data.get("look_at"), cfg.data.get("ignore"))
-    bits = [splits.categories[category].grey_bits for category in categories]
-    return Detector(predictor, categories, calibrations, kind, str(cfg.data.get("aspect", "pad")), bits, regions)
+    depths = [Depth(splits.categories[one].grey_bits, splits.categories[one].value_range) for one in categories]
+    return Detector(predictor, categories, calibrations, kind, str(cfg.data.get("aspect", "pad")), depths, regions)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from diffect.data.decode import Depth
 from diffect.data.sample import Sample, Samples
 from diffect.data.sources import folders
 from diffect.data.sources.files import ImageFiles
@@ -24,13 +25,13 @@ class DefectFolder(Samples):
         """The folder that `data.contamination` and `data.contamination_from` name; None where they name none."""
         return cls(Path(str(folder)).expanduser()) if share and folder not in (None, TEST) else None
 
-    def samples(self, category: str, bits: int | None = None) -> list[Sample]:
+    def samples(self, category: str, depth: Depth | None = None) -> list[Sample]:
         """The images of a category: in the folder itself and in its subfolders, one for each defect, except `good`."""
         folder = self.root / category if (self.root / category).is_dir() else self.root
         layout = Layout()
         if layout.is_category(folder):
             folder = folder / layout.test
-        files = ImageFiles(category, bits)
+        files = ImageFiles(category, lambda: depth or Depth(), str(depth))
         by_depth = [(path.relative_to(folder).parts, path) for path in folders.scan(folder).images]
         return [
             files.sample("train", path.relative_to(self.root).as_posix(), ("defective", *parts[:-1])[-1], path)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from itertools import combinations
 
+from diffect.data.decode import Depth
 from diffect.data.sample import Kind, Sample, Source
 from diffect.data.sources import folders
 
@@ -44,6 +45,10 @@ class Joined(Source):
     def ignored(self, category: str) -> folders.Ignored:
         """What the category's source ignores."""
         return self._owner(category).ignored(category)
+
+    def depth(self, category: str) -> Depth:
+        """As the category's source says."""
+        return self._owner(category).depth(category)
 
     def fingerprint(self, category: str) -> str:
         """The category's fingerprint in its source: joining changes nothing in it."""

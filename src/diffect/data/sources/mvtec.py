@@ -4,10 +4,11 @@ from collections import defaultdict
 from pathlib import Path
 
 from diffect.config.check import checked
-from diffect.config.types import Names, Place, as_list
+from diffect.config.types import Names, Place, Range, as_list
+from diffect.data.decode import Depth
 from diffect.data.sample import GOOD, IMAGE, Kind, Sample, Source
 from diffect.data.sources import folders
-from diffect.data.sources.files import ImageFiles
+from diffect.data.sources.files import ImageFiles, sensor_bits
 from diffect.data.sources.folders import EXTENSIONS, Ignored, Listing
 from diffect.data.sources.layout import Layout
 
@@ -18,7 +19,8 @@ class Folder(Source):
 
     Nothing is read until it is needed, so a wrong `root` is reported by the first call that needs it. Messages name
     `root` as `data.root`, its key on the command line. train, test, masks, good: what the folders are called, see
-    `Layout`. A category without test images can be trained on.
+    `Layout`. value_range: which values are black and white in images of floating-point numbers or 32-bit integers;
+    without it they are refused. A category without test images can be trained on.
     """
 
     kind: Kind = IMAGE  # type: ignore[assignment]
@@ -30,8 +32,12 @@ class Folder(Source):
         test: str = "test",
         masks: str = "ground_truth",
         good: Names = ("good", "ok"),
+        value_range: Range | None = None,
     ) -> None:
+        if value_range is not None and not (len(value_range) == 2 and value_range[0] < value_range[1]):
+            raise ValueError(f"data.source.value_range is {list(value_range)}; it must be [BLACK, WHITE], rising")
         self._root = root
+        self._value_range = None if value_range is None else (float(value_range[0]), float(value_range[1]))
         self.layout = Layout(train, test, masks, tuple(as_list(good)))
 
     def describe(self) -> str:
@@ -65,7 +71,8 @@ class Folder(Source):
     def samples(self, category: str) -> list[Sample]:
         """All samples of one category: train, then test, each sorted by name."""
         content = self._content(category)
-        files = ImageFiles(category)
+        values = "" if self._value_range is None else f"values {self._value_range}"
+        files = ImageFiles(category, lambda: self._depth(content), values)
         train = [files.sample("train", content.listing.name(path), GOOD, path) for path in content.train]
         if not train:
             folder = content.listing.root / self.layout.train
@@ -88,6 +95,13 @@ class Folder(Source):
         """The names, in the category's folder, of files that are no samples and no masks, by reason."""
         content = self._content(category)
         return content.listing.reasons() | content.unused()
+
+    def depth(self, category: str) -> Depth:
+        """The depth of the sensor behind the training images."""
+        return self._depth(self._content(category))
+
+    def _depth(self, content: "_Content") -> Depth:
+        return Depth(sensor_bits(content.train), self._value_range)
 
     def _content(self, category: str) -> "_Content":
         known = self.categories()
