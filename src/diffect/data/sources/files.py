@@ -15,7 +15,7 @@ from diffect.data.decode import Depth
 from diffect.data.sample import Sample
 from diffect.data.store import name_of
 from diffect.storage.arrays import cached, npy_writer, open_npy
-from diffect.storage.atomic import cache_root
+from diffect.storage.caches import cache_root
 from diffect.storage.digests import file_digests
 
 
