@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from records import make, record_of, run_of, study_records
 
-from diffect.runs.selection import Selection, select
+from diffect.runs.selection import Selection, matching, select
 from diffect.runs.table import LeftOut
 
 
@@ -95,3 +95,25 @@ def test_nothing_to_take_is_a_sentence() -> None:
         chosen([], unread=(LeftOut("x.wandb", "it is no W&B log"),))
     with pytest.raises(ValueError, match=r"none of the 1 runs of 'demo' .* is finished; .* is failed: NaN; to go on"):
         chosen([make(status="failed", error="NaN")])
+
+
+def test_some_of_the_runs_are_taken_by_choices_and_keys_of_the_config() -> None:
+    found = chosen(study_records())
+    kept = matching(found, "schedule=edm and seed=1")
+    assert {(run.choice("schedule"), run.record.seed) for run in kept.runs} == {("edm", 1)} and len(kept.runs) == 3
+    assert reasons(kept.ignored) == {"21 of 24 runs": "not where schedule=edm and seed=1"}
+    assert len(matching(found, "trainer.max_steps=200 and evidence=true").runs) == 24
+
+
+@pytest.mark.parametrize(
+    ("condition", "says"),
+    [
+        ("schedul=edm", "where=schedul=edm: no run has a key schedul; did you mean schedule\\?"),
+        ("schedule=emd", "where=.*: no run has schedule=emd; there are cosine, edm, laplace, linear"),
+        ("schedule=edm and data.category=cable", "no run has data.category=cable; there are brick, grass, gravel"),
+        ("schedule", "where=schedule: 'schedule' is no KEY=VALUE"),
+    ],
+)
+def test_a_condition_that_no_run_meets_is_a_sentence(condition: str, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        matching(chosen(study_records()), condition)

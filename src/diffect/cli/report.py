@@ -10,7 +10,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from diffect.config import settings, validate
 from diffect.errors import suggest
 from diffect.runs import sources, table, wandb
-from diffect.runs.selection import Selection
+from diffect.runs.selection import Selection, matching
 from diffect.storage.atomic import write_atomic
 
 _NEEDED = ("pandas", "altair", "vl_convert")  # of the extra `report`
@@ -21,40 +21,42 @@ def run(cfg: DictConfig) -> None:
 
     `out` defaults to experiments/NAME. Writes long.csv, runs.csv, table.csv, differences.csv, ranks.csv, table.md,
     the parts of a paper (see `reports.paper`) and report.html; the same runs give the same bytes. Groups are
-    compared with `baseline`, by default the best; `estimand` says whether the categories are fixed, or a random
-    sample. With `trace` it writes nothing, and prints the runs behind one figure. Raises ValueError where there is
-    nothing to report.
+    compared with `baseline`, by default the best; `where` takes some of the runs alone; `estimand` says whether the
+    categories are fixed, or a random sample. With `trace` it writes nothing, and prints the runs behind one figure.
+    Raises ValueError where there is nothing to report.
     """
     validate.check(cfg, settings.Report)
     if missing := [name for name in _NEEDED if find_spec(name) is None]:
         raise ValueError(f"a report needs {' and '.join(missing)}: pip install 'diffect[report]'")
     selection = _select(cfg)
+    if (condition := _text(cfg, "where")) is not None:
+        selection = matching(selection, condition)
     # Only now: pandas takes longer to import than it takes to say that there is nothing to report.
     from diffect.reports import csv_tables, markdown, trace
     from diffect.reports.build import build_study
 
     baseline, estimand = _text(cfg, "baseline"), _text(cfg, "estimand") or "fixed"
-    found = build_study(selection.study, selection.runs, selection.left_out, baseline, estimand)
+    study = build_study(selection.study, selection.runs, selection.left_out, baseline, estimand)
     if (figure := _text(cfg, "trace")) is not None:
-        print(trace.trace_figure(found, figure))
+        print(trace.trace_figure(study, figure))
         return
     out = _out(cfg, selection.study)
     frames = {
-        "long.csv": table.long(found.runs),
-        "runs.csv": table.wide(found.runs, found.axes),
-        "table.csv": csv_tables.means(found),
-        "differences.csv": csv_tables.differences(found),
-        "ranks.csv": csv_tables.ranks(found),
+        "long.csv": table.long(study.runs),
+        "runs.csv": table.wide(study.runs, study.axes),
+        "table.csv": csv_tables.means(study),
+        "differences.csv": csv_tables.differences(study),
+        "ranks.csv": csv_tables.ranks(study),
     }
     for name, frame in frames.items():
         write_atomic(out / name, table.csv_text(frame))
-    write_atomic(out / "table.md", markdown.markdown_report(found))
+    write_atomic(out / "table.md", markdown.markdown_report(study))
     from diffect.reports import paper
     from diffect.reports.page.document import write_page
 
-    problems = paper.write_paper(found, out)
-    problems += write_page(found, out, [*_ignored(selection), *problems])
-    print(markdown.terminal_report(found))
+    problems = paper.write_paper(study, out)
+    problems += write_page(study, out, [*_ignored(selection), *problems])
+    print(markdown.terminal_report(study))
     for sentence in [*_ignored(selection), *problems]:
         print(textwrap.fill(f"left out: {sentence}", 120, subsequent_indent="  ", break_long_words=False))
     print(f"the report is in {out}")

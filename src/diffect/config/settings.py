@@ -109,6 +109,7 @@ class Report(Section):
     experiment: Text[Any]
     source: Text[Any]
     filters: Text[Any]
+    where: Text[Any]
     baseline: Text[Any]
     estimand: Any
     trace: Text[Any]

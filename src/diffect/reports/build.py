@@ -82,13 +82,13 @@ def _means(groups: Sequence[Group], metric: str, estimand: str, wanted: Sequence
 
 def _warnings(runs: Sequence[Run]) -> dict[str, tuple[str, ...]]:
     """The audit's warnings by category, as the records carry them."""
-    found = {
+    warnings = {
         (category, " ".join(audit.warning.split()))
         for run in runs
         for category, audit in run.record.audit.items()
         if audit.warning
     }
-    return {category: tuple(texts) for category, texts in grouped(sorted(found)).items()}
+    return {category: tuple(texts) for category, texts in grouped(sorted(warnings)).items()}
 
 
 def _ranked(runs: Sequence[Run], groups: Sequence[Group], estimand: str) -> tuple[Group, ...]:

@@ -78,12 +78,12 @@ def estimate_cell(metric: Metric, estimate: Estimate, mark: str = "", sign: str 
 
 def spread_text(metric: Metric, estimate: Estimate, sign: str = "") -> str:
     """The interval as in `Cell`."""
-    found = ends(metric, estimate, sign)
-    if found is None or estimate.half is None:
+    interval = ends(metric, estimate, sign)
+    if interval is None or estimate.half is None:
         return ""
-    if math.isclose(found[1] - found[0], 2 * estimate.half):
+    if math.isclose(interval[1] - interval[0], 2 * estimate.half):
         return f"± {figure_text(metric, estimate.half)}"
-    return f"[{', '.join(figure_text(metric, end) for end in found)}]"
+    return f"[{', '.join(figure_text(metric, end) for end in interval)}]"
 
 
 def ends(metric: Metric, estimate: Estimate, sign: str = "") -> tuple[float, float] | None:

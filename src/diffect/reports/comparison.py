@@ -93,13 +93,13 @@ def compare(
     chosen its comparisons too, so then they are adjusted for those of all pairs of groups.
     """
     others = tuple(group for group in groups if group is not baseline)
-    found = [
+    differences = [
         paired_difference(group, baseline, metric, wanted[metric], estimand) for metric in COMPARED for group in others
     ]
-    tested = _tested(found)
+    tested = _tested(differences)
     sizes = Counter(place // len(others) for place in tested).values()  # by metric
     family = sum(sizes) if named else sum(size * (size + 1) // 2 for size in sizes)
-    adjusted = iter(_adjusted(found, tested, family, estimand))
+    adjusted = iter(_adjusted(differences, tested, family, estimand))
     table = {metric: tuple(islice(adjusted, len(others))) for metric in COMPARED}
     pairs = tuple(_pairs(group, baseline, one.estimate) for group, one in zip(others, table[COMPARED[0]], strict=True))
     return Comparison(baseline, named, others, pairs, table, family, estimand)
@@ -131,29 +131,29 @@ def _pairs(group: Group, baseline: Group, estimate: Estimate) -> Pairs:
     return Pairs(*(tuple(sorted(cells)) for cells in kinds))
 
 
-def _tested(found: Sequence[Difference]) -> list[int]:
+def _tested(differences: Sequence[Difference]) -> list[int]:
     """The places of the differences to test: those that lack nothing that another has in its interval."""
-    by_block = [bool({"seeds", "categories"} & set(one.estimate.sources)) for one in found]
+    by_block = [bool({"seeds", "categories"} & set(one.estimate.sources)) for one in differences]
     return [
         place
-        for place, one in enumerate(found)
+        for place, one in enumerate(differences)
         if one.estimate.comparable and one.estimate.sources and (by_block[place] or not any(by_block))
     ]
 
 
-def _adjusted(found: Sequence[Difference], tested: Sequence[int], family: int, estimand: str) -> list[Difference]:
+def _adjusted(differences: Sequence[Difference], tested: Sequence[int], family: int, estimand: str) -> list[Difference]:
     """The differences with their adjusted p."""
-    enough = [place for place in tested if family * paired_tests.smallest_p(len(found[place].blocks)) <= LEVEL]
+    enough = [place for place in tested if family * paired_tests.smallest_p(len(differences[place].blocks)) <= LEVEL]
 
     def holm(places: Sequence[int], test: Callable[[Difference], float]) -> dict[int, float]:
-        return dict(zip(places, paired_tests.holm([test(found[place]) for place in places], family), strict=True))
+        return dict(zip(places, paired_tests.holm([test(differences[place]) for place in places], family), strict=True))
 
     permutation = holm(enough, lambda one: float(paired_tests.sign_flip(one.blocks)))
     wilcoxon = holm(enough, lambda one: float(paired_tests.wilcoxon(one.blocks)))
     declared = permutation if estimand == RANDOM else holm(tested, lambda one: p_value(one.estimate) or 1.0)
     return [
         replace(one, p=declared.get(place), permutation=permutation.get(place), wilcoxon=wilcoxon.get(place))
-        for place, one in enumerate(found)
+        for place, one in enumerate(differences)
     ]
 
 
@@ -171,8 +171,8 @@ def tied_with_best(
     best = max(rivals, key=lambda place: (row[place].value or 0.0) * (1 if better else -1))
 
     def ties(place: int) -> bool:
-        found = paired_difference(groups[place], groups[best], metric, wanted, estimand).estimate
-        return found.comparable and found.half is not None and abs(found.value or 0.0) <= found.half
+        estimate = paired_difference(groups[place], groups[best], metric, wanted, estimand).estimate
+        return estimate.comparable and estimate.half is not None and abs(estimate.value or 0.0) <= estimate.half
 
     return tuple(place in rivals and place != best and ties(place) for place in range(len(groups)))
 
@@ -180,17 +180,17 @@ def tied_with_best(
 def group_named(groups: Sequence[Group], axes: Sequence[str], text: str) -> Group:
     """The one group that `text` names: by its label, or by choices as KEY=VALUE,...; else ValueError."""
     spaced = re.sub(r",\s*", ", ", text)
-    found = [group for group in groups if spaced in (group.label, ", ".join(group.values))]
-    if not found and "=" in text:
+    named = [group for group in groups if spaced in (group.label, ", ".join(group.values))]
+    if not named and "=" in text:
         keys = dict(zip(short(axes), axes, strict=True))
         choices = [part.partition("=") for part in re.split(r",\s*(?=[\w.]+=)", text)]
-        found = [
+        named = [
             group
             for group in groups
             if all(run.choice(keys.get(key, key)) == value for run in group.runs for key, _, value in choices)
         ]
-    if len(found) != 1:
-        what = "no group" if not found else f"{len(found)} groups ({'; '.join(group.label for group in found)})"
+    if len(named) != 1:
+        what = "no group" if not named else f"{len(named)} groups ({'; '.join(group.label for group in named)})"
         allowed = "; ".join(group.label for group in groups)
         raise ValueError(f"baseline={text} names {what}; name one of: {allowed}")
-    return found[0]
+    return named[0]

@@ -15,78 +15,78 @@ _FEW_FLIPPED = 6  # seeds below which a sign flip cannot reach LEVEL, whatever t
 _FEW_RESAMPLED = 10  # seeds below which resampling them overstates how certain the first place is
 
 
-def difference_notes(found: Comparison) -> tuple[str, ...]:
+def difference_notes(comparison: Comparison) -> tuple[str, ...]:
     """The notes under a table of differences: the verdict on each metric first, then what it rests on."""
-    verdicts = (_verdict(found, metric) for metric in COMPARED)
+    verdicts = (_verdict(comparison, metric) for metric in COMPARED)
     checks = (_interval, _p, _seeds, _achieved, _left_out, _marks)
-    return (*verdicts, *(sentence for check in checks for sentence in check(found)))
+    return (*verdicts, *(sentence for check in checks for sentence in check(comparison)))
 
 
-def test_notes(found: Comparison) -> tuple[str, ...]:
+def test_notes(comparison: Comparison) -> tuple[str, ...]:
     """The notes under a table of tests: what a block is, what the columns are, and where a test is impossible."""
     each, scope = "their categories", "; what they show holds for these test images"
-    if found.estimand == RANDOM:
+    if comparison.estimand == RANDOM:
         each, scope = "their seeds", ""
     tests = (
         f"p: permutation by sign flips, and Wilcoxon's signed-rank test; two-sided, after Holm's correction for"
-        f" {found.family} tests."
+        f" {comparison.family} tests."
     )
     return (
-        f"blocks: {BLOCKS[found.estimand]}, each the mean difference over {each}{scope}.",
-        *([tests] if _tests(found, True) else []),
-        *_too_few(found),
+        f"blocks: {BLOCKS[comparison.estimand]}, each the mean difference over {each}{scope}.",
+        *([tests] if _tests(comparison, True) else []),
+        *_too_few(comparison),
         "g_z: mean over standard deviation of the blocks' differences, Hedges-corrected; superiority: the share of"
-        f" blocks in which the group is above {found.baseline.label}, ties half.",
+        f" blocks in which the group is above {comparison.baseline.label}, ties half.",
     )
 
 
-def _marks(found: Comparison) -> Iterator[str]:
+def _marks(comparison: Comparison) -> Iterator[str]:
     """What the marks of the table mean."""
-    rows = {metric: [one.estimate for one in row] for metric, row in found.differences.items()}
+    rows = {metric: [one.estimate for one in row] for metric, row in comparison.differences.items()}
     marked = "".join(mark for row in rows.values() for mark in marks(row, over_seeds(rows.values())))
     if IMAGES in marked:
         yield f"{IMAGES} fewer than two common seeds: over the test images only, and not tested."
-    if PARTIAL in marked and (lacking := missing_categories([group.label for group in found.groups], rows)):
+    if PARTIAL in marked and (lacking := missing_categories([group.label for group in comparison.groups], rows)):
         yield f"{PARTIAL} over fewer categories, and not tested: {lacking}."
 
 
-def _tests(found: Comparison, possible: bool) -> list[int]:
+def _tests(comparison: Comparison, possible: bool) -> list[int]:
     """The numbers of blocks of the differences that have a permutation test, or that have not."""
-    rows = (one for row in found.differences.values() for one in row if len(one.blocks) > 1)
+    rows = (one for row in comparison.differences.values() for one in row if len(one.blocks) > 1)
     return sorted({len(one.blocks) for one in rows if (one.permutation is not None) == possible})
 
 
-def _too_few(found: Comparison) -> Iterator[str]:
+def _too_few(comparison: Comparison) -> Iterator[str]:
     """Why a column of p is empty."""
-    few = _tests(found, False)
-    if few and found.family:
+    few = _tests(comparison, False)
+    if few and comparison.family:
         smallest = smallest_p(few[-1])
         yield (
-            f"too few blocks for a test: {few[-1]} {BLOCKS[found.estimand]} give no p below {smallest:.2g}"
-            f" ({min(1.0, found.family * smallest):.2g} after Holm's correction for {found.family} tests), so none is"
-            f" printed; {blocks_needed(found.family, LEVEL)} would be enough."
+            f"too few blocks for a test: {few[-1]} {BLOCKS[comparison.estimand]} give no p below {smallest:.2g}"
+            f" ({min(1.0, comparison.family * smallest):.2g} after Holm's correction for {comparison.family} tests), so"
+            f" none is printed; {blocks_needed(comparison.family, LEVEL)} would be enough."
         )
 
 
-def _verdict(found: Comparison, metric: str) -> str:
+def _verdict(comparison: Comparison, metric: str) -> str:
     """Which groups are shown to be better or worse than the baseline in one metric, and which are not."""
     kinds: dict[str, list[str]] = {"shown better": [], "shown worse": [], "not shown to differ": [], "not tested": []}
-    for group, one in zip(found.groups, found.differences[metric], strict=True):
+    for group, one in zip(comparison.groups, comparison.differences[metric], strict=True):
         kinds[_kind(one)].append(group.label)
-    title, base = METRIC[metric].title, found.baseline.label
-    if len(kinds["not tested"]) == len(found.groups):
+    title, base = METRIC[metric].title, comparison.baseline.label
+    if len(kinds["not tested"]) == len(comparison.groups):
         return f"{title}: no difference from {base} can be tested."
-    rests = _rests(found, metric)
+    rests = _rests(comparison, metric)
     if not (kinds["shown better"] or kinds["shown worse"]):
         return f"{title}: no group is shown to be better or worse than {base}. {rests}"
     parts = (f"{kind}: {joined(names)}" for kind, names in kinds.items() if names)
     return f"{title}, against {base}: {'; '.join(parts)}. {rests}"
 
 
-def _rests(found: Comparison, metric: str) -> str:
+def _rests(comparison: Comparison, metric: str) -> str:
     """What the tests of one metric rest on: so many categories, seeds, or the test images of one seed."""
-    tested = [one.estimate for one in found.differences[metric] if one.p is not None]
-    if found.estimand == RANDOM:
+    tested = [one.estimate for one in comparison.differences[metric] if one.p is not None]
+    if comparison.estimand == RANDOM:
         return f"Tested on {_span([len(estimate.categories) for estimate in tested])} categories."
     if over_seeds([tested]):
         return f"Tested on {_span([len(estimate.seeds) for estimate in tested])} seeds."
@@ -107,13 +107,13 @@ def _kind(one: Difference) -> str:
     return "shown better" if one.estimate.value > 0 else "shown worse"
 
 
-def _interval(found: Comparison) -> Iterator[str]:
-    sources = {source for row in found.differences.values() for one in row for source in one.estimate.sources}
+def _interval(comparison: Comparison) -> Iterator[str]:
+    sources = {source for row in comparison.differences.values() for one in row for source in one.estimate.sources}
     ways = {"seeds": "by seed (Student's t)", "images": "by test image (one bootstrap for both)"}
     over = ", ".join(text for source, text in ways.items() if source in sources)
-    if found.estimand == RANDOM and sources:
+    if comparison.estimand == RANDOM and sources:
         yield "±: half-width of the 95% interval of the difference over categories (a sample; Student's t), paired."
-    elif found.estimand == RANDOM:
+    elif comparison.estimand == RANDOM:
         yield f"no interval: fewer than {FEWEST_CATEGORIES} common categories say nothing about others."
     elif sources:
         yield f"±: half-width of the 95% interval of the difference, paired by category (fixed), {over}."
@@ -121,26 +121,28 @@ def _interval(found: Comparison) -> Iterator[str]:
         yield "no interval: there are fewer than two common seeds, and no bootstrap replicates to pair."
 
 
-def _p(found: Comparison) -> Iterator[str]:
+def _p(comparison: Comparison) -> Iterator[str]:
     """What the declared test is, and for how many tests it is corrected."""
-    if not found.family:
+    if not comparison.family:
         return
-    if found.estimand == RANDOM and not _tests(found, True):
-        yield from _too_few(found)
+    if comparison.estimand == RANDOM and not _tests(comparison, True):
+        yield from _too_few(comparison)
         return
-    what = f"the {found.family} tests of this table"
-    if not found.named:
-        what = f"the {found.family} tests of all pairs of groups, since {found.baseline.label} was chosen by its result"
+    what = f"the {comparison.family} tests of"
+    if comparison.named:
+        what += " this table"
+    else:
+        what += f" all pairs of groups, since {comparison.baseline.label} was chosen by its result"
     test = "where that interval just reaches zero"
-    if found.estimand == RANDOM:
+    if comparison.estimand == RANDOM:
         test = "a permutation of the categories' signs"
     yield f"p: two-sided, {test}, after Holm's correction for {what}; {SHOWN} p of at most {LEVEL}: shown."
 
 
-def _seeds(found: Comparison) -> Iterator[str]:
+def _seeds(comparison: Comparison) -> Iterator[str]:
     """What few seeds cannot show."""
-    tested = [one.estimate for row in found.differences.values() for one in row if one.p is not None]
-    if not tested or found.estimand == RANDOM:
+    tested = [one.estimate for row in comparison.differences.values() for one in row if one.p is not None]
+    if not tested or comparison.estimand == RANDOM:
         return
     if "seeds" not in tested[0].sources:  # then none has them, or it would not be tested
         yield "fewer than two common seeds: the differences are of these runs, and another seed may change them."
@@ -151,16 +153,16 @@ def _seeds(found: Comparison) -> Iterator[str]:
         )
 
 
-def _achieved(found: Comparison) -> list[str]:
+def _achieved(comparison: Comparison) -> list[str]:
     """What the interval and the test are worth at so few blocks."""
-    few = [len(one.blocks) for row in found.differences.values() for one in row if len(one.blocks) > 1]
-    return coverage_of_differences(found.estimand, min(few)) if few else []
+    few = [len(one.blocks) for row in comparison.differences.values() for one in row if len(one.blocks) > 1]
+    return coverage_of_differences(comparison.estimand, min(few)) if few else []
 
 
-def _left_out(found: Comparison) -> Iterator[str]:
+def _left_out(comparison: Comparison) -> Iterator[str]:
     """Which pairs of category and seed are compared, and how many are not, for each reason and group."""
     labels = []
-    for group, pairs in zip(found.groups, found.pairs, strict=True):
+    for group, pairs in zip(comparison.groups, comparison.pairs, strict=True):
         kinds = {
             "that only one of the two groups has": pairs.one_sided,
             "that were tested on other images": pairs.other_images,
@@ -169,9 +171,8 @@ def _left_out(found: Comparison) -> Iterator[str]:
         if reasons := [f"{len(cells)} {kind} ({_cells(cells)})" for kind, cells in kinds.items() if cells]:
             labels.append((", and ".join(reasons), group.label))
     if labels:
-        rule = (
-            f"pairs: a category and seed that both the group and {found.baseline.label} have, on the same test images"
-        )
+        both = f"the group and {comparison.baseline.label}"
+        rule = f"pairs: a category and seed that both {both} have, on the same test images"
         parts = [f"Left out for {joined(groups)}: {reasons}" for reasons, groups in grouped(labels).items()]
         yield ". ".join([rule, *parts]) + "."
 
@@ -187,32 +188,32 @@ def ranking_notes(study: Study) -> list[str]:
     return [_ranks(study.ranking, study.estimand), _first(study.stability)] if len(study.groups) > 1 else []
 
 
-def _ranks(found: Ranking, estimand: str) -> str:
-    if found.reason is not None or found.p is None or found.critical_difference is None:
-        return f"no critical difference of ranks: {found.reason}."
+def _ranks(ranking: Ranking, estimand: str) -> str:
+    if ranking.reason is not None or ranking.p is None or ranking.critical_difference is None:
+        return f"no critical difference of ranks: {ranking.reason}."
     scope = "" if estimand == RANDOM else ", on these test images"
     text = (
-        f"ranks by image AUROC within each {BLOCK[estimand]}, averaged over {found.blocks} {BLOCKS[estimand]}{scope}:"
-        f" Friedman's chi2 = {found.statistic:.2f}, p {_p_text(found.p)} (Iman and Davenport)"
+        f"ranks by image AUROC within each {BLOCK[estimand]}, averaged over {ranking.blocks} {BLOCKS[estimand]}{scope}:"
+        f" Friedman's chi2 = {ranking.statistic:.2f}, p {_p_text(ranking.p)} (Iman and Davenport)"
     )
-    if found.p > LEVEL:
+    if ranking.p > LEVEL:
         return f"{text}: the groups are not shown to differ."
-    cliques = "; ".join(joined([found.groups[place] for place in clique]) for clique in found.cliques)
+    cliques = "; ".join(joined([ranking.groups[place] for place in clique]) for clique in ranking.cliques)
     apart = f"no difference shown within: {cliques}" if cliques else "any two differ"
-    return f"{text}; critical difference {found.critical_difference:.2f} (Nemenyi, {LEVEL}), {apart}."
+    return f"{text}; critical difference {ranking.critical_difference:.2f} (Nemenyi, {LEVEL}), {apart}."
 
 
 def _p_text(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"= {p:.3f}"
 
 
-def _first(found: Stability) -> str:
-    if found.reason is not None:
-        return f"it cannot be said whether other seeds would change the first place: {found.reason}."
-    ordered = sorted(zip(found.groups, found.shares, strict=True), key=lambda pair: -pair[1])
+def _first(stability: Stability) -> str:
+    if stability.reason is not None:
+        return f"it cannot be said whether other seeds would change the first place: {stability.reason}."
+    ordered = sorted(zip(stability.groups, stability.shares, strict=True), key=lambda pair: -pair[1])
     shares = [f"{joined([name])} in {share:.0%}" for name, share in ordered if share >= 0.005]
-    firm = "; with so few seeds this looks more certain than it is" if found.seeds < _FEW_RESAMPLED else ""
+    firm = "; with so few seeds this looks more certain than it is" if stability.seeds < _FEW_RESAMPLED else ""
     return (
-        f"first by image AUROC when the {found.seeds} seeds are resampled ({found.resamples:,} times, the same for all"
-        f" groups): {', '.join(shares)}{firm}."
+        f"first by image AUROC when the {stability.seeds} seeds are resampled ({stability.resamples:,} times, the same"
+        f" for all groups): {', '.join(shares)}{firm}."
     )

@@ -29,11 +29,11 @@ def differences(study: Study) -> pd.DataFrame:
     tests = ("p", "shown", "blocks", "permutation_p", "wilcoxon_p", "g_z", "superiority")
     parts = tuple(_parts(RANKED, Estimate(None)))
     rows: list[tuple[object, ...]] = []
-    if (found := study.comparison) is not None:
-        for metric, row in found.differences.items():
-            for group, pairs, one in zip(found.groups, found.pairs, row, strict=True):
+    if (comparison := study.comparison) is not None:
+        for metric, row in comparison.differences.items():
+            for group, pairs, one in zip(comparison.groups, comparison.pairs, row, strict=True):
                 values = _parts(metric, one.estimate, "+").values()
-                what = (*group.values, found.baseline.label, metric, *values, pairs.count)
+                what = (*group.values, comparison.baseline.label, metric, *values, pairs.count)
                 shown = "true" if one.shown else "false"
                 sizes = (one.standardised, one.superiority)
                 rows.append((*what, one.p, shown, len(one.blocks), one.permutation, one.wilcoxon, *sizes))
@@ -42,9 +42,9 @@ def differences(study: Study) -> pd.DataFrame:
 
 def ranks(study: Study) -> pd.DataFrame:
     """ranks.csv: each group's average rank by image AUROC, and how often it is first when the seeds are drawn again."""
-    found, firsts = study.ranking, study.stability
-    frame = pd.DataFrame({"group": found.groups[: len(found.ranks)], "rank": found.ranks}).assign(
-        blocks=found.blocks, chi2=found.statistic, p=found.p, critical_difference=found.critical_difference
+    ranking, firsts = study.ranking, study.stability
+    frame = pd.DataFrame({"group": ranking.groups[: len(ranking.ranks)], "rank": ranking.ranks}).assign(
+        blocks=ranking.blocks, chi2=ranking.statistic, p=ranking.p, critical_difference=ranking.critical_difference
     )
     return frame.assign(first=frame["group"].map(dict(zip(firsts.groups, firsts.shares, strict=False))))
 

@@ -137,8 +137,8 @@ def seeds_note(study: Study) -> Iterator[str]:
 
 def unused_runs(group: Group, metric: str, estimate: Estimate, category: str | None) -> Iterator[str]:
     """Why runs of the group, those of `category` if given, are not in its mean: by seed, the categories it lacks."""
-    found, _ = grid.cells(group.runs, metric)
-    values = {cell: value for cell, value in found.items() if category in (None, cell[0])}
+    cells, _ = grid.cells(group.runs, metric)
+    values = {cell: value for cell, value in cells.items() if category in (None, cell[0])}
     unused = sorted({seed for _, seed in values} - set(estimate.seeds))
     lacking = grouped(
         (tuple(name for name in estimate.categories if values.get((name, seed)) is None), seed) for seed in unused

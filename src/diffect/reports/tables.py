@@ -27,10 +27,10 @@ from diffect.runs.statistics import BLOCKS, RANDOM
 def study_tables(study: Study) -> tuple[Table, ...]:
     """The summary, the differences with their tests, and the means in each category where there are several."""
     tables = [summary_table(study)]
-    if (found := study.comparison) is not None:
-        tables.append(difference_table(study.axes, found))
-        if any(len(one.blocks) > 1 for row in found.differences.values() for one in row):
-            tables.append(test_table(study.axes, found))
+    if (comparison := study.comparison) is not None:
+        tables.append(difference_table(study.axes, comparison))
+        if any(len(one.blocks) > 1 for row in comparison.differences.values() for one in row):
+            tables.append(test_table(study.axes, comparison))
     return (*tables, *([category_table(study)] if len(study.by_category) > 1 else []))
 
 
@@ -52,11 +52,11 @@ def summary_table(study: Study) -> Table:
     return Table(_title(study), header, len(axes), tuple(rows), rules, caption=_caption(study))
 
 
-def difference_table(axes: Sequence[str], found: Comparison) -> Table:
+def difference_table(axes: Sequence[str], comparison: Comparison) -> Table:
     """A row per group other than the baseline: its paired difference and its p in each metric compared."""
-    several = over_seeds([one.estimate for one in row] for row in found.differences.values())
+    several = over_seeds([one.estimate for one in row] for row in comparison.differences.values())
     columns: list[Sequence[str | Cell]] = []
-    for metric, row in found.differences.items():
+    for metric, row in comparison.differences.items():
         marked = zip(row, marks([one.estimate for one in row], several), strict=True)
         columns += [
             [estimate_cell(METRIC[metric], one.estimate, SHOWN * one.shown + mark, "+") for one, mark in marked],
@@ -64,56 +64,56 @@ def difference_table(axes: Sequence[str], found: Comparison) -> Table:
         ]
     rows: list[tuple[str | Cell, ...]] = [
         (*group.values, pairs.count, *cells)
-        for group, pairs, *cells in zip(found.groups, found.pairs, *columns, strict=True)
+        for group, pairs, *cells in zip(comparison.groups, comparison.pairs, *columns, strict=True)
     ]
-    best = "" if found.named else f"the best mean {METRIC[COMPARED[0]].title}"
+    best = "" if comparison.named else f"the best mean {METRIC[COMPARED[0]].title}"
     header = (*short(axes), "pairs", *(title for metric in COMPARED for title in (METRIC[metric].title, "p")))
     caption = (
-        f"Mean difference of each group from {found.baseline.label}{best and f', which has {best}'}, over the pairs of"
-        " category and seed compared"
-        + mean_notes.plus_minus(one.estimate for row in found.differences.values() for one in row)
+        f"Mean difference of each group from {comparison.baseline.label}{best and f', which has {best}'}, over the"
+        " pairs of category and seed compared"
+        + mean_notes.plus_minus(one.estimate for row in comparison.differences.values() for one in row)
     )
     return Table(
-        f"differences from {found.baseline.label}{best and f', {best}'}",
+        f"differences from {comparison.baseline.label}{best and f', {best}'}",
         header,
         len(axes),
         tuple(rows),
-        notes=comparison_notes.difference_notes(found),
+        notes=comparison_notes.difference_notes(comparison),
         caption=caption,
     )
 
 
-def test_table(axes: Sequence[str], found: Comparison) -> Table:
+def test_table(axes: Sequence[str], comparison: Comparison) -> Table:
     """A row per metric and group: its differences by block, tested without a normal law, and their size."""
     rows = [
         (METRIC[metric].title, *group.values, *_tests(one))
-        for metric, row in found.differences.items()
-        for group, one in zip(found.groups, row, strict=True)
+        for metric, row in comparison.differences.items()
+        for group, one in zip(comparison.groups, row, strict=True)
     ]
-    unit = BLOCKS[found.estimand]
+    unit = BLOCKS[comparison.estimand]
     return Table(
-        f"tests of the differences from {found.baseline.label}",
+        f"tests of the differences from {comparison.baseline.label}",
         ("metric", *short(axes), unit, "permutation p", "Wilcoxon p", "g_z", "superiority"),
         1 + len(axes),
         tuple(rows),
-        tuple(range(len(found.groups), len(rows), len(found.groups))),
-        comparison_notes.test_notes(found),
-        f"Differences of each group from {found.baseline.label} with {unit} as blocks: tests that assume no normal law,"
-        " and sizes of the effects",
+        tuple(range(len(comparison.groups), len(rows), len(comparison.groups))),
+        comparison_notes.test_notes(comparison),
+        f"Differences of each group from {comparison.baseline.label} with {unit} as blocks: tests that assume no normal"
+        " law, and sizes of the effects",
     )
 
 
 def category_table(study: Study) -> Table:
     """A row per category and group, means over seeds."""
     estimates = study.by_category
-    several = over_seeds(row for found in estimates.values() for row in found.values())
+    several = over_seeds(row for means in estimates.values() for row in means.values())
     rows: list[tuple[str | Cell, ...]] = [
         (_marked(study, category), *(group.values or (study.name,)), *cells)
-        for category, found in estimates.items()
-        for group, cells in zip(study.groups, _cells(found, study.tied_by_category[category], several), strict=True)
+        for category, means in estimates.items()
+        for group, cells in zip(study.groups, _cells(means, study.tied_by_category[category], several), strict=True)
     ]
     axes, metrics = study.axes or ("study",), next(iter(estimates.values()))  # the same in every category
-    spread = mean_notes.plus_minus(one for found in estimates.values() for row in found.values() for one in row)
+    spread = mean_notes.plus_minus(one for means in estimates.values() for row in means.values() for one in row)
     return Table(
         "by category, mean over seeds",
         ("category", *short(axes), *(METRIC[metric].title for metric in metrics)),

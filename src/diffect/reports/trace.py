@@ -80,7 +80,7 @@ def _near(name: str, known: Sequence[str]) -> str:
 
 def _lines(group: Group, metric: str, category: str | None, estimate: Estimate) -> Sequence[tuple[str, ...]]:
     """A row per run and category, by category and seed, as in the long table; every digit."""
-    found = []
+    lines = []
     for (name, seed), run in sorted(group.by_cell.items()):
         result = run.record.results[name]
         if metric not in result.metrics or category not in (None, name):
@@ -89,8 +89,8 @@ def _lines(group: Group, metric: str, category: str | None, estimate: Estimate) 
         interval = "" if ends is None else f"{ends[0]:.3f} to {ends[1]:.3f}"
         used = value is not None and name in estimate.categories and seed in estimate.seeds
         figures = ("" if value is None else repr(value), interval, "yes" if used else "no")
-        found.append((name, str(seed), *figures, run.record.signature, str(run.folder)))
-    return found
+        lines.append((name, str(seed), *figures, run.record.signature, str(run.folder)))
+    return lines
 
 
 def _sums(group: Group, metric: str, category: str | None, estimate: Estimate, estimand: str) -> Iterator[str]:

@@ -33,10 +33,10 @@ def first_few(names: Sequence[str]) -> str:
 
 def grouped(pairs: Iterable[tuple[Key, Item]]) -> dict[Key, list[Item]]:
     """The second of each pair by the first, in the order of the pairs."""
-    found: dict[Key, list[Item]] = {}
+    groups: dict[Key, list[Item]] = {}
     for key, item in pairs:
-        found.setdefault(key, []).append(item)
-    return found
+        groups.setdefault(key, []).append(item)
+    return groups
 
 
 def cell_name(group: Group, cell: Unit) -> str:

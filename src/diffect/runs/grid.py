@@ -121,11 +121,11 @@ def groups(runs: Sequence[Run], keys: Sequence[str]) -> list[Group]:
     by_values: dict[tuple[str, ...], list[Run]] = {}
     for run in runs:
         by_values.setdefault(tuple(run.choice(key) for key in keys), []).append(run)
-    found = []
+    ordered = []
     for values in sorted(by_values, key=natural):
         group = Group(tuple(keys), values, tuple(by_values[values]))
-        found.append(replace(group, missing=tuple(cell for cell in cells if cell not in group.by_cell)))
-    return found
+        ordered.append(replace(group, missing=tuple(cell for cell in cells if cell not in group.by_cell)))
+    return ordered
 
 
 def _cells(run: Run) -> list[Unit]:
@@ -133,9 +133,9 @@ def _cells(run: Run) -> list[Unit]:
     return [(category, seed) for category in categories]
 
 
-def absent(found: Sequence[Group]) -> list[tuple[str, ...]]:
+def absent(groups: Sequence[Group]) -> list[tuple[str, ...]]:
     """The combinations of the groups' values that no run has: the holes of a crossed grid."""
-    have = {group.values for group in found}
+    have = {group.values for group in groups}
     columns = [sorted(set(values)) for values in zip(*have, strict=True)]
     return sorted(set(product(*columns)) - have, key=natural) if have else []
 

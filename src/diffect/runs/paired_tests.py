@@ -28,9 +28,9 @@ def sign_flip(differences: Any) -> Any:
     """
     rows = np.asarray(differences, dtype=np.float64)
     sums = np.abs(rows @ _signs(rows.shape[-1]).T)
-    found = np.abs(rows.sum(axis=-1))[..., None]
+    observed = np.abs(rows.sum(axis=-1))[..., None]
     slack = 1e-9 * np.abs(rows).sum(axis=-1)[..., None]  # equal sums in another order differ by rounding
-    return np.mean(sums >= found - slack, axis=-1)
+    return np.mean(sums >= observed - slack, axis=-1)
 
 
 def wilcoxon(differences: Any) -> Any:

@@ -54,17 +54,17 @@ def ranking(figures: Mapping[str, Mapping[Any, float]], unit: str) -> Ranking:
     if table.empty:
         return Ranking(tuple(figures), (), 0, reason=f"there are no {unit} that all groups have")
     means = table.rank(axis=1, ascending=False).mean().sort_values(kind="stable")
-    found = Ranking(tuple(means.index), tuple(means.tolist()), blocks)
+    plain = Ranking(tuple(means.index), tuple(means.tolist()), blocks)
     if groups < FEWEST_GROUPS or blocks < FEWEST_BLOCKS:
         reason = (
             f"Friedman's test takes at least {FEWEST_GROUPS} groups and {FEWEST_BLOCKS} {unit} that all have:"
             f" there are {groups} and {blocks}"
         )
-        return replace(found, reason=reason)
+        return replace(plain, reason=reason)
     statistic, p = friedman(table.to_numpy())
     critical = critical_difference(groups, blocks)
-    cliques = _cliques(found.ranks, critical) if p <= LEVEL else (tuple(range(groups)),)
-    return replace(found, statistic=statistic, p=p, critical_difference=critical, cliques=cliques)
+    cliques = _cliques(plain.ranks, critical) if p <= LEVEL else (tuple(range(groups)),)
+    return replace(plain, statistic=statistic, p=p, critical_difference=critical, cliques=cliques)
 
 
 def friedman(figures: Floats) -> tuple[float, float]:
@@ -94,12 +94,12 @@ def critical_difference(groups: int, blocks: int) -> float:
 
 def _cliques(ranks: Sequence[float], critical: float) -> tuple[tuple[int, ...], ...]:
     """The longest stretches of two or more rising `ranks` that lie within less than `critical` of their first."""
-    found: list[tuple[int, ...]] = []
+    cliques: list[tuple[int, ...]] = []
     for start in range(len(ranks)):
         members = tuple(i for i in range(start, len(ranks)) if ranks[i] - ranks[start] < critical)
-        if len(members) > 1 and not (found and members[-1] == found[-1][-1]):
-            found.append(members)
-    return tuple(found)
+        if len(members) > 1 and not (cliques and members[-1] == cliques[-1][-1]):
+            cliques.append(members)
+    return tuple(cliques)
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,10 @@
 """Choose the runs of one study from all that a source holds; the others are named, with the reason."""
 
+import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from diffect.errors import suggest
@@ -25,13 +26,13 @@ class Selection:
     ignored: tuple[LeftOut, ...]
 
 
-def select(found: Iterable[Run], unread: Sequence[LeftOut], where: str, study: str | None = None) -> Selection:
-    """The finished runs of `study` among those `found` in `where`, of the newest version, one per cell.
+def select(runs: Iterable[Run], unread: Sequence[LeftOut], where: str, study: str | None = None) -> Selection:
+    """The finished runs of `study` among those `runs` in `where`, of the newest version, one per cell.
 
     `study` may be left out where all are of one. Raises ValueError where there are several, or no finished
     run, saying what there is.
     """
-    everything = list(found)
+    everything = list(runs)
     name = _study(everything, unread, where, study)
     mine, ignored = _attempts([run for run in everything if run.record.study == name])
     ignored += [*unread, *_others(everything, name)]
@@ -51,9 +52,40 @@ def select(found: Iterable[Run], unread: Sequence[LeftOut], where: str, study: s
     return Selection(name, tuple(sorted(kept, key=_order)), _by_name(left_out), _by_name(ignored))
 
 
-def _study(found: Sequence[Run], unread: Sequence[LeftOut], where: str, study: str | None) -> str:
+def matching(selection: Selection, condition: str) -> Selection:
+    """The selection with those of its runs alone that have every value of `condition`, "KEY=VALUE and KEY=VALUE".
+
+    A key is that of a choice or of the config. Raises ValueError for a key that no run has, with the nearest, and
+    where no run is left, with the values that there are.
+    """
+    runs = selection.runs
+    for part in re.split(r"\s+and\s+", condition.strip()):
+        key, equals, value = (piece.strip() for piece in part.partition("="))
+        if not equals:
+            raise ValueError(f"where={condition}: '{part}' is no KEY=VALUE, as in seed=0 and denoiser=conv")
+        settings = [_settings(run) for run in runs]
+        values = sorted({known[key] for known in settings if key in known})
+        if not values:
+            keys = {name for known in settings for name in known}
+            raise ValueError(f"where={condition}: no run has a key {key}{suggest(key, sorted(keys))}")
+        runs = tuple(run for run, known in zip(runs, settings, strict=True) if known.get(key) == value)
+        if not runs:
+            raise ValueError(f"where={condition}: no run has {key}={value}; there are {', '.join(values)}")
+    others = LeftOut(f"{len(selection.runs) - len(runs)} of {len(selection.runs)} runs", f"not where {condition}")
+    return replace(selection, runs=runs, ignored=(*selection.ignored, others))
+
+
+def _settings(run: Run) -> dict[str, str]:
+    """The run's config and choices by dotted key, values as the command line writes them."""
+    config = {
+        key: value if isinstance(value, str) else json.dumps(value) for key, value in flat(run.record.config).items()
+    }
+    return {**config, **run.record.choices}
+
+
+def _study(runs: Sequence[Run], unread: Sequence[LeftOut], where: str, study: str | None) -> str:
     """The study to report: `study` if it is there, or else the only one."""
-    counts = Counter(run.record.study for run in found)
+    counts = Counter(run.record.study for run in runs)
     there = ", ".join(f"{name} ({count})" for name, count in sorted(counts.items()))
     again = "" if study is None else f"; diffect train experiment={study} makes them"
     if study in counts:
@@ -71,8 +103,8 @@ def _study(found: Sequence[Run], unread: Sequence[LeftOut], where: str, study: s
     return next(iter(counts))
 
 
-def _others(found: Sequence[Run], name: str) -> list[LeftOut]:
-    counts = Counter(run.record.study for run in found if run.record.study != name)
+def _others(runs: Sequence[Run], name: str) -> list[LeftOut]:
+    counts = Counter(run.record.study for run in runs if run.record.study != name)
     return [LeftOut(_line(other), f"another study, of {count} logged") for other, count in sorted(counts.items())]
 
 
@@ -167,10 +199,10 @@ def flat(value: Any, where: str = "") -> dict[str, Any]:
     """The leaves of nested dictionaries by dotted key."""
     if not isinstance(value, dict):
         return {where: value}
-    found: dict[str, Any] = {}
+    leaves: dict[str, Any] = {}
     for key, item in value.items():
-        found |= flat(item, f"{where}.{key}" if where else str(key))
-    return found
+        leaves |= flat(item, f"{where}.{key}" if where else str(key))
+    return leaves
 
 
 def _line(text: Any, limit: int = 160) -> str:

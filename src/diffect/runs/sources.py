@@ -23,12 +23,12 @@ def read(source: str, study: str | None = None, filters: Mapping[str, Any] | Non
     `filters` (see `wandb.read_project`). Raises ValueError where there is no finished run, with what there is.
     """
     if source.startswith(WANDB):
-        found, unread = wandb.read_project(source.removeprefix(WANDB), study, filters or {})
+        runs, unread = wandb.read_project(source.removeprefix(WANDB), study, filters or {})
     elif filters:
         raise ValueError(f"filters= asks a W&B project, and source={source} is a folder; use experiment=NAME there")
     else:
-        found, unread = _folder(Path(source).expanduser(), study)
-    return selection.select(found, unread, source, study)
+        runs, unread = _folder(Path(source).expanduser(), study)
+    return selection.select(runs, unread, source, study)
 
 
 def _folder(folder: Path, study: str | None) -> tuple[list[Run], list[LeftOut]]:

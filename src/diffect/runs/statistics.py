@@ -53,16 +53,16 @@ class Estimate:
 
         t_{n-1, 1-alpha/2} over n seeds or n categories, z_{1-alpha/2} over test images.
         """
-        found: dict[str, tuple[float, float]] = {}
+        parts: dict[str, tuple[float, float]] = {}
         # scipy.stats has these quantiles by better names, and takes a second to import.
         if self.seed_error is not None:
-            found["seeds"] = (-float(stdtrit(len(self.seeds) - 1, alpha / 2)), self.seed_error)
+            parts["seeds"] = (-float(stdtrit(len(self.seeds) - 1, alpha / 2)), self.seed_error)
         if self.image_error is not None:
-            found["images"] = (-float(ndtri(alpha / 2)), self.image_error)
+            parts["images"] = (-float(ndtri(alpha / 2)), self.image_error)
         if self.category_error is not None:
-            found["categories"] = (-float(stdtrit(len(self.categories) - 1, alpha / 2)), self.category_error)
+            parts["categories"] = (-float(stdtrit(len(self.categories) - 1, alpha / 2)), self.category_error)
         # Without any spread at all, as where every figure is 1, nothing is known about the error.
-        return found if any(error for _, error in found.values()) else {}
+        return parts if any(error for _, error in parts.values()) else {}
 
     @property
     def sources(self) -> tuple[str, ...]:

@@ -78,11 +78,11 @@ class LeftOut:
     reason: str
 
 
-def gather(found: Iterable[tuple[Path, str, Callable[[], Record]]]) -> tuple[list[Run], list[LeftOut]]:
+def gather(sources: Iterable[tuple[Path, str, Callable[[], Record]]]) -> tuple[list[Run], list[LeftOut]]:
     """The runs from where each lies, its name, and what reads its record; and those whose record cannot be read."""
     runs: list[Run] = []
     unread: list[LeftOut] = []
-    for folder, name, read in found:
+    for folder, name, read in sources:
         try:
             runs.append(Run(folder, read()))
         except ValueError as error:

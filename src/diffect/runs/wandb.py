@@ -29,16 +29,16 @@ def save(run: Any, record: Record) -> None:
 
 def read_logs(folder: Path) -> tuple[list[Run], list[LeftOut]]:
     """The records of all logs below `folder`, at any depth, and the logs without a record."""
-    found = {path.parent.parent: path for path in folder.rglob(f"{FILES}/{record_file.RECORD}")}
-    logs = sorted({log.parent for log in folder.rglob("*.wandb")} | found.keys())
+    records = {path.parent.parent: path for path in folder.rglob(f"{FILES}/{record_file.RECORD}")}
+    logs = sorted({log.parent for log in folder.rglob("*.wandb")} | records.keys())
 
     def read(log: Path) -> Record:
-        if log not in found:
+        if log not in records:
             raise ValueError(_NO_RECORD)
-        return record_file.read(found[log])
+        return record_file.read(records[log])
 
     # The record's own path stands for a run's folder, which a log has not.
-    return gather((found.get(log, log), str(log.relative_to(folder)), partial(read, log)) for log in logs)
+    return gather((records.get(log, log), str(log.relative_to(folder)), partial(read, log)) for log in logs)
 
 
 def read_project(project: str, study: str | None, filters: Mapping[str, Any]) -> tuple[list[Run], list[LeftOut]]:
@@ -61,16 +61,16 @@ def read_project(project: str, study: str | None, filters: Mapping[str, Any]) ->
         query = filters if study is None else {"config.study": study, **filters}
         with _temporary_folder() as folder:
             listed = api.runs(project, dict(query), per_page=PAGE)
-            found = gather((Path(source, run.id), run.id, partial(_download, run, source, folder)) for run in listed)
-            groups = set() if any(found) else {str(run.group) for run in api.runs(project)}
+            runs = gather((Path(source, run.id), run.id, partial(_download, run, source, folder)) for run in listed)
+            groups = set() if any(runs) else {str(run.group) for run in api.runs(project)}
     except wandb.errors.UsageError as error:
         raise ValueError(f"source={source}: W&B has no API key here: `wandb login`, or set WANDB_API_KEY") from error
     except (wandb.errors.CommError, WandbApiFailedError, ValueError) as error:
         raise ValueError(f"source={source}: {_reason(error)}") from error
-    if not any(found):
+    if not any(runs):
         there = f"its runs are grouped as {', '.join(sorted(groups))}" if groups else "it holds no runs"
         raise ValueError(f"source={source} has no runs with {json.dumps(query)}: {there}")
-    return found
+    return runs
 
 
 @contextmanager
@@ -102,13 +102,13 @@ def parse_filters(text: str) -> dict[str, Any]:
             return dict(json.loads(text))
         except ValueError as error:
             raise ValueError(f"filters={text} is no JSON: {error}") from error
-    found = {}
+    filters = {}
     for part in text.split(","):
         key, equals, value = (piece.strip() for piece in part.partition("="))
         if not key or not equals:
             raise ValueError(f"filters={text}: '{part}' is no KEY=VALUE, as in config.seed=0 or state=finished")
-        found[key] = _typed(value)
-    return found
+        filters[key] = _typed(value)
+    return filters
 
 
 def _typed(value: str) -> Any:

@@ -48,32 +48,32 @@ def _means(study: Study) -> str:
 
 
 def _comparisons(study: Study) -> list[str]:
-    found = study.comparison
-    if found is None:
+    comparison = study.comparison
+    if comparison is None:
         return []
-    chosen = "named beforehand" if found.named else f"which has the best mean {METRIC[RANKED].title}"
+    chosen = "named beforehand" if comparison.named else f"which has the best mean {METRIC[RANKED].title}"
     first = (
-        rf"Groups are compared with \emph{{{breakable(found.baseline.label)}}}, {chosen}, by differences paired by"
+        rf"Groups are compared with \emph{{{breakable(comparison.baseline.label)}}}, {chosen}, by differences paired by"
         " category, seed and test image."
     )
-    if not found.family:
+    if not comparison.family:
         return [first, "No difference can be tested."]
     test = "where the 95\\% interval of a difference would just reach zero"
-    if found.estimand == RANDOM:
+    if comparison.estimand == RANDOM:
         test = "by a permutation of the categories' signs"
     return [
         first,
-        rf"Two-sided $p$ are found {test}, and adjusted~\cite{{holm1979}} for {counted(found.family, 'test')}.",
+        rf"Two-sided $p$ are found {test}, and adjusted~\cite{{holm1979}} for {counted(comparison.family, 'test')}.",
     ]
 
 
 def _ranks(study: Study) -> list[str]:
-    found = study.ranking
-    if found.reason is not None or found.critical_difference is None or found.statistic is None:
+    ranking = study.ranking
+    if ranking.reason is not None or ranking.critical_difference is None or ranking.statistic is None:
         return []
     unit = BLOCKS[study.estimand]
     return [
-        rf"Average ranks over {found.blocks} {unit} are compared by Friedman's test in the form of Iman and"
-        rf" Davenport~\cite{{iman1980,demsar2006}} ($F$ = {found.statistic:.2f}, $p$ = {p_text(found.p)}) and Nemenyi's"
-        f" critical difference ({found.critical_difference:.2f})."
+        rf"Average ranks over {ranking.blocks} {unit} are compared by Friedman's test in the form of Iman and"
+        rf" Davenport~\cite{{iman1980,demsar2006}} ($F$ = {ranking.statistic:.2f}, $p$ = {p_text(ranking.p)}) and"
+        f" Nemenyi's critical difference ({ranking.critical_difference:.2f})."
     ]

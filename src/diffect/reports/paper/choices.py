@@ -78,10 +78,10 @@ def _depends_on(study: Study, texts: Sequence[str]) -> tuple[str, dict[str, str]
 
 def _by_text(values: dict[str, str]) -> dict[str, list[str]]:
     """The values that have each text, all in natural order."""
-    found: dict[str, list[str]] = {}
+    by_text: dict[str, list[str]] = {}
     for value in sorted(values, key=lambda value: grid.natural([value])):
-        found.setdefault(values[value], []).append(rf"\emph{{{breakable(value)}}}")
-    return found
+        by_text.setdefault(values[value], []).append(rf"\emph{{{breakable(value)}}}")
+    return by_text
 
 
 def _leaves(config: dict[str, Any]) -> dict[str, str]:

@@ -48,10 +48,10 @@ def paper_tex(study: Study, pictures: Sequence[str], reasons: Sequence[str]) -> 
 
 def _results(study: Study, reasons: Sequence[str]) -> str:
     """What the study shows and what it does not, in sentences."""
-    found = study.comparison
+    comparison = study.comparison
     verdicts: tuple[str, ...] = ("There is one group, and nothing to compare it with.",)
-    if found is not None:
-        verdicts = difference_notes(found)[: len(COMPARED)]
+    if comparison is not None:
+        verdicts = difference_notes(comparison)[: len(COMPARED)]
     sentences = [*evidence(study), *verdicts, *(f"{reason}." for reason in reasons)]
     items = "\n".join(rf"\item {breakable(text[:1].upper() + text[1:])}" for text in sentences if text)
     return f"Table~\\ref{{tab:{slug(study.name)}}} has the means.\n\\begin{{itemize}}\n{items}\n\\end{{itemize}}"

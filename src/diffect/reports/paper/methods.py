@@ -180,11 +180,11 @@ def _machine(study: Study) -> list[str]:
     devices = sorted({escape(run.record.provenance.device) for run in study.runs})
     seconds = [run.record.seconds.get("total", 0.0) for run in study.runs]
     took = f"; together they took {_duration(sum(seconds))}" if all(seconds) else ""
-    found: dict[str, set[str]] = {}
+    versions: dict[str, set[str]] = {}
     for run in study.runs:
         for name, version in run.record.provenance.versions.items():
-            found.setdefault(name, set()).add(version)
-    texts = [breakable(f"{name} {' and '.join(sorted(found[name]))}") for name in _VERSIONS if name in found]
+            versions.setdefault(name, set()).add(version)
+    texts = [breakable(f"{name} {' and '.join(sorted(versions[name]))}") for name in _VERSIONS if name in versions]
     return [f"The runs were made on {listed(devices)}{took}.", f"Versions: {listed(texts)}." if texts else ""]
 
 

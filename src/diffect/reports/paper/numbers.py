@@ -33,8 +33,8 @@ Number = tuple[tuple[str, ...], str]  # the parts of its key after the study, an
 
 def numbers_tex(study: Study) -> str:
     """numbers.tex: a key and its figure a line."""
-    found = [*_counts(study), *_means(study), *_differences(study), *_ranks(study)]
-    lines = [rf"\diffectnumber{{{number_key(study.name, *parts)}}}{{{text}}}" for parts, text in found]
+    numbers = [*_counts(study), *_means(study), *_differences(study), *_ranks(study)]
+    lines = [rf"\diffectnumber{{{number_key(study.name, *parts)}}}{{{text}}}" for parts, text in numbers]
     return _HEAD + "\n".join(lines) + "\n"
 
 
@@ -79,10 +79,10 @@ def _estimate(metric: str, what: str, where: tuple[str, ...], estimate: Estimate
 
 
 def _differences(study: Study) -> Iterator[Number]:
-    if (found := study.comparison) is None:
+    if (comparison := study.comparison) is None:
         return
-    for metric, row in found.differences.items():
-        for group, one in zip(found.groups, row, strict=True):
+    for metric, row in comparison.differences.items():
+        for group, one in zip(comparison.groups, row, strict=True):
             yield from _estimate(metric, " difference", (group.label,), one.estimate, "+")
             size = "--" if one.standardised is None else _minus(f"{one.standardised:+.2f}")
             tests = {"p": one.p, "permutation p": one.permutation, "Wilcoxon p": one.wilcoxon}
@@ -91,14 +91,14 @@ def _differences(study: Study) -> Iterator[Number]:
 
 
 def _ranks(study: Study) -> Iterator[Number]:
-    found = study.ranking
+    ranking = study.ranking
     yield from (
-        ((f"{RANKED} rank", name), f"{rank:.2f}") for name, rank in zip(found.groups, found.ranks, strict=False)
+        ((f"{RANKED} rank", name), f"{rank:.2f}") for name, rank in zip(ranking.groups, ranking.ranks, strict=False)
     )
-    if found.reason is None and found.critical_difference is not None:
-        yield ("Friedman",), f"{found.statistic:.2f}"
-        yield ("Friedman p",), p_text(found.p)
-        yield ("critical difference",), f"{found.critical_difference:.2f}"
+    if ranking.reason is None and ranking.critical_difference is not None:
+        yield ("Friedman",), f"{ranking.statistic:.2f}"
+        yield ("Friedman p",), p_text(ranking.p)
+        yield ("critical difference",), f"{ranking.critical_difference:.2f}"
 
 
 def _minus(number: str) -> str:
