@@ -8,11 +8,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
 
 from diffect.cli.main import main
+from diffect.cli.train import GROUPS
+from diffect.config.files import config_folder
 from diffect.data.datamodule import DataModule
 from diffect.runs import record_file
-from diffect.tuning import evidence, selection
+from diffect.tuning import candidates, evidence, selection
 from diffect.tuning import record as tune_record
 from diffect.tuning.record import FIGURES
 
@@ -251,3 +256,12 @@ def test_a_tuning_that_cannot_be_read_is_refused_with_its_path(tmp_path: Path) -
         (tmp_path / "tune.json").write_text(text)
         with pytest.raises(ValueError, match=rf"tune.json is corrupt \({reason}.*\); delete it to tune again"):
             tune_record.read(tmp_path)
+
+
+def test_the_candidates_that_come_with_the_package_can_all_be_built() -> None:
+    with initialize_config_dir(str(config_folder("tune")), version_base="1.3"):
+        cfg = compose("tune", ["denoiser=conv"])
+        listed = candidates.expand(cfg, ["denoiser=conv"], GROUPS)
+    assert len(listed) > 50
+    for scorer in {json.dumps(OmegaConf.to_container(one.config.scorer, resolve=True)) for one in listed}:
+        assert instantiate(json.loads(scorer), channels=[8, 8]).components > 0
