@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -34,7 +33,7 @@ def reachable(override: str) -> str:
 def as_typed(override: str, command: str) -> str:
     """The override with its value in quotes, where that is a path or a text which Hydra would read otherwise."""
     key, equals, value = override.partition("=")
-    if not equals or _PLAIN.fullmatch(value) or key.lstrip("+~") not in _paths_and_texts(command):
+    if not equals or _PLAIN.fullmatch(value) or not _as_it_stands(key.lstrip("+~"), command):
         return override
     path = Path(value).expanduser()
     if not _exists(path) and _is_read_well(f"{key}={value}", command):
@@ -48,6 +47,11 @@ def as_typed(override: str, command: str) -> str:
 def plain(override: str) -> str:
     """The override as a user writes it."""
     return override.lstrip("+")
+
+
+def _as_it_stands(key: str, command: str) -> bool:
+    """Whether a key holds a path or a text."""
+    return key in _HYDRAS or key in _paths_and_texts(command, key.partition(".")[0])
 
 
 def _is_read_well(override: str, command: str) -> bool:
@@ -69,43 +73,23 @@ def _exists(path: Path) -> bool:
 
 
 @cache
-def _paths_and_texts(command: str) -> frozenset[str]:
-    """The keys of a command that hold paths or texts."""
+def _paths_and_texts(command: str, name: str) -> frozenset[str]:
+    """The keys that hold paths or texts: `name` and those below it, in the command's file and those of the group."""
+    from diffect.config.check import takes_part
     from diffect.config.settings import SECTIONS
-
-    hints = get_type_hints(SECTIONS[command], include_extras=True)
-    keys = (key for name, hint in hints.items() for key in _marked(name, hint, _choices(name)))
-    return frozenset((*keys, *_HYDRAS))
-
-
-def _choices(group: str) -> list[Any]:
-    """What the files of a group hold."""
-    paths = sorted((config_folder("train") / group).rglob("*.yaml"))
-    return [OmegaConf.to_container(OmegaConf.load(path)) for path in paths]
-
-
-def _marked(key: str, annotation: Any, nodes: list[Any]) -> Iterator[str]:
-    """The key, if it holds a path or a text, and those below it, in sections and in the parts that the nodes name."""
-    from diffect.config import static
-    from diffect.config.settings import Section
     from diffect.config.types import FILE, PLACE, TEXT
-    from diffect.config.validate import metadata
+    from diffect.config.validate import settings_below
 
-    if {FILE, PLACE, TEXT} & set(metadata(annotation)):
-        yield key
-    below: dict[str, list[tuple[Any, Any]]] = {}
-    if isinstance(annotation, type) and issubclass(annotation, Section):
-        for name, hint in get_type_hints(annotation, include_extras=True).items():
-            below[name] = [(hint, None)]
-    for node in nodes:
-        if isinstance(node, dict):
-            taken = static.parameters(str(node.get("_target_"))) or {}
-            for name in {*node, *taken}:
-                found = taken[name].annotation if name in taken else Any
-                below.setdefault(str(name), []).append((found, node.get(name)))
-    for name, pairs in below.items():
-        for hint, inner in pairs:
-            yield from _marked(f"{key}.{name}", hint, [inner])
+    hint = get_type_hints(SECTIONS[command], include_extras=True).get(name)
+    choices = sorted((config_folder("train") / name).glob("*.yaml")) if takes_part(hint) else []
+    values = [_content(config_folder(command) / f"{command}.yaml").get(name), *map(_content, choices)]
+    found = (one for value in values for one in settings_below(name, value, (hint,)))
+    return frozenset(one.key for one in found if any(map(one.marked, (FILE, PLACE, TEXT))))
+
+
+def _content(path: Path) -> dict[str, Any]:
+    content: Any = OmegaConf.to_container(OmegaConf.load(path))
+    return {key: value for key, value in content.items() if key not in ("defaults", "hydra")}
 
 
 @cache

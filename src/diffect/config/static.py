@@ -5,13 +5,13 @@ from __future__ import annotations
 import ast
 import builtins
 import importlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from importlib.machinery import PathFinder
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any, Union
+from typing import Any
 
 from diffect.config.types import Part
 
@@ -220,68 +220,55 @@ def _is_dataclass(node: ast.ClassDef) -> bool:
 
 def _annotation(module: Module, node: ast.expr | None) -> Any:
     """The type that an annotation means; a class that is only read is a Part, what cannot be known is Any."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        node = ast.parse(node.value, mode="eval").body
     if node is None:
         return Any
+    names: Any = _Names(module)
     try:
-        return _evaluated(module, node)
+        meant = eval(ast.unparse(node), {"__builtins__": {}}, names)
     except (AttributeError, KeyError, TypeError, SyntaxError):
         return Any
+    return type(None) if meant is None else meant
 
 
-def _evaluated(module: Module, node: ast.expr) -> Any:
-    match node:
-        case ast.Constant(value=str(text)):
-            return _evaluated(module, ast.parse(text, mode="eval").body)
-        case ast.Constant(value=value):
-            return type(None) if value is None else value
-        case ast.Name(id=name):
-            return _type_of(module, name)
-        case ast.Attribute(value=ast.Name(id=name), attr=attribute):
-            source, there = module.imports.get(name, ("", None))
-            if source in _IMPORTED and there is None:
-                return getattr(importlib.import_module(source), attribute)
-            found = _resolved(module, node)
-            return Any if found is None else _meaning(found)
-        case ast.BinOp(left=left, op=ast.BitOr(), right=right):
-            return Union[_evaluated(module, left), _evaluated(module, right)]  # noqa: UP007
-        case ast.Subscript(value=base, slice=index):
-            return _subscripted(module, _evaluated(module, base), index)
-    return Any
+class _Names:
+    """What the names in a module's annotations mean; nothing in it can be called but types and bounds."""
+
+    def __init__(self, module: Module) -> None:
+        self.module = module
+
+    def __getitem__(self, name: str) -> Any:
+        source, there = self.module.imports.get(name, ("", None))
+        if there is None and source:
+            return _Imported(source)
+        if source in _IMPORTED:
+            return _light(getattr(importlib.import_module(source), str(there)))
+        found = _defined(self.module, name)
+        if found is not None:
+            return _meaning(found)
+        value = getattr(builtins, name, Any)
+        return _light(value) if isinstance(value, type) else Any
 
 
-def _subscripted(module: Module, base: Any, index: ast.expr) -> Any:
-    if base is Part or base is Any:
-        return base
-    if base is Callable or base is type:
+@dataclass(frozen=True)
+class _Imported:
+    """A module under its name in an annotation, such as the nn of nn.Module."""
+
+    name: str
+
+    def __getattr__(self, name: str) -> Any:
+        if self.name in _IMPORTED:
+            return _light(getattr(importlib.import_module(self.name), name))
+        found = find(f"{self.name}.{name}")
+        return Any if found is None else _meaning(found)
+
+
+def _light(value: Any) -> Any:
+    """A type as a config can hold it: what is called is made by a part, and what is iterated is a list."""
+    if value in (Callable, type):
         return Part
-    items = index.elts if isinstance(index, ast.Tuple) else [index]
-    if getattr(base, "_name", "") == "Literal" or base is Annotated:
-        # The values of a Literal and the metadata of Annotated are not types.
-        first = [_evaluated(module, items[0])] if base is Annotated else []
-        return base[(*first, *(_constant(module, item) for item in items[len(first) :]))]
-    base = Sequence if getattr(base, "__name__", "") == "Iterable" else base
-    values = tuple(_evaluated(module, item) for item in items)
-    return base[values if len(values) > 1 else values[0]]
-
-
-def _constant(module: Module, node: ast.expr) -> Any:
-    if isinstance(node, ast.Call):
-        return _evaluated(module, node.func)(
-            *(_constant(module, arg) for arg in node.args),
-            **{str(keyword.arg): _constant(module, keyword.value) for keyword in node.keywords},
-        )
-    return ast.literal_eval(node) if not isinstance(node, ast.Name) else _evaluated(module, node)
-
-
-def _type_of(module: Module, name: str) -> Any:
-    source, there = module.imports.get(name, ("", None))
-    if source in _IMPORTED and there is not None:
-        return getattr(importlib.import_module(source), there)
-    found = _defined(module, name)
-    if found is not None:
-        return _meaning(found)
-    value = getattr(builtins, name, Any)
-    return value if isinstance(value, type) else Any
+    return Sequence if value is Iterable else value
 
 
 def _meaning(found: Definition) -> Any:

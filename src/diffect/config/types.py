@@ -29,6 +29,10 @@ class Mark:
 class Part:
     """Stands for an object that the config makes: a mapping with a `_target_`."""
 
+    def __class_getitem__(cls, _: object) -> type[Part]:
+        """A generic class is a part whatever its arguments are."""
+        return cls
+
 
 PLACE, FILE, TEXT, DISPLAY, SUPPLIED = map(Mark, ("place", "file", "text", "display", "supplied"))
 

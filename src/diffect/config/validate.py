@@ -63,14 +63,15 @@ def _of_mapping(
         if name.startswith("_"):  # Hydra's: _target_, _partial_, ...
             yield Setting(key, value, (*above, Any))
         elif taken is None:
-            yield from _of_value(key, value, (*above, Any))
+            yield from settings_below(key, value, (*above, Any))
         elif name in taken and SUPPLIED not in metadata(taken[name].annotation):
-            yield from _of_value(key, value, (*above, taken[name].annotation))
+            yield from settings_below(key, value, (*above, taken[name].annotation))
         else:
             raise ValueError(_unknown(key, [f"{prefix}{known}" for known in taken]))
 
 
-def _of_value(key: str, value: Any, annotations: tuple[Any, ...]) -> Iterator[Setting]:
+def settings_below(key: str, value: Any, annotations: tuple[Any, ...]) -> Iterator[Setting]:
+    """The values of a key and of all below it, where the annotations on the way to it are these, its last."""
     annotation = annotations[-1]
     plain = get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
     open_ended = annotation is Any or takes_part(annotation)
@@ -82,10 +83,12 @@ def _of_value(key: str, value: Any, annotations: tuple[Any, ...]) -> Iterator[Se
     elif isinstance(value, dict) and (annotation is Any or get_origin(plain) is Mapping):
         item = Any if annotation is Any else get_args(plain)[1]
         for name, inner in value.items():
-            yield from _of_value(f"{key}.{name}", inner, (*annotations, item))
+            yield from settings_below(f"{key}.{name}", inner, (*annotations, item))
     elif isinstance(value, list) and any(isinstance(item, dict) for item in value) and open_ended:
         for number, inner in enumerate(value):
-            yield from _of_value(f"{key}[{number}]", inner, (*annotations, Part if takes_part(annotation) else Any))
+            yield from settings_below(
+                f"{key}[{number}]", inner, (*annotations, Part if takes_part(annotation) else Any)
+            )
     else:
         yield Setting(key, value, annotations)
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import Sampler
 
 from diffect.config.check import checked
-from diffect.config.types import Display, Names, NonNegativeInt, Place, PositiveInt, as_list
+from diffect.config.types import Display, Names, NonNegativeInt, Place, PositiveInt, Text, as_list
 from diffect.data import audit, splits
 from diffect.data.augmentation import Augmentation
 from diffect.data.batches import Batches, Extract, Items, Loader, Part, Row, zeros
@@ -76,7 +76,7 @@ class DataModule(pl.LightningDataModule):
         calibration: SplitShare = 0.1,
         calibration_min: NonNegativeInt = 20,
         contamination: Annotated[float, Interval(ge=0, le=0.5)] = 0.0,
-        contamination_from: str | None = None,
+        contamination_from: Text[str | None] = None,
         augment: Names = (),
         augment_copies: NonNegativeInt = 0,
         batch_size: PositiveInt = 16,
