@@ -146,6 +146,9 @@ def test_a_folder_without_a_finished_run_is_refused(tmp_path: Path, run: Path) -
     torch.save(kept, tmp_path / "checkpoint.pt")
     with pytest.raises(ValueError, match=r"does not fit the config in record\.json: Missing key.*anomaly_map\.scale"):
         diffect.load(tmp_path)
+    torch.save(kept | {"representation": "other weights"}, tmp_path / "checkpoint.pt")
+    with pytest.raises(ValueError, match=r"the backbone of the run in .* was other weights and is now .*: put the old"):
+        diffect.load(tmp_path)
     torch.save(kept | {"signature": "0123456789ab"}, tmp_path / "checkpoint.pt")
     with pytest.raises(ValueError, match=r"belongs to run 0123456789ab, the record beside it to run"):
         diffect.load(tmp_path)

@@ -23,13 +23,14 @@ def train(overrides: Sequence[str] = ()) -> Detector:
 
     from diffect.cli.launch import launch
     from diffect.config.files import config_folder
+    from diffect.config.overrides import for_hydra
     from diffect.training.load import load
 
     sweep = "diffect.train trains a single run; start a sweep with `diffect train`, and load its runs with diffect.load"
     if any(override in ("-m", "--multirun") for override in overrides):
         raise ValueError(sweep)
     with initialize_config_dir(str(config_folder("train")), version_base="1.3"):
-        composed = compose("train", overrides=list(overrides), return_hydra_config=True)
+        composed = compose("train", for_hydra(overrides, "train"), return_hydra_config=True)
     if composed.hydra.mode == RunMode.MULTIRUN or composed.hydra.sweeper.get("params"):
         raise ValueError(sweep)
     return load(launch("train", overrides)["folder"])

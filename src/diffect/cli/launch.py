@@ -16,7 +16,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from diffect.config.files import config_folder
-from diffect.config.overrides import as_typed, reachable
+from diffect.config.overrides import for_hydra
 from diffect.errors import sentence
 from diffect.storage.caches import settle_libraries
 
@@ -73,7 +73,7 @@ def launch(name: str, overrides: Sequence[str]) -> Any:
     sweeping = [value for value in overrides if value in ("-m", "--multirun")]
     rest = [value for value in overrides if value not in ("-m", "--multirun")]
     if "--shell-completion" not in rest:  # whose words are no overrides
-        rest = [reachable(as_typed(value, name)) for value in rest]
+        rest = for_hydra(rest, name)
     command = Command(name)
     before, sys.argv = sys.argv, [f"diffect {name}", *sweeping[:1], *rest]
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -17,6 +18,11 @@ from diffect.config.files import config_folder
 _SWEPT = ("train", "tune")  # the commands that take several values of a key
 _HYDRAS = ("hydra.run.dir", "hydra.sweep.dir")
 _PLAIN = re.compile(r"(?!(null|true|false|inf|nan)$)[A-Za-z_./][\w./:-]*", re.IGNORECASE | re.ASCII)
+
+
+def for_hydra(overrides: Sequence[str], command: str) -> list[str]:
+    """A command's overrides as a user typed them, as Hydra must be given them."""
+    return [reachable(as_typed(override, command)) for override in overrides]
 
 
 def reachable(override: str) -> str:
