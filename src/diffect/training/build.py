@@ -13,8 +13,6 @@ from diffect.data.datamodule import DataModule
 from diffect.data.sample import Kind
 from diffect.data.tiles import Tiles
 from diffect.denoisers.base import Denoiser, Learner
-from diffect.detector.anomaly_map import AnomalyMap
-from diffect.detector.head import SyntheticHead
 from diffect.detector.module import DetectorModule
 from diffect.diffusion.objective import Objective
 from diffect.representations.base import Representation
@@ -72,11 +70,21 @@ def build(
     if cfg.get("head") is not None and blank.ndim != 4:
         raise ValueError("head=synthetic trains on defects drawn on images, and these data are none: take head=none")
     head = instantiate(cfg.get("head"), components=scorer.components, channels=sum(channels))
+    components, weights = scorer.components, None
+    if head is not None:  # one more component, with its weight
+        weights = [(1 - head.weight) / components] * components + [head.weight]
+        components += 1
     return DetectorModule(
         representation=representation,
         denoiser=denoiser,
         scorer=scorer,
-        anomaly_map=_anomaly_map(cfg, scorer.components, head, len(categories), side if tiles else None),
+        anomaly_map=instantiate(
+            cfg.anomaly_map,
+            components=components,
+            weights=weights,
+            classes=len(categories),
+            view=side if tiles else None,
+        ),
         objective=Objective(schedule, instantiate(cfg.weight)),
         optimisation=instantiate(cfg.training),
         categories=categories,
@@ -96,18 +104,6 @@ def check_one_learns(denoiser: Denoiser, scorer: Scorer) -> None:
         raise ValueError(f"the scorer {name} learns by itself: set denoiser=none, not a {type(denoiser).__name__}")
     if denoiser.absent and not isinstance(scorer, Learner):
         raise ValueError(f"denoiser=none leaves the scorer {name} nothing to score with: choose another denoiser")
-
-
-def _anomaly_map(
-    cfg: DictConfig, components: int, head: SyntheticHead | None, classes: int, view: Sequence[int] | None
-) -> AnomalyMap:
-    """The map of the scorer's components, and of the head's where there is one, with its weight."""
-    weights = None
-    if head is not None:
-        weights = [(1 - head.weight) / components] * components + [head.weight]
-        components += 1
-    made: AnomalyMap = instantiate(cfg.anomaly_map, components=components, weights=weights, classes=classes, view=view)
-    return made
 
 
 def device(cfg: DictConfig) -> torch.device:

@@ -7,7 +7,7 @@ import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -44,9 +44,9 @@ class Tracking:
         """The log of a run, below its folder; offline, with a warning, if the server does not answer."""
         tracker, mode = Tracker(), self.available()
         if mode == "online":
-            tracker.start(lambda: self._init(folder, record, "online"), "it is logged offline")
+            tracker.start(partial(self._init, folder, record, "online"), "it is logged offline")
         if mode != "disabled" and tracker.run is None:
-            tracker.start(lambda: self._init(folder, record, "offline"), "it is not logged")
+            tracker.start(partial(self._init, folder, record, "offline"), "it is not logged")
         return tracker
 
     def available(self) -> str:
