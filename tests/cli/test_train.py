@@ -183,7 +183,7 @@ def test_sweep_goes_on_while_another_process_makes_a_run_and_comes_back(
             sys.executable,
             "-c",
             "import sys, time; from pathlib import Path; from diffect.storage.lock import lock\n"
-            "with lock(Path('outputs/both/0/lock.json'), wait=True): print('held', flush=True); time.sleep(100)",
+            "with lock(Path('outputs/both/0/diffect.lock'), wait=True): print('held', flush=True); time.sleep(100)",
         ],
         cwd=tmp_path,
         stdout=subprocess.PIPE,
@@ -201,7 +201,7 @@ def test_sweep_goes_on_while_another_process_makes_a_run_and_comes_back(
     said = capsys.readouterr().err
     assert f"being made by process {other.pid}" in said and "2 of 2 runs finished (0 found finished)" in said
     assert {path.name for path in (tmp_path / "outputs/both").iterdir()} == {"0", "1"}
-    assert not list(tmp_path.glob("outputs/both/*/lock.json*"))
+    assert not list(tmp_path.glob("outputs/both/*/diffect.lock*"))
 
 
 def test_command_line_replaces_a_files_sweep() -> None:

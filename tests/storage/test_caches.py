@@ -33,6 +33,11 @@ def test_libraries_share_the_cache_where_the_home_folder_cannot_be_written(
     settle_libraries()
     assert not LIBRARIES.keys() & os.environ.keys()
     monkeypatch.setenv("HOME", "/nowhere")
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("DIFFECT_CACHE", str(tmp_path / "file"))  # it cannot be written: libraries choose as they do
+    settle_libraries()
+    assert not LIBRARIES.keys() & os.environ.keys()
+    monkeypatch.setenv("DIFFECT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("MPLCONFIGDIR", "chosen")
     settle_libraries()
     assert os.environ["WANDB_CONFIG_DIR"] == str(tmp_path / "cache/wandb/config")

@@ -49,7 +49,7 @@ def owner_of(path: Path) -> Owner:
 
 
 def test_the_owner_is_named_and_its_death_frees_the_lock(tmp_path: Path) -> None:
-    path = tmp_path / "run" / "lock.json"
+    path = tmp_path / "run" / "diffect.lock"
     process = held_by_a_process(path)
     try:
         with pytest.raises(HeldError, match=f"process {process.pid} on .* since 2"), lock(path, wait=False):
@@ -67,7 +67,7 @@ def test_the_owner_is_named_and_its_death_frees_the_lock(tmp_path: Path) -> None
 
 
 def test_one_process_at_a_time_and_one_breaks_a_dead_lock(tmp_path: Path) -> None:
-    path = tmp_path / "lock.json"
+    path = tmp_path / "diffect.lock"
     (tmp_path / "count").write_text("0")
     dead = held_by_a_process(path)
     dead.kill()
@@ -80,7 +80,7 @@ def test_one_process_at_a_time_and_one_breaks_a_dead_lock(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("text", ["another machine", ""])  # an owner that ended before it had written its name
 def test_an_owner_elsewhere_is_dead_after_a_silence(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "lock.json"
+    path = tmp_path / "diffect.lock"
     with lock(path, wait=False):
         elsewhere = replace(owner_of(path), host="node7", machine=text)
     path.write_text(json.dumps(asdict(elsewhere)) if text else "")
@@ -93,8 +93,17 @@ def test_an_owner_elsewhere_is_dead_after_a_silence(text: str, tmp_path: Path, m
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_file_of_the_users_is_no_lock_and_stays(tmp_path: Path) -> None:
+    path = tmp_path / "diffect.lock"
+    path.write_text('{"mine": 1}')
+    os.utime(path, (0, 0))
+    with pytest.raises(ValueError, match="was not written by diffect; move it"), lock(path, wait=True):
+        pass
+    assert path.read_text() == '{"mine": 1}'
+
+
 def test_a_number_that_is_another_process_by_now_is_no_owner(tmp_path: Path) -> None:
-    path = tmp_path / "lock.json"
+    path = tmp_path / "diffect.lock"
     with lock(path, wait=False):
         ours = owner_of(path)
     path.write_text(json.dumps(asdict(replace(ours, started=ours.started - 100))))
@@ -104,7 +113,7 @@ def test_a_number_that_is_another_process_by_now_is_no_owner(tmp_path: Path) -> 
 
 def test_the_owner_gives_signs_of_life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(locks, "BEAT", 0.01)
-    path = tmp_path / "lock.json"
+    path = tmp_path / "diffect.lock"
     with lock(path, wait=False):
         os.utime(path, (0, 0))
         deadline = time.monotonic() + 10

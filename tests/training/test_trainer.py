@@ -16,6 +16,7 @@ from pytorch_lightning.loggers import CSVLogger
 from diffect.cli.main import main
 from diffect.config.files import config_folder
 from diffect.data import batches
+from diffect.storage import checkpoints
 from diffect.training import build, fit
 
 
@@ -86,6 +87,33 @@ def test_a_run_shows_its_steps_to_a_users_callback(tmp_path: Path, monkeypatch: 
 )
 def test_what_a_run_cannot_do_is_refused(overrides: list[str], said: str, refused: Callable[..., str]) -> None:
     assert said in refused("train", "denoiser=conv", *overrides)
+
+
+def test_of_an_interrupted_training_only_its_checkpoints_are_removed(tmp_path: Path) -> None:
+    resume = tmp_path / "resume"
+    for name in ("last.ckpt", "brick/last.ckpt", "brick/best.ckpt", "grass/best.ckpt", "grass/notes.txt"):
+        (resume / name).parent.mkdir(parents=True, exist_ok=True)
+        (resume / name).touch()
+    fit.forget(resume)
+    assert [path.relative_to(resume).as_posix() for path in sorted(resume.rglob("*"))] == ["grass", "grass/notes.txt"]
+    (resume / "grass" / "notes.txt").unlink()
+    fit.forget(resume)
+    assert not resume.exists()
+
+
+def test_a_checkpoint_is_written_beside_its_place_and_then_renamed(tmp_path: Path) -> None:
+    made = fit.trainer(composed(), tmp_path)
+    (tmp_path / "last.ckpt").write_text("earlier")
+    seen = []
+
+    class Watching:  # what stands in the folder while the checkpoint is made
+        def __reduce__(self) -> Any:
+            seen.append((tmp_path / "last.ckpt").read_text())
+            return (int, (1,))
+
+    made.strategy.checkpoint_io.save_checkpoint({"step": Watching()}, tmp_path / "last.ckpt")
+    assert seen == ["earlier"] and [path.name for path in tmp_path.iterdir()] == ["last.ckpt"]
+    assert checkpoints.read(tmp_path / "last.ckpt", "") == {"step": 1}
 
 
 @pytest.mark.slow

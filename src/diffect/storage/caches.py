@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -28,7 +29,11 @@ def cache_root() -> Path:
 
 
 def settle_libraries() -> None:
-    """Without a home folder that can be written, let the libraries keep their files in DIFFECT_CACHE, if it is set."""
-    if os.environ.get("DIFFECT_CACHE") and not os.access(os.path.expanduser("~"), os.W_OK):  # noqa: PTH111, never raises
+    """Where the home folder cannot be written, let the libraries keep their files in DIFFECT_CACHE, if it can be."""
+    if not os.environ.get("DIFFECT_CACHE") or os.access(os.path.expanduser("~"), os.W_OK):  # noqa: PTH111, never raises
+        return
+    root = cache_root().absolute()
+    with contextlib.suppress(OSError):  # whoever writes there says so, with the cure
+        root.mkdir(parents=True, exist_ok=True)
         for variable, folder in LIBRARIES.items():
-            os.environ.setdefault(variable, str(cache_root().absolute() / folder))
+            os.environ.setdefault(variable, str(root / folder))

@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-NAME = "lock.json"  # in the folder of a run while it is being made
+NAME = "diffect.lock"  # in the folder of a run while it is being made
 BEAT = 5.0  # seconds between two signs of life of an owner
 SILENCE = 60.0  # seconds without one, after which an owner on another machine counts as dead
 
@@ -109,16 +109,19 @@ def _take(path: Path) -> Owner | None:
 
 
 def _look(path: Path) -> tuple[Owner | None, float] | None:
-    """The owner, None while it has not written its name, and the time of its last beat; None if there is no lock."""
+    """The owner, None while it has not written its name, and the time of its last beat; None if there is no lock.
+
+    Raises ValueError for a file that is no lock.
+    """
     try:
         with path.open(encoding="utf-8") as file:  # opened, a network file system shows the file as it is now
             text, beat = file.read(), os.fstat(file.fileno()).st_mtime
     except FileNotFoundError:
         return None
     try:
-        return Owner(**json.loads(text)), beat
-    except (ValueError, TypeError):
-        return None, beat
+        return Owner(**json.loads(text)) if text else None, beat
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path} was not written by diffect; move it to another folder") from error
 
 
 def _is_of(path: Path, owner: Owner) -> bool:
