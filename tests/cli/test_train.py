@@ -137,7 +137,7 @@ def test_interrupted_run_resumes_to_the_straight_runs_figures(
     assert straight["training"] == resumed["training"]
 
 
-def test_ctrl_c_is_told_and_is_no_failure(
+def test_ctrl_c_is_reported_and_is_no_failure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from diffect.detector.module import DetectorModule
@@ -222,7 +222,7 @@ def test_score_repeats_the_runs_own_scores_whatever_the_batch(finished: Path, tm
         assert again == pytest.approx(mine, rel=1e-5)
 
 
-def test_sixteen_bit_images_score_alike_alone_and_in_company(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sixteen_bit_images_score_alike_alone_and_in_a_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import numpy as np
     from PIL import Image
 
@@ -436,9 +436,9 @@ def test_wandb_server_that_does_not_answer(tmp_path: Path) -> None:
         "import sys; from diffect.cli.main import main;"
         "print([main(['train', *sys.argv[1:], f'tracking.mode={mode}']) for mode in ('online', 'auto')])"
     )
-    with socket.socket() as deaf:
-        deaf.bind(("127.0.0.1", 0))  # bound, and never listening
-        environment |= {"WANDB_API_KEY": "a" * 40, "WANDB_BASE_URL": f"http://127.0.0.1:{deaf.getsockname()[1]}"}
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))  # bound, and never listening
+        environment |= {"WANDB_API_KEY": "a" * 40, "WANDB_BASE_URL": f"http://127.0.0.1:{silent.getsockname()[1]}"}
         done = subprocess.run(
             [sys.executable, "-c", code, *SMALL, "tracking.timeout=1"],
             cwd=tmp_path,

@@ -175,7 +175,8 @@ def test_scores_are_ordered_and_keep_every_digit(tmp_path: Path) -> None:
     ]
     record = record_of(make())
     record.results = {"wood": Result(scores=rows), "brick": Result(scores=rows[::-1])}
-    path = record_file.write_scores(tmp_path, record)
+    record_file.write_scores(tmp_path, record)
+    path = tmp_path / record_file.SCORES
     lines = path.read_bytes().decode().splitlines()
     assert lines[0] == "name,category,defect,anomalous,score"
     assert lines[1] == '"test/good/a, ""x"".png",brick,good,false,0.5'

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +15,7 @@ from diffect.data.sources.folders import remarks
 from diffect.runs import record_file
 from diffect.runs.record import Record
 from diffect.storage import written
-from diffect.storage.atomic import write_atomic
+from diffect.storage.atomic import write_csv
 
 if TYPE_CHECKING:
     from diffect.detector.detector import Detector, ImageResult, ScoredBatch
@@ -75,7 +73,7 @@ def run(cfg: DictConfig) -> None:
             writer.write(batch)
     scored = list(rows.values())
     rows |= {name: (name, *[""] * 5, f"unreadable: {reason}") for name, reason in unreadable.items()}
-    _write(out / SCORES, [rows[name] for name in names])
+    write_csv(out / SCORES, [COLUMNS, *(rows[name] for name in names)])
     print(f"{_summary(scored, detector.calibrations[0].promised)}: {out / SCORES}")
     for category, sentence in zip(detector.categories, broken, strict=True):
         if sentence and any(row[1] == category for row in scored):
@@ -244,11 +242,3 @@ def _explainer(
     except ValueError as error:
         missing = f"no nearest normal patches: {error}"
     return Explainer(detector, broken, mm_per_pixel, normal, missing, stems, out)
-
-
-def _write(path: Path, rows: Sequence[Row]) -> None:
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows(rows)
-    write_atomic(path, buffer.getvalue())

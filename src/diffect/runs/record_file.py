@@ -1,7 +1,5 @@
 """How a record is written, read and checked: strict JSON, canonical bytes, one format."""
 
-import csv
-import io
 import json
 import math
 import re
@@ -11,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from diffect.runs.record import FORMAT, Record
-from diffect.storage.atomic import write_atomic
+from diffect.storage.atomic import write_atomic, write_csv
 
 RECORD = "record.json"
 SCORES = "scores.csv"
@@ -77,17 +75,14 @@ def test_reads(folder: Path, fingerprint: str) -> int:
     return count
 
 
-def write_scores(folder: Path, record: Record) -> Path:
+def write_scores(folder: Path, record: Record) -> None:
     """Write `folder`/scores.csv: one row per test image, ordered by category and name, scores by `repr`."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(("name", "category", "defect", "anomalous", "score"))
-    for category, result in sorted(record.results.items()):
-        for row in sorted(result.scores, key=lambda row: row.name):
-            writer.writerow((row.name, category, row.defect, str(row.anomalous).lower(), repr(row.score)))
-    path = Path(folder) / SCORES
-    write_atomic(path, buffer.getvalue())
-    return path
+    rows = [
+        (row.name, category, row.defect, str(row.anomalous).lower(), repr(row.score))
+        for category, result in sorted(record.results.items())
+        for row in sorted(result.scores, key=lambda row: row.name)
+    ]
+    write_csv(folder / SCORES, [("name", "category", "defect", "anomalous", "score"), *rows])
 
 
 def dumps(record: Record, where: str = "the record") -> str:

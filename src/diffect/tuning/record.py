@@ -1,7 +1,5 @@
 """What a tuning leaves behind: tune.json, candidates.csv, tune.md, and the tables of the terminal."""
 
-import csv
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -11,7 +9,7 @@ from tabulate import tabulate
 
 from diffect.runs.record import Choice, Figure, Part
 from diffect.runs.record_file import pretty
-from diffect.storage.atomic import write_atomic
+from diffect.storage.atomic import write_atomic, write_csv
 from diffect.tuning.selection import Hindsight, objective
 
 NAME = "tune.json"
@@ -108,11 +106,9 @@ def short(figures: Sequence[Figures]) -> list[Figures]:
 
 def write_tables(folder: Path, record: TuningRecord) -> None:
     """Write candidates.csv, a row for each candidate and category, and tune.md."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
     gathered = {"pseudo": record.evidence} | ({"test": record.test} if record.hindsight is not None else {})
     columns = [f"{kind}_{name}" for kind in gathered for name in (*FIGURES, "objective")]
-    writer.writerow(("candidate", "setting", "chosen", "category", *columns))
+    rows: list[list[Any]] = [["candidate", "setting", "chosen", "category", *columns]]
     for index in range(len(record.candidates)):
         for category in record.evidence:
             row = [index, record.label(index), str(index == record.chosen.candidate).lower(), category]
@@ -120,8 +116,8 @@ def write_tables(folder: Path, record: TuningRecord) -> None:
                 figures = kind[category][index]
                 values = (*(figures[name] for name in FIGURES), objective(figures))
                 row += ["" if value is None else repr(round(value, 6)) for value in values]
-            writer.writerow(row)
-    write_atomic(folder / "candidates.csv", buffer.getvalue())
+            rows.append(row)
+    write_csv(folder / "candidates.csv", rows)
     write_atomic(folder / "tune.md", document(record))
 
 
