@@ -4,7 +4,6 @@ Groups and choices are found by looking into conf/, so a new one is tested by be
 its class does not know, and none names what cannot be resolved.
 """
 
-import functools
 import inspect
 import re
 import sys
@@ -15,7 +14,7 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 import torch
-from hydra import compose, initialize_config_dir
+from configs import composed
 from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
@@ -41,12 +40,6 @@ CONF = config_folder("train")
 CHOICES = [(group, path.stem) for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 GIVEN = {"backbone=exported": ["backbone.path=net.pt2"], "backbone=timm": ["backbone.name=resnet18"]}
-
-
-@functools.cache  # a tenth of a second each
-def composed(command: str, *overrides: str, **options: Any) -> DictConfig:
-    with initialize_config_dir(str(config_folder(command)), version_base="1.3"):
-        return compose(command, list(overrides), **options)
 
 
 def train(*overrides: str, **options: Any) -> DictConfig:
@@ -131,7 +124,7 @@ def test_every_choice_says_in_its_first_line_what_it_is(group: str, choice: str)
 
 @pytest.mark.parametrize("schedule", [choice for group, choice in CHOICES if group == "schedule"])
 def test_every_schedule_samples_noise_with_every_weight(schedule: str) -> None:
-    cfg = train(f"schedule={schedule}").copy()
+    cfg = train(f"schedule={schedule}")
     for endpoints in ("matched", "native", "affine"):
         cfg.schedule.endpoints = endpoints
         for weight in (choice for group, choice in CHOICES if group == "weight"):

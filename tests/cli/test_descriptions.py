@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
+from configs import composed
 from hydra.utils import instantiate
 from torch import Tensor, nn
 
@@ -27,8 +27,7 @@ SUPPLIED: dict[str, dict[str, Any]] = {
 
 
 def described(choice: str, *overrides: str) -> str:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        cfg = compose("train", [choice, *overrides])
+    cfg = composed("train", choice, *overrides)
     group = choice.partition("=")[0]
     text: str = instantiate(cfg[group], **SUPPLIED.get(group, {})).describe()
     return text

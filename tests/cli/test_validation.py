@@ -3,7 +3,6 @@
 import subprocess
 import sys
 import textwrap
-import time
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -171,14 +170,15 @@ def test_every_key_that_a_class_takes_can_be_set(tmp_path: Path, monkeypatch: py
     assert "workers: 2" in shown and "benchmark: true" in shown
 
 
-@pytest.mark.parametrize("override", ["training.steps=abc", "training.stepz=3", "+scorer.drows=2", "head.steps=3"])
-def test_a_wrong_value_is_said_within_two_seconds_of_work_and_without_torch(override: str, tmp_path: Path) -> None:
+def test_wrong_values_are_refused_without_torch(tmp_path: Path) -> None:
+    wrong = ["training.steps=abc", "training.stepz=3", "+scorer.drows=2", "head.steps=3"]
     code = (
-        "import sys; from diffect.cli.main import main; status = main(['train', sys.argv[1]]); "
-        "sys.exit(2 if 'torch' in sys.modules else status)"
+        "import sys; from diffect.cli.main import main;"
+        "print([main(['train', override]) for override in sys.argv[1:]], 'torch' in sys.modules)"
     )
-    before = time.process_time()
-    done = subprocess.run([sys.executable, "-c", code, override], cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 1, done.stderr
-    assert override.lstrip("+").partition("=")[0] in done.stderr and time.process_time() - before < 2
+    command = [sys.executable, "-c", code, *wrong]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout == "[1, 1, 1, 1] False\n"
+    said = [line for line in done.stderr.splitlines() if line.startswith("diffect train: ")]
+    assert all(override.lstrip("+").partition("=")[0] in line for override, line in zip(wrong, said, strict=True))
     assert not list(tmp_path.iterdir())

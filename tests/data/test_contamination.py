@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
+from configs import composed
 from pictures import picture, save
 from torch import Tensor
 
@@ -357,8 +357,7 @@ def test_sixteen_bit_images_are_scaled_as_the_training_images_are(
 def test_what_a_folder_of_dirt_holds_names_the_run_and_not_where_it_lies(defective: Path, tmp_path: Path) -> None:
     def named(folder: Path | str, share: float = 0.1) -> str:
         given = [f"data.contamination={share}", f"data.contamination_from={folder}", "data.category=brick"]
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            return fingerprint.of(compose("train", given))
+        return fingerprint.of(composed("train", *given))
 
     before = named(defective)
     moved = defective.rename(tmp_path / "moved")

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
+from configs import composed
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from pictures import picture, save
@@ -355,15 +355,10 @@ def test_the_description_says_what_there_is_and_what_is_missing(module: Callable
 # Config
 
 
-def composed(*overrides: str) -> Any:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose("data", overrides=list(overrides))
-
-
 def test_mvtec_keys_reach_the_module(make: Make, tmp_path: Path) -> None:
     root = make("a", "b")
     keys = ["category=b", "shots=4", "size=64", "aspect=stretch", "batch_size=2", f"cache={tmp_path / 'cache'}"]
-    cfg = composed("data=mvtec", f"data.root={root}", "seed=3", *(f"data.{key}" for key in keys))
+    cfg = composed("data", "data=mvtec", f"data.root={root}", "seed=3", *(f"data.{key}" for key in keys))
     data = instantiate(cfg.data)
     data.setup()
     assert data.categories == ["b"] and data.seed == 3 and data.parts[0].store.arrays.shape[1] == 64
@@ -374,19 +369,19 @@ def test_mvtec_keys_reach_the_module(make: Make, tmp_path: Path) -> None:
         "test": 6,
     }
     assert data.summary()["root"] == str(root)
-    listed = instantiate(composed("data=mvtec", f"data.root={root}", "data.category=[b,a]").data)
+    listed = instantiate(composed("data", "data=mvtec", f"data.root={root}", "data.category=[b,a]").data)
     assert listed.categories == ["b", "a"]
 
 
 def test_a_missing_root_is_named_by_its_key() -> None:
-    data = instantiate(composed("data=mvtec").data)
+    data = instantiate(composed("data", "data=mvtec").data)
     for call in (data.setup, data.fingerprints):
         with pytest.raises(ValueError, match=r"data\.root is not set: give data\.root="):
             call()
 
 
 def test_textures_are_the_default_and_their_seed_stays(tmp_path: Path) -> None:
-    cfg = composed("seed=7", f"data.cache={tmp_path}", "data.category=gravel", "data.size=64")
+    cfg = composed("data", "seed=7", f"data.cache={tmp_path}", "data.category=gravel", "data.size=64")
     assert OmegaConf.to_container(cfg.data.source, resolve=True)["seed"] == 0
     data = instantiate(cfg.data)
     data.setup()

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
+from configs import composed
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
@@ -23,9 +23,8 @@ Make = Callable[..., Path]
 CONF = Path(__file__).parents[2] / "conf"
 
 
-def composed(root: Path, *overrides: str) -> DictConfig:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose("train", ["data=joined", f"data.root={root}", "data.size=64", *overrides])
+def config(root: Path, *overrides: str) -> DictConfig:
+    return composed("train", "data=joined", f"data.root={root}", "data.size=64", *overrides)
 
 
 def test_every_category_is_as_its_source_gives_it(make: Make, tmp_path: Path) -> None:
@@ -55,7 +54,7 @@ def test_what_is_not_there_is_said(make: Make) -> None:
 
 
 def test_one_module_trains_on_all_of_them(make: Make, tmp_path: Path) -> None:
-    cfg = composed(make("bolt"), f"data.cache={tmp_path / 'cache'}", "data.category=[grass,bolt]", "data.batch_size=4")
+    cfg = config(make("bolt"), f"data.cache={tmp_path / 'cache'}", "data.category=[grass,bolt]", "data.batch_size=4")
     data = instantiate(cfg.data)
     data.attach("", lambda images: images.float())
     assert data.categories == ["grass", "bolt"]
@@ -65,18 +64,16 @@ def test_one_module_trains_on_all_of_them(make: Make, tmp_path: Path) -> None:
 
 
 def test_joining_leaves_no_choice_out(make: Make) -> None:
-    joined = composed(make())
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        assert set(compose("train", ["data=textures"]).data) <= set(joined.data)
+    assert set(composed("train", "data=textures").data) <= set(config(make()).data)
 
 
 def test_not_where_the_data_lies_names_a_run_but_what_it_is(make: Make, tmp_path: Path) -> None:
     root = make("bolt")
-    named = fingerprint.of(composed(root))
+    named = fingerprint.of(config(root))
     moved = root.rename(tmp_path / "moved")
-    assert fingerprint.of(composed(moved, f"data.cache={tmp_path / 'cache'}")) == named
+    assert fingerprint.of(config(moved, f"data.cache={tmp_path / 'cache'}")) == named
     (moved / "bolt/train/good/000.png").unlink()
-    assert fingerprint.of(composed(moved)) != named
+    assert fingerprint.of(config(moved)) != named
 
 
 def test_the_command_describes_them_together(

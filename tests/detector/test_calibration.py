@@ -3,18 +3,16 @@
 What stands out among the others, defective images above all, is left out, and the record says what.
 """
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
+from configs import composed
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from diffect.config.files import config_folder
 from diffect.data.datamodule import DataModule
 from diffect.detector import calibration
 from diffect.detector.module import DetectorModule
@@ -27,8 +25,7 @@ pytestmark = pytest.mark.slow
 
 def config(*overrides: str) -> DictConfig:
     small = ["data.category=brick", "data.size=64", "backbone.blocks=[4]", "denoiser.denoiser.memory=200"]
-    with initialize_config_dir(str(Path(config_folder("train"))), version_base="1.3"):
-        return compose("train", [*small, *overrides])
+    return composed("train", *small, *overrides)
 
 
 def opened(cfg: DictConfig) -> tuple[DataModule, Representation]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
+from configs import composed
 from omegaconf import DictConfig
 from torch import Tensor
 
@@ -43,8 +43,7 @@ CLOSED = {
 
 
 def config(*overrides: str) -> DictConfig:
-    with initialize_config_dir(str(Path(config_folder("train"))), version_base="1.3"):
-        return compose("train", [*SMALL, *overrides])
+    return composed("train", *SMALL, *overrides)
 
 
 @functools.cache

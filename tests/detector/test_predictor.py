@@ -1,15 +1,13 @@
 """The predictor: one path from images to maps and scores, whatever kind of detector, alone or in a batch."""
 
-from pathlib import Path
 from typing import ClassVar
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
+from configs import composed
 from small_detector import SIZE, batch, calibrated, make, rows
 from torch import Tensor
 
-from diffect.config.files import config_folder
 from diffect.detector.predictor import Prediction, Predictor
 from diffect.diffusion.noise import ImageNoise
 from diffect.representations.features import Features
@@ -33,8 +31,7 @@ COMMON = ("data.category=brick", "data.size=32", "data.shots=12", "backbone.bloc
 @torch.no_grad()
 def predictor(*overrides: str) -> tuple[Predictor, dict[str, Tensor]]:
     """A predictor of a detector whose closed forms are solved, and a batch of its test images."""
-    with initialize_config_dir(str(Path(config_folder("train"))), version_base="1.3"):
-        cfg = compose("train", [*COMMON, *overrides])
+    cfg = composed("train", *COMMON, *overrides)
     data = build.open_data(cfg)
     representation = build.attach_features(cfg, data)
     representation.fit((one["raw"], one["label"]) for one in data.fit_dataloader())

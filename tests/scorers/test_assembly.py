@@ -1,13 +1,10 @@
 """A scorer is told what it must know of the representation, and what it cannot judge is refused before any work."""
 
-from pathlib import Path
-
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
+from configs import composed
 from hydra.utils import instantiate
 
-from diffect.config.files import config_folder
 from diffect.data.batches import zeros
 from diffect.data.sample import IMAGE
 from diffect.detector.predictor import Predictor
@@ -15,8 +12,7 @@ from diffect.training import build
 
 
 def built(*overrides: str) -> Predictor:
-    with initialize_config_dir(str(Path(config_folder("train"))), version_base="1.3"):
-        cfg = compose("train", ["data.category=brick", *overrides])
+    cfg = composed("train", "data.category=brick", *overrides)
     blank = zeros(IMAGE, (64, 96))
     return build.build(cfg, ["brick"], blank, instantiate(cfg.representation), "0123456789ab").predictor
 

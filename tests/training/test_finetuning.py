@@ -6,11 +6,10 @@ from typing import Any
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
+from configs import composed
 from omegaconf import OmegaConf
 
 from diffect.cli.main import main
-from diffect.config.files import config_folder
 from diffect.data.batches import zeros
 from diffect.data.sample import IMAGE
 from diffect.runs import record_file
@@ -110,24 +109,20 @@ def test_what_may_differ_is_no_reason_to_refuse(source: Path) -> None:
         "data.size=64",
     ]
     free += ["scorer=reconstruction", "anomaly_map=max", "training.learning_rate=1e-2", "weight=eps", "head=synthetic"]
-    with initialize_config_dir(str(config_folder("train")), version_base="1.3"):
-        check(compose("train", [*SMALL, *free, f"finetune_from={source}"]))
-        check(compose("train", SMALL))
+    check(composed("train", *SMALL, *free, f"finetune_from={source}"))
+    check(composed("train", *SMALL))
 
 
 def test_where_the_scorer_is_what_learns_its_settings_count(source: Path, tmp_path: Path) -> None:
     from diffect.training.finetuning import check
 
     judged = ["denoiser=none", "scorer=diffusion_time"]
-    with initialize_config_dir(str(config_folder("train")), version_base="1.3"):
-        record = record_file.read(source / record_file.RECORD)
-        record.config = OmegaConf.to_container(compose("train", judged), resolve=True)
-        record_file.write(tmp_path, record)
-        check(compose("train", [*judged, f"finetune_from={tmp_path}"]))
-        with pytest.raises(
-            ValueError, match=r"scorer\.levels is \[0\.0, 1\.5, 3\.0, 4\.5\] there and \[0, 1, 3, 4\] here"
-        ):
-            check(compose("train", [*judged, "scorer.levels=[0,1,3,4]", f"finetune_from={tmp_path}"]))
+    record = record_file.read(source / record_file.RECORD)
+    record.config = OmegaConf.to_container(composed("train", *judged), resolve=True)
+    record_file.write(tmp_path, record)
+    check(composed("train", *judged, f"finetune_from={tmp_path}"))
+    with pytest.raises(ValueError, match=r"scorer\.levels is \[0\.0, 1\.5, 3\.0, 4\.5\] there and \[0, 1, 3, 4\] here"):
+        check(composed("train", *judged, "scorer.levels=[0,1,3,4]", f"finetune_from={tmp_path}"))
 
 
 @pytest.mark.parametrize(

@@ -7,19 +7,17 @@ import sys
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
+from configs import composed
 from PIL import Image
 
 from diffect.config import static
-from diffect.config.files import config_folder
 from diffect.config.overrides import reachable
 from diffect.training import fingerprint
 from diffect.training.fingerprint import of
 
 
 def name(*overrides: str) -> str:
-    with initialize_config_dir(str(config_folder("train")), version_base="1.3"):
-        return of(compose("train", [reachable(override) for override in overrides]))
+    return of(composed("train", *map(reachable, overrides)))
 
 
 def pictures(root: Path) -> None:

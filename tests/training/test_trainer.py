@@ -9,12 +9,11 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 import torch
-from hydra import compose, initialize_config_dir
+from configs import composed
 from omegaconf import DictConfig
 from pytorch_lightning.loggers import CSVLogger
 
 from diffect.cli.main import main
-from diffect.config.files import config_folder
 from diffect.data import batches
 from diffect.storage import checkpoints
 from diffect.training import build, fit
@@ -33,13 +32,12 @@ class Counting(pl.Callback):
         Counting.tested += 1
 
 
-def composed(*overrides: str) -> DictConfig:
-    with initialize_config_dir(str(config_folder("train")), version_base="1.3"):
-        return compose("train", ["denoiser=conv", "trainer.accelerator=cpu", *overrides])
+def config(*overrides: str) -> DictConfig:
+    return composed("train", "denoiser=conv", "trainer.accelerator=cpu", *overrides)
 
 
 def test_callbacks_loggers_and_profiler_stand_beside_ours(tmp_path: Path) -> None:
-    cfg = composed(
+    cfg = config(
         f"+trainer.callbacks=[{{_target_: {__name__}.Counting}}]",
         f"+trainer.logger={{_target_: pytorch_lightning.loggers.CSVLogger, save_dir: {tmp_path}}}",
         "+trainer.profiler=simple",
@@ -141,15 +139,15 @@ def test_one_answer_to_which_device(accelerator: str, there: str, monkeypatch: p
     monkeypatch.setattr(torch.cuda, "is_available", lambda: there == "cuda")
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: there == "mps")
     fits = {"cuda": ("auto", "gpu", "cuda"), "mps": ("auto", "gpu", "mps"), "cpu": ()}[there]
-    cfg = composed(f"trainer.accelerator={accelerator}")
+    cfg = config(f"trainer.accelerator={accelerator}")
     assert build.device(cfg).type == (there if accelerator in fits else "cpu")
 
 
 def test_a_device_can_be_chosen_by_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert build.device(composed("trainer.accelerator=gpu", "trainer.devices=[1]")) == torch.device("cuda", 1)
+    assert build.device(config("trainer.accelerator=gpu", "trainer.devices=[1]")) == torch.device("cuda", 1)
 
 
 def test_on_this_machine_it_is_lightnings_device(tmp_path: Path) -> None:
-    cfg = composed("trainer.accelerator=auto")
+    cfg = config("trainer.accelerator=auto")
     assert fit.trainer(cfg, tmp_path).strategy.root_device.type == build.device(cfg).type
