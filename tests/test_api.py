@@ -15,6 +15,8 @@ import diffect
 from diffect.cli.main import main
 from diffect.detector.images import at_own_size
 
+pytestmark = pytest.mark.slow
+
 SMALL = [
     *("data=mvtec", "data.root=data", "data.size=32", "backbone.blocks=[4]", "denoiser=gaussian", "panel=0"),
     *("gallery=0", "evaluation.replicates=0", "evaluation.latency_repeats=1"),

@@ -9,6 +9,8 @@ import pytest
 
 from diffect.cli.main import main
 
+pytestmark = pytest.mark.slow
+
 PRESS_TAB = """\
 eval "$(diffect train --shell-completion install=bash)"
 COMP_LINE="$1"; COMP_POINT=${#COMP_LINE}; COMP_WORDS=($COMP_LINE); COMP_CWORD=$((${#COMP_WORDS[@]} - 1))

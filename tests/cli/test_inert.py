@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 CLOSED = "which is solved at once: add denoiser=conv"
 
 

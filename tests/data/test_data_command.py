@@ -60,6 +60,7 @@ def test_dirty_images_and_copies_are_counted(diffect: Run, make: Make) -> None:
     assert "contamination: synthetic defects on the very images" in out
 
 
+@pytest.mark.slow
 def test_the_textures_pass(diffect: Run) -> None:
     status, out, _ = diffect("data.size=64")
     assert status == 0 and "scratch 6" in out and "warning" not in out

@@ -448,6 +448,7 @@ def test_a_run_is_recorded_and_scores_again_as_it_did(choice: tuple[str, ...], t
     assert len(mine) > 10 and again == pytest.approx(mine, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_a_memory_larger_than_the_data_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     given = ["data.size=64", "data.category=brick", "data.shots=1", "denoiser=empirical"]
     given.append("denoiser.memory=10000")

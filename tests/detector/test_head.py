@@ -140,7 +140,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-def test_a_run_says_what_its_head_was_taught(finished: Path) -> None:
+def test_a_run_says_what_its_head_was_trained_on(finished: Path) -> None:
     record = json.loads((finished / "record.json").read_text())
     assert record["choices"]["head"] == "synthetic"
     told = record["training"]["head"]
@@ -150,6 +150,7 @@ def test_a_run_says_what_its_head_was_taught(finished: Path) -> None:
     assert record["protocol"]["head"].endswith("components standardised on the selection normals")
 
 
+@pytest.mark.slow
 def test_a_restored_run_scores_as_it_did(finished: Path, tmp_path: Path) -> None:
     assert main(["score", f"run={finished}", f"out={tmp_path}/out", "batch_size=7", "maps=false"]) == 0
     with (finished / "scores.csv").open() as one, (tmp_path / "out" / "scores.csv").open() as other:
