@@ -25,7 +25,7 @@ from diffect.detector.anomaly_map import AnomalyMap
 from diffect.detector.module import DetectorModule
 from diffect.detector.predictor import Predictor
 from diffect.representations.affine import Affine
-from diffect.training import build, protocol
+from diffect.training import build, recording
 
 pytestmark = pytest.mark.slow
 
@@ -148,7 +148,7 @@ def test_without_selection_images_of_one_category_none_is_scaled_on_them() -> No
         assert said.startswith("the fit normals") and said.endswith(", each scored by a fit to the others")
         scales.append(anomaly_map.scale.clone())
     assert torch.equal(*scales) and (scales[0] != held).all()
-    told = protocol.describe(config("denoiser=gaussian"), both, data, said)
+    told = recording.protocol(0.05, both, data, said)
     assert "by a fit to the others, of each category by itself" in told.component_scale
 
 

@@ -28,7 +28,7 @@ from diffect.diffusion.noise import ImageNoise
 from diffect.diffusion.objective import denoising_loss
 from diffect.runs.record import Training
 from diffect.scorers.base import Scorer
-from diffect.training import results
+from diffect.training import recording
 from diffect.training.build import check_one_learns
 from diffect.training.fit import fit
 
@@ -257,7 +257,7 @@ def test_a_closed_form_is_solved_without_steps_and_then_the_scorer(tmp_path: Pat
         torch.cat([denoising_loss(detector.predictor.denoiser, x0, label, noise) for noise in noises]).mean().item()
     )
     assert detector.losses == [(0, pytest.approx(wanted))]
-    assert results.training(detector) == Training(loss_best=detector.losses[0][1], losses=detector.losses)
+    assert recording.training(detector) == Training(loss_best=detector.losses[0][1], losses=detector.losses)
 
 
 def test_a_scorer_learns_by_steps_where_there_is_no_denoiser(tmp_path: Path) -> None:

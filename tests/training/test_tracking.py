@@ -11,7 +11,7 @@ from records import make, record_of
 
 from diffect.runs import record_file
 from diffect.runs import wandb as logs
-from diffect.training.tracking import Tracker, Tracking
+from diffect.training.tracking import Tracking
 
 
 @pytest.fixture(autouse=True)
@@ -67,20 +67,22 @@ def test_a_service_that_dies_is_one_warning_and_the_next_run_has_another(
         tracker.log_results(None, record)
         tracker.finish(record)
     (said,) = [line.message for line in caplog.records if "W&B failed" in line.message]
-    assert "the run goes on, and nothing more of it is logged" in said and tracker.tracked is None
+    assert "the run goes on, and is logged no further" in said and tracker.tracked is None
     second = Tracking(mode="offline").start(tmp_path / "second", record)
     second.finish(record)
     runs, unread = logs.read_logs(tmp_path / "second")
     assert [run.record for run in runs] == [record] and not unread
 
 
-def test_a_service_that_cannot_start_is_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    def broken() -> None:
+def test_a_service_that_cannot_start_is_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: object, **__: object) -> None:
         raise RuntimeError("wandb-core exited with code 1\nand more")
 
-    tracker = Tracker()
-    tracker.start(broken, "it is not logged")
-    assert "W&B failed (wandb-core exited with code 1): the run goes on, and it is not logged" in caplog.text
+    monkeypatch.setattr(wandb, "init", broken)
+    tracker = Tracking(mode="offline").start(tmp_path, record_of(make()))
+    assert "W&B failed (wandb-core exited with code 1): the run goes on, and is not logged offline" in caplog.text
     tracker.finish(record_of(make()))
     assert tracker.tracked is None
 

@@ -67,21 +67,20 @@ def lock(path: Path, wait: bool) -> Iterator[None]:
     """
     said = ""
     while (mine := _take(path)) is None:
-        if (state := _look(path)) is None:
-            continue  # it was released just now
-        owner, beat = state
-        if _dead(path, owner, beat):
-            with lock(path.with_name(f"{path.name}.takeover"), wait=True):  # two might remove it, one a new one
-                if _look(path) == state:
-                    path.unlink()
-            continue
-        name = "another process" if owner is None else str(owner)
-        if not wait:
-            raise HeldError(name)
-        if name != said:
-            logger.warning("%s is in use by %s: waiting for it to end", path.parent, name)
-            said = name
-        time.sleep(0.5)
+        with contextlib.suppress(FileNotFoundError):  # it was released just now
+            state = owner, beat = _look(path)
+            if _dead(path, owner, beat):
+                with lock(path.with_name(f"{path.name}.takeover"), wait=True):  # one process alone may remove it
+                    if _look(path) == state:
+                        path.unlink()
+                continue
+            name = "another process" if owner is None else str(owner)
+            if not wait:
+                raise HeldError(name)
+            if name != said:
+                logger.warning("%s is in use by %s: waiting for it to end", path.parent, name)
+                said = name
+            time.sleep(0.5)
     ended = threading.Event()
     heart = threading.Thread(target=_beat, args=(path, mine, ended), daemon=True)
     heart.start()
@@ -90,8 +89,9 @@ def lock(path: Path, wait: bool) -> Iterator[None]:
     finally:
         ended.set()
         heart.join()
-        if _is_of(path, mine):
-            path.unlink()
+        with contextlib.suppress(FileNotFoundError):
+            if _look(path)[0] == mine:
+                path.unlink()
 
 
 def _take(path: Path) -> Owner | None:
@@ -108,25 +108,17 @@ def _take(path: Path) -> Owner | None:
     return owner
 
 
-def _look(path: Path) -> tuple[Owner | None, float] | None:
-    """The owner, None while it has not written its name, and the time of its last beat; None if there is no lock.
+def _look(path: Path) -> tuple[Owner | None, float]:
+    """The owner, None while it has not written its name, and the time of its last beat.
 
-    Raises ValueError for a file that is no lock.
+    Raises FileNotFoundError if there is no lock, and ValueError for a file that is none.
     """
-    try:
-        with path.open(encoding="utf-8") as file:  # opened, a network file system shows the file as it is now
-            text, beat = file.read(), os.fstat(file.fileno()).st_mtime
-    except FileNotFoundError:
-        return None
+    with path.open(encoding="utf-8") as file:  # opened, a network file system shows the file as it is now
+        text, beat = file.read(), os.fstat(file.fileno()).st_mtime
     try:
         return Owner(**json.loads(text)) if text else None, beat
     except (ValueError, TypeError) as error:
         raise ValueError(f"{path} was not written by diffect; move it to another folder") from error
-
-
-def _is_of(path: Path, owner: Owner) -> bool:
-    state = _look(path)
-    return state is not None and state[0] == owner
 
 
 def _dead(path: Path, owner: Owner | None, beat: float) -> bool:
@@ -146,8 +138,8 @@ def _dead(path: Path, owner: Owner | None, beat: float) -> bool:
 
 
 def _beat(path: Path, mine: Owner, ended: threading.Event) -> None:
-    with contextlib.suppress(OSError):
-        while not ended.wait(BEAT) and _is_of(path, mine):
+    with contextlib.suppress(OSError, ValueError):
+        while not ended.wait(BEAT) and _look(path)[0] == mine:
             os.utime(path)
 
 

@@ -9,7 +9,6 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytorch_lightning as pl
@@ -24,9 +23,9 @@ from diffect.diffusion.weights import schedule_curves
 from diffect.errors import sentence
 from diffect.representations.base import Representation
 from diffect.runs import record_file
-from diffect.runs.record import Audit, Curves, Provenance, Record, Splits, Tuning
+from diffect.runs.record import Audit, Curves, Record, Splits, Tuning
 from diffect.storage import checkpoints
-from diffect.training import build, finetuning, fit, pictures, protocol, provenance, results
+from diffect.training import build, finetuning, fit, pictures, recording
 from diffect.training.tracking import Tracker
 
 
@@ -61,11 +60,7 @@ class Run:
             seed=cfg.seed,
             choices=choices,
             tuning=tuning,
-            provenance=Provenance(
-                versions=provenance.versions(),
-                commit=provenance.commit(),
-                created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-            ),
+            provenance=recording.provenance(),
             config={str(key): value for key, value in config.items()},
         )
 
@@ -130,13 +125,13 @@ class Run:
         record = self.record
         with self._phase("fit"):
             fit.fit(self.cfg, detector, data, tracker, self.folder / record_file.RESUME)
-        record.training = results.training(detector)
+        record.training = recording.training(detector)
         record.description |= detector.describe()
         if detector.learned is not None:
             record.description["training"] += _batches(self.cfg, data)
         schedule, weight = detector.objective.schedule, detector.objective.weight
         record.schedule = Curves(**schedule_curves(type(schedule).__name__, schedule, weight))
-        record.provenance.device = provenance.device_name(detector.device)
+        record.provenance.device = recording.device_name(detector.device)
         record.wandb = tracker.tracked
 
     def _test(self, detector: DetectorModule, data: DataModule) -> None:
@@ -146,11 +141,10 @@ class Run:
             reference = calibration.calibrate(detector, data)
             calibration.set_thresholds(detector, data.calibration_dataloader(), evaluation.conformal_rate)
             fit.test(self.cfg, detector, data, self.folder)
-            evaluations = detector.tally.evaluations()
         with self._phase("latency"):
             milliseconds = fit.latency(detector.predictor, data, evaluation.latency_repeats)
-        record.results = results.test(detector, data, evaluations, milliseconds)
-        record.protocol = protocol.describe(self.cfg, detector, data, reference)
+        record.results = recording.test(detector, data, milliseconds)
+        record.protocol = recording.protocol(evaluation.conformal_rate, detector, data, reference)
         if self.settings is not None:
             record.protocol.settings = self.settings
         record.test_reads = 1 + record_file.test_reads(self.folder, record.fingerprint)

@@ -7,7 +7,7 @@ import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -42,12 +42,13 @@ class Tracking:
 
     def start(self, folder: Path, record: Record) -> Tracker:
         """The log of a run, below its folder; offline, with a warning, if the server does not answer."""
-        tracker, mode = Tracker(), self.available()
-        if mode == "online":
-            tracker.start(partial(self._init, folder, record, "online"), "it is logged offline")
-        if mode != "disabled" and tracker.run is None:
-            tracker.start(partial(self._init, folder, record, "offline"), "it is not logged")
-        return tracker
+        mode = self.available()
+        for attempt in {"online": ("online", "offline"), "offline": ("offline",)}.get(mode, ()):
+            try:
+                return Tracker(self._init(folder, record, attempt))
+            except Exception as error:
+                _stopped(error, f"is not logged {attempt}")
+        return Tracker(None)
 
     def available(self) -> str:
         """How runs are logged here: online, offline or disabled.
@@ -65,7 +66,7 @@ class Tracking:
             return "online" if _reachable(self.mode == "online", round(self.timeout)) else "offline"
         return str(mode)
 
-    def _init(self, folder: Path, record: Record, mode: Literal["online", "offline"]) -> Any:
+    def _init(self, folder: Path, record: Record, mode: Any) -> Any:
         import wandb
 
         run = wandb.init(
@@ -97,16 +98,9 @@ class Tracking:
 class Tracker(Logger):
     """The W&B log of one run, or none. Whatever fails in it is a warning, and the run goes on without."""
 
-    def __init__(self) -> None:
+    def __init__(self, run: Any) -> None:
         super().__init__()
-        self.run: Any = None
-
-    def start(self, init: Callable[[], Any], consequence: str) -> None:
-        """Set the run that `init` starts, unless that fails."""
-        try:
-            self.run = init()
-        except Exception as error:
-            self._failed(error, consequence)
+        self.run = run  # None: nothing is logged
 
     @property
     def tracked(self) -> Tracked | None:
@@ -144,16 +138,17 @@ class Tracker(Logger):
         try:
             act(self.run)
         except Exception as error:
-            self._failed(error, "nothing more of it is logged")
+            self.run = None
+            _stopped(error, "is logged no further")
 
-    def _failed(self, error: Exception, consequence: str) -> None:
-        """Say so, and end wandb's process, so that the next run of a sweep starts another one."""
-        self.run = None
-        logger.warning("W&B failed (%s): the run goes on, and %s", _reason(error), consequence)
-        with contextlib.suppress(Exception):
-            import wandb
 
-            wandb.teardown(1)
+def _stopped(error: Exception, consequence: str) -> None:
+    """Say so, and end wandb's process, so that the next run of a sweep starts another one."""
+    logger.warning("W&B failed (%s): the run goes on, and %s", _reason(error), consequence)
+    with contextlib.suppress(Exception):
+        import wandb
+
+        wandb.teardown(1)
 
 
 @cache  # a sweep asks once, not once a run

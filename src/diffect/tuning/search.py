@@ -3,7 +3,6 @@
 import sys
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from diffect.errors import sentence
 from diffect.runs import record_file
 from diffect.runs.record import Tuning as Evidence
 from diffect.storage.lock import once
-from diffect.training import build, fingerprint, fit, provenance
+from diffect.training import build, fingerprint, fit, recording
 from diffect.training.run import Run, prepare
 from diffect.tuning import evidence, selection
 from diffect.tuning import record as tune_record
@@ -52,6 +51,7 @@ class Tuning:
         self.categories: list[str] = []
         self.data: dict[str, DataModule] = {}
         config: Any = OmegaConf.to_container(cfg, resolve=True)
+        made_by = recording.provenance()
         self.record = tune_record.read(folder) or TuningRecord(
             signature=name,
             study=cfg.study,
@@ -59,9 +59,9 @@ class Tuning:
             rule=selection.RULE,
             notes=_notes(cfg, candidates),
             candidates=[candidate.overrides for candidate in candidates],
-            versions=provenance.versions(),
-            commit=provenance.commit(),
-            created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            versions=made_by.versions,
+            commit=made_by.commit,
+            created=made_by.created,
             config=config,
         )
         self.seconds_before = self.record.seconds  # of earlier calls

@@ -4,11 +4,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from omegaconf import OmegaConf
 
 from diffect.detector.anomaly_map import AnomalyMap
 from diffect.runs.record import Protocol
-from diffect.training import protocol as protocols
+from diffect.training import recording
 
 
 def protocol(
@@ -23,7 +22,7 @@ def protocol(
         calibrations=[SimpleNamespace(threshold=threshold) for threshold in thresholds],
     )
     data: Any = SimpleNamespace(splits={"selection": list(range(images)), "test": [0]})
-    return protocols.describe(OmegaConf.create({"evaluation": {"conformal_rate": 0.05}}), detector, data, reference)
+    return recording.protocol(0.05, detector, data, reference)
 
 
 @pytest.mark.parametrize("width", [0, 6])
