@@ -19,6 +19,7 @@ from diffect.config.files import config_folder
 from diffect.config.overrides import for_hydra
 from diffect.errors import sentence
 from diffect.storage.caches import settle_libraries
+from diffect.storage.lock import HeldError
 
 
 def _name_run(*, _root_: Any) -> str:
@@ -52,6 +53,8 @@ class Command:
         try:
             self.result = import_module(f"diffect.cli.{self.name}").run(cfg)
             return self.result
+        except HeldError as owner:
+            return {"held": f"it is being made by {owner}"}  # the sweep comes back to it
         except Exception as error:
             if HydraConfig.get().mode == RunMode.MULTIRUN:
                 raise  # the sweeper notes it and goes on

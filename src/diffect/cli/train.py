@@ -16,7 +16,7 @@ from diffect.config import inert, validate
 from diffect.errors import listed
 from diffect.runs import record_file
 from diffect.runs.record import METRICS, CategorySplit, Record
-from diffect.storage.lock import HeldError, once
+from diffect.storage.lock import once
 from diffect.training import finetuning, fingerprint
 
 GROUPS = (
@@ -52,8 +52,6 @@ def run(cfg: DictConfig) -> dict[str, Any]:
 
         alone = hydra.mode == RunMode.RUN
         record, found = once(folder, partial(record_file.finished, folder, name), make, wait=alone)
-    except HeldError as owner:
-        return {"held": f"it is being made by {owner}"}  # a sweep comes back to it
     finally:
         with contextlib.suppress(OSError):
             folder.rmdir()  # only if the run failed before it wrote anything

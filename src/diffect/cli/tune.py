@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from diffect.cli import train
 from diffect.config import inert
 from diffect.data import synthetic
-from diffect.storage.lock import HeldError, once
+from diffect.storage.lock import once
 from diffect.training import fingerprint
 from diffect.tuning import candidates, record
 
@@ -48,8 +48,6 @@ def run(cfg: DictConfig) -> dict[str, Any]:
         alone = hydra.mode == RunMode.RUN
         finished = partial(record.finished, folder, name, cfg.tune.hindsight)
         done, found = once(folder, finished, make, wait=alone)
-    except HeldError as owner:
-        return {"held": f"it is being made by {owner}"}  # a sweep comes back to it
     finally:
         with contextlib.suppress(OSError):
             folder.rmdir()  # only if it failed before it wrote anything
