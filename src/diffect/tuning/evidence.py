@@ -111,8 +111,8 @@ def on_selection(trained: DetectorModule, candidates: Indexed, data: DataModule,
 def on_test(trained: DetectorModule, candidates: Indexed, data: DataModule) -> dict[Index, Any]:
     """Figures of candidates that share their training, on the test set, as their own runs would have them."""
     loader = data.test_dataloader()
-    names = ("anomalous", "mask", "valid", "has_mask")
-    anomalous, masks, valid, has_mask = (torch.cat([batch[name] for batch in loader]).numpy() for name in names)
+    truth = [[batch[name] for name in ("anomalous", "mask", "valid", "has_mask")] for batch in loader]
+    anomalous, masks, valid, has_mask = (torch.cat(parts).numpy() for parts in zip(*truth, strict=True))
 
     def figures(maps: Maps, pooled: Pooled) -> dict[Index, Any]:
         by_candidate = {}
