@@ -124,11 +124,11 @@ class AnomalyMap(nn.Module, Described):
     def alone(self, components: Sequence[int]) -> AnomalyMap:
         """The map of some components without the others, calibrated as here, all with the same weight."""
         rows = torch.tensor(components, device=self.scale.device)
-        made = copy.deepcopy(self)
-        made.weights = None
-        made.location, made.scale = self.location[:, rows], self.scale[:, rows]
-        made.border.profiles = self.border.profiles[:, rows]
-        return made
+        alone = copy.deepcopy(self)
+        alone.weights = None
+        alone.location, alone.scale = self.location[:, rows], self.scale[:, rows]
+        alone.border.profiles = self.border.profiles[:, rows]
+        return alone
 
     def map(self, components: Tensor, size: Sequence[int], label: Tensor | None = None) -> Tensor:
         """The anomaly map of each image, (B, *size).

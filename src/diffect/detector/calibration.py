@@ -131,12 +131,12 @@ def folds(data: DataModule, splits: Sequence[Split], most: int = FOLDS) -> list[
         raise ValueError(f"category {category} has one normal image, so that no other is left to fit to")
     turns = {pair: turn % number for pairs in by_label for turn, pair in enumerate(pairs)}
     fold_of = {(split, i): turns[split, origin] for split in splits for i, origin in enumerate(data.origins(split))}
-    made = []
+    all_folds = []
     for turn in range(number):
         left_out = [pair for pair, fold in fold_of.items() if fold == turn]
         rest = [pair for pair, fold in fold_of.items() if fold != turn]
-        made.append(Fold(_loaders(data, rest), _loaders(data, left_out), left_out))
-    return made
+        all_folds.append(Fold(_loaders(data, rest), _loaders(data, left_out), left_out))
+    return all_folds
 
 
 def calibrate(detector: DetectorModule, data: DataModule) -> str:

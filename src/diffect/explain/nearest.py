@@ -127,7 +127,7 @@ class NormalImages:
             patches = torch.stack([_cut(normal, cell).flatten(1) for cell in cells])  # (Q, B, D)
             parts.append((batch["label"].expand(len(cells), -1), *values.min(2), here, patches))
         theirs, nearest, where, here, patches = (torch.cat(part, dim=1) for part in zip(*parts, strict=True))
-        made = []
+        neighbourhoods = []
         for query, label in enumerate(labels):
             rows = torch.arange(theirs.shape[1]) if label is None else (theirs[query] == label).nonzero()[:, 0]
             matches = [
@@ -139,8 +139,9 @@ class NormalImages:
                 for row, distance, cell in matches
             ]
             usual = usual_distance(patches[query, rows])
-            made.append(Neighbourhood(neighbours[:-1], neighbours[-1] if neighbours else None, usual, len(rows)))
-        return made
+            same_place = neighbours[-1] if neighbours else None
+            neighbourhoods.append(Neighbourhood(neighbours[:-1], same_place, usual, len(rows)))
+        return neighbourhoods
 
     def _neighbour(self, position: int, distance: float, cells: Cells, grid: Sequence[int]) -> Neighbour:
         batch = self.loader.batch([position])

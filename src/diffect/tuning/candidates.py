@@ -64,9 +64,9 @@ def training_name(config: DictConfig) -> str:
 
     They are fitted after training. So is the scorer, unless it learns by steps, in a denoiser's place.
     """
-    found = settings(OmegaConf.to_container(config, resolve=True), fingerprint.section_of(config))
+    all_settings = settings(OmegaConf.to_container(config, resolve=True), fingerprint.section_of(config))
     after = ("head", "anomaly_map", "evaluation", *(() if inert.scorer_learns(config) else ("scorer",)))
-    values = fingerprint.changing(list(found))
+    values = fingerprint.changing(list(all_settings))
     return fingerprint.digest({key: value for key, value in values.items() if key.split(".")[0] not in after})
 
 

@@ -160,8 +160,8 @@ def _maps_and_scores(
         anomaly_map = rescorer.anomaly_map(group[0][1].anomaly_map)
         anomaly_map.calibrate([(reference, None)])
         anomaly_map.to(device)
-        made = [anomaly_map.map(part.to(device), valid.shape[1:]).cpu() for part in components.split(BATCH)]
-        maps[rows] = torch.cat(made)
+        parts_of_maps = [anomaly_map.map(part.to(device), valid.shape[1:]).cpu() for part in components.split(BATCH)]
+        maps[rows] = torch.cat(parts_of_maps)
     inside = torch.from_numpy(valid)
     scores = {i: rescorer.anomaly_map(one.anomaly_map).score(maps, inside).double().numpy() for i, one in group}
     return maps.numpy(), scores
