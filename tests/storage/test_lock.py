@@ -122,6 +122,22 @@ def test_the_owner_gives_signs_of_life(tmp_path: Path, monkeypatch: pytest.Monke
         assert path.stat().st_mtime > 0
 
 
+def test_temporary_files_of_a_killed_process_are_removed_and_no_others(tmp_path: Path) -> None:
+    program = """if True:
+    import os, signal, sys
+    from pathlib import Path
+    from diffect.storage.atomic import replacing
+    with replacing(Path(sys.argv[1])) as temporary:
+        temporary.write_text("half")
+        os.kill(os.getpid(), signal.SIGKILL)
+    """
+    started(program, tmp_path / "resume" / "last.ckpt").wait()
+    assert len(list(tmp_path.glob("resume/.last.ckpt.*.tmp"))) == 1
+    (tmp_path / ".mine.tmp").touch()
+    once(tmp_path, lambda: None, lambda: "made", wait=True)
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == [".mine.tmp"]
+
+
 def test_what_was_made_while_this_process_waited_is_found(tmp_path: Path) -> None:
     process = held_by_a_process(tmp_path / locks.NAME)
     answers = iter([None, "made by the other"])

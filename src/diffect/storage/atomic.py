@@ -7,11 +7,14 @@ import csv
 import errno
 import io
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+_LEFTOVER = re.compile(r"\..+\.\d+\.[0-9a-f]{8}\.tmp")
 
 
 @contextmanager
@@ -36,6 +39,13 @@ def replacing(path: Path, cure: str = "choose another folder") -> Iterator[Path]
             if temporary.is_dir():
                 shutil.rmtree(temporary)
             temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what killed processes left of `replacing` below a folder that nobody else writes to now."""
+    for path in folder.rglob(".*.tmp"):
+        if _LEFTOVER.fullmatch(path.name) and path.is_file():
+            path.unlink()
 
 
 def write_atomic(path: Path, data: str | bytes) -> None:

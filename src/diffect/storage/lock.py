@@ -19,6 +19,8 @@ from typing import TypeVar
 
 import psutil
 
+from diffect.storage.atomic import remove_leftovers
+
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
@@ -54,6 +56,7 @@ def once(folder: Path, finished: Callable[[], T | None], make: Callable[[], T], 
     if (result := finished()) is not None:
         return result, True
     with lock(folder / NAME, wait):
+        remove_leftovers(folder)
         result = finished()  # made by the process that this one waited for
         return (make(), False) if result is None else (result, True)
 
