@@ -100,7 +100,7 @@ def test_of_an_interrupted_training_only_its_checkpoints_are_removed(tmp_path: P
 
 
 def test_a_checkpoint_is_written_beside_its_place_and_then_renamed(tmp_path: Path) -> None:
-    made = fit.trainer(composed(), tmp_path)
+    made = fit.trainer(config(), tmp_path)
     (tmp_path / "last.ckpt").write_text("earlier")
     seen = []
 
