@@ -7,12 +7,11 @@ import pandas as pd
 
 from diffect.reports.escaping import breakable
 from diffect.reports.study import Study
-from diffect.reports.wording import listed
+from diffect.reports.wording import grouped, listed
 from diffect.runs import grid
 from diffect.runs.grid import short
 from diffect.runs.selection import flat
-
-_NO_METHOD = ("study", "study_note", "evidence", "panel", "gallery", "tracking", "cache")
+from diffect.runs.table import NO_EFFECT
 
 
 def by_choice(study: Study, lead: str, texts: Sequence[str]) -> str:
@@ -29,25 +28,21 @@ def by_choice(study: Study, lead: str, texts: Sequence[str]) -> str:
 def other_differences(study: Study) -> list[str]:
     """A sentence on the config keys in which the runs differ, other than the axes and what belongs to these.
 
-    Seeds, tracking and drawing are left out. A study with a run that has no config gets no sentence.
+    Seeds and what changes no number are left out. A study with a run that has no config gets no sentence.
     """
     configs = [run.record.config for run in study.runs]
     if not all(configs):
         return []
-    said = {"seed", "data.category", *_NO_METHOD, *study.axes}
+    said = {"data.category", *NO_EFFECT, *study.axes}
     said |= {key for keys in grid.followers(study.runs).values() for key in keys}
-    flat = [_leaves(config) for config in configs]
-    differing = [
-        key
-        for key in sorted({key for leaves in flat for key in leaves})
-        if len({leaves.get(key) for leaves in flat}) > 1 and not _within(key, said)
-    ]
+    settings = [_leaves(config) for config in configs]
+    values = {
+        key: [known.get(key, "") for known in settings] for key in sorted({key for one in settings for key in one})
+    }
+    differing = [key for key, texts in values.items() if len(set(texts)) > 1 and not _within(key, said)]
     if not differing:
         return ["All other settings are the same."]
-    keys_by_reason: dict[str, list[str]] = {}
-    for key in differing:
-        reason, _ = _depends_on(study, [leaves.get(key, "") for leaves in flat])
-        keys_by_reason.setdefault(reason, []).append(rf"\texttt{{{breakable(key)}}}")
+    keys_by_reason = grouped((_depends_on(study, values[key])[0], rf"\texttt{{{breakable(key)}}}") for key in differing)
     parts = [f"{listed(keys)} (by {reason})" for reason, keys in sorted(keys_by_reason.items())]
     return [f"The runs also differ in {'; '.join(parts)}; all other settings are the same."]
 
@@ -78,10 +73,8 @@ def _depends_on(study: Study, texts: Sequence[str]) -> tuple[str, dict[str, str]
 
 def _by_text(values: dict[str, str]) -> dict[str, list[str]]:
     """The values that have each text, all in natural order."""
-    by_text: dict[str, list[str]] = {}
-    for value in sorted(values, key=lambda value: grid.natural([value])):
-        by_text.setdefault(values[value], []).append(rf"\emph{{{breakable(value)}}}")
-    return by_text
+    ordered = sorted(values, key=lambda value: grid.natural([value]))
+    return grouped((values[value], rf"\emph{{{breakable(value)}}}") for value in ordered)
 
 
 def _leaves(config: dict[str, Any]) -> dict[str, str]:
