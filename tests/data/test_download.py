@@ -38,11 +38,6 @@ class Server:
         server = self
 
         class Handler(BaseHTTPRequestHandler):
-            def do_HEAD(self) -> None:
-                self.send_response(200)
-                self.send_header("Content-Length", str(len(server.body)))
-                self.end_headers()
-
             def do_GET(self) -> None:
                 wanted = self.headers.get("Range")
                 server.asked.append(wanted)
@@ -108,27 +103,34 @@ def test_an_interrupted_download_goes_on(server: Server, tmp_path: Path, ranges:
     server.stop, server.ranges = 200, ranges
     with pytest.raises(ValueError, match=r"the connection ended at 200 of .* 200 bytes are kept .*again"):
         server.fetch(tmp_path / "set")
-    assert held(tmp_path) == ["set.tar.xz.part"]
+    assert held(tmp_path) == ["set.tar.xz.diffect-part"]
     server.stop = None
     server.fetch(tmp_path / "set")
     assert server.asked == [None, "bytes=200-"] and len(held(tmp_path / "set")) == 3
 
 
-@pytest.mark.parametrize("surplus", [b"", b"more than there is"])
-def test_a_part_that_is_complete_or_too_long(server: Server, tmp_path: Path, surplus: bytes) -> None:
-    (tmp_path / "set.tar.xz.part").write_bytes(server.body + surplus)
+def test_a_part_that_is_complete_or_too_long(server: Server, tmp_path: Path) -> None:
+    part = tmp_path / "set.tar.xz.diffect-part"
+    part.write_bytes(server.body + b"more than there is")
+    with pytest.raises(ValueError, match="it is removed; run the command again"):
+        server.fetch(tmp_path / "set")
+    part.write_bytes(server.body)
     server.fetch(tmp_path / "set")
-    assert len(held(tmp_path)) == 3
-    assert len(server.asked) == (2 if surplus else 1)
+    assert len(held(tmp_path)) == 3 and len(server.asked) == 2
 
 
-def test_an_archive_fetched_by_hand_needs_no_network(server: Server, tmp_path: Path) -> None:
+def test_an_archive_fetched_by_hand_needs_no_network_and_is_kept(server: Server, tmp_path: Path) -> None:
     (tmp_path / "set.tar.xz").write_bytes(server.body)
+    (tmp_path / "set.tar.xz.part").write_bytes(b"a browser's")
     server.fetch(tmp_path / "set")
-    assert server.asked == [] and len(held(tmp_path)) == 3
+    assert server.asked == [] and len(held(tmp_path)) == 5
+    (tmp_path / "set.tar.xz").write_bytes(b"another release")
+    with pytest.raises(ValueError, match="it is damaged or another file; give sha256= of the archive that you mean"):
+        server.fetch(tmp_path / "other")
+    assert (tmp_path / "set.tar.xz").read_bytes() == b"another release"
 
 
-def test_another_checksum_removes_the_file(server: Server, tmp_path: Path) -> None:
+def test_a_download_with_another_checksum_is_removed(server: Server, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=rf"has SHA-256 {server.sha256}, not 00"):
         download.fetch("mvtec_ad", tmp_path / "set", True, server.url, "00" * 32)
     assert held(tmp_path) == []
@@ -184,7 +186,7 @@ def test_an_unsafe_archive_is_refused_whole(
     server.body = archive(SET | members, extra)
     with pytest.raises(ValueError, match="nothing was unpacked"):
         server.fetch(tmp_path / "deep/set")
-    assert held(tmp_path) == ["deep/set.tar.xz"]
+    assert held(tmp_path) == ["deep/set.tar.xz.diffect-part"]
 
 
 def test_what_is_no_archive_is_told(server: Server, tmp_path: Path) -> None:
@@ -192,7 +194,7 @@ def test_what_is_no_archive_is_told(server: Server, tmp_path: Path) -> None:
         server.body = body
         with pytest.raises(ValueError, match=r"is not a readable \.tar\.xz archive"):
             server.fetch(tmp_path / "set")
-        (tmp_path / "set.tar.xz").unlink()
+        (tmp_path / "set.tar.xz.diffect-part").unlink()
         assert held(tmp_path) == []
 
 
@@ -206,13 +208,13 @@ def test_a_full_disk_is_told(server: Server, tmp_path: Path, monkeypatch: pytest
     def full(*arguments: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(download.shutil, "copyfileobj", full)
+    monkeypatch.setattr(tarfile, "copyfileobj", full)
     with pytest.raises(ValueError, match=r"No space left on device.*free some space"):
         server.fetch(tmp_path / "set")
-    assert held(tmp_path) == ["set.tar.xz"]  # paid for already; the next call unpacks it
+    assert held(tmp_path) == ["set.tar.xz.diffect-part"]  # paid for already; the next call unpacks it
     monkeypatch.undo()
     server.fetch(tmp_path / "set")
-    assert server.asked == [None] and len(held(tmp_path)) == 3
+    assert len(held(tmp_path)) == 3 and len(server.asked) == 2  # the second time nothing is left to send
 
 
 def test_a_folder_that_cannot_be_made_is_told(server: Server, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """A folder in MVTec AD layout: what is found, how masks are matched, one clear sentence for each fault."""
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -95,11 +96,20 @@ def test_one_folder_has_one_fingerprint_however_its_path_is_written(
     assert len({Folder(way).fingerprint("part") for way in ways}) == 1
 
 
+def test_a_file_that_was_changed_unseen_is_another(make: Make) -> None:
+    root = make()
+    path = root / "part/test/good/000.png"
+    first, stat, content = Folder(root).fingerprint("part"), path.stat(), bytearray(path.read_bytes())
+    content[-1] ^= 1  # of the same size, and the editor sets the time back
+    path.write_bytes(content)
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert Folder(root).fingerprint("part") != first
+
+
 def test_an_unchanged_file_is_read_for_the_fingerprint_once(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     root = make()
     first = Folder(root).fingerprint("part")
     monkeypatch.setattr(digests, "_digests", {})  # as in another process
-    monkeypatch.setattr(digests, "_read", set())
     monkeypatch.setattr(digests, "_hash", None)
     assert Folder(root).fingerprint("part") == first
 

@@ -1,6 +1,5 @@
 """Fetching a public data set once: licence, resumable download, checksum, safe unpacking."""
 
-import errno
 import hashlib
 import http.client
 import lzma
@@ -10,8 +9,6 @@ import tarfile
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -57,12 +54,10 @@ def fetch(
     url: str | None = None,
     sha256: str | None = None,
 ) -> Path:
-    """Downloads, checks and unpacks a data set into the folder `root` (default ./data/<name>), which it
-    returns.
+    """Downloads, checks and unpacks a data set into the folder `root` (default ./data/<name>), which it returns.
 
-    Run again after an interruption it goes on where it stopped; an archive that already lies beside `root`,
-    fetched by hand, is taken as it is. url, sha256: another source for it. Raises ValueError with the next
-    step to take.
+    Run again after an interruption it goes on where it stopped. An archive that already lies beside `root`, fetched by
+    hand, is unpacked and left there. url, sha256: another source. Raises ValueError with the next step to take.
     """
     if name not in DATA_SETS:
         raise ValueError(f"download={name} is not known; there is {', '.join(DATA_SETS)}")
@@ -77,56 +72,60 @@ def fetch(
     target = Path(root or Path("data") / name).expanduser()
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise ValueError(f"root={target} exists and is not empty; give another root=, or remove it")
-    archive = target.parent / (PurePosixPath(urllib.parse.urlsplit(url).path).name or f"{name}.tar.xz")
-    with _disk(archive):
+    by_hand = target.parent / (PurePosixPath(urllib.parse.urlsplit(url).path).name or f"{name}.tar.xz")
+    part = by_hand.with_name(f"{by_hand.name}.diffect-part")  # a browser may be writing a .part
+    try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        if not archive.exists():
-            download(url, archive)
-        verify(archive, sha256)
-        unpack(archive, target)
-        archive.unlink()
+        if by_hand.exists():
+            verify(by_hand, sha256, "give sha256= of the archive that you mean, or move it away")
+            unpack(by_hand, target)
+            return target
+        download(url, part, by_hand)
+        try:
+            verify(part, sha256, "it is removed; run the command again")
+        except ValueError:
+            part.unlink()
+            raise
+        unpack(part, target)
+        part.unlink()
+    except OSError as error:
+        raise ValueError(
+            f"{error.filename or target} cannot be written ({error.strerror or error}): free some space there, or give "
+            "another root="
+        ) from error
     return target
 
 
-def download(url: str, path: Path) -> None:
-    """Fetches `url` into `path`, by way of `path`.part, which a later call continues (HTTP Range)."""
+def download(url: str, part: Path, by_hand: Path) -> None:
+    """Fetches `url` into `part`, after what it holds already (HTTP Range); errors name `by_hand`, where to put it."""
     if not url.startswith(("http://", "https://")):
         raise ValueError(f"url={url} is not allowed; it must begin with https:// or http://")
-    part = path.with_name(f"{path.name}.part")
     have = part.stat().st_size if part.exists() else 0
+    headers = {"User-Agent": "diffect", "Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
     try:
-        answer = _request(url, have)
-        if answer is None:  # nothing after what is there: it is complete, or no beginning of this file
-            have = 0 if _length(url) != have else have
-            answer = None if have else _request(url, 0)
-        if answer is not None:
-            with answer:
-                resumed = answer.status == 206
-                length = answer.headers.get("Content-Length")
-                total = None if length is None else int(length) + (have if resumed else 0)
-                _receive(answer, part, resumed, total)
-            if total is not None and part.stat().st_size < total:
-                raise ConnectionError(f"the connection ended at {part.stat().st_size} of {total} bytes")
-    except (OSError, http.client.HTTPException) as error:  # URLError and a lost connection are OSErrors
+        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=TIMEOUT) as answer:
+            have = have if answer.status == 206 else 0
+            total = have + int(answer.headers.get("Content-Length", 0))
+            _receive(answer, part, have, total)
+        if part.stat().st_size < total:
+            raise ConnectionError(f"the connection ended at {part.stat().st_size} of {total} bytes")
+    except (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError) as error:
+        if have and isinstance(error, urllib.error.HTTPError) and error.code == 416:
+            return  # there is nothing after what is there; whether it is all that was wanted, the checksum says
         reason = getattr(error, "reason", None) or error
         kept = f"{part.stat().st_size} bytes are kept in {part}; " if part.exists() else ""
         raise ValueError(
             f"{url} cannot be fetched ({reason}): {kept}run the same command again to go on, or fetch the "
-            f"file by hand and put it at {path}"
+            f"file by hand and put it at {by_hand}"
         ) from error
-    part.replace(path)
 
 
-def verify(path: Path, sha256: str) -> None:
-    """Compares a file's SHA-256; another one removes the file and raises ValueError."""
+def verify(path: Path, sha256: str, cure: str) -> None:
+    """Compares a file's SHA-256 with the one that is wanted; another one raises ValueError, which ends in the cure."""
     with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != sha256:
-        path.unlink()
-        raise ValueError(
-            f"{path} has SHA-256 {found}, not {sha256}: it is damaged or another file, and was removed; "
-            f"run the command again"
-        )
+        raise ValueError(f"{path} has SHA-256 {found}, not {sha256}: it is damaged or another file; {cure}")
 
 
 def unpack(archive: Path, target: Path) -> None:
@@ -142,8 +141,8 @@ def unpack(archive: Path, target: Path) -> None:
         # As a stream: going back in an .xz file would decompress it from the start again. And by way of lzma, which
         # notices a truncated file; tarfile's own "r|xz" takes it for the end.
         with lzma.open(archive) as content, tarfile.open(fileobj=content, mode="r|") as tar:
-            for member in tqdm(tar, "unpacking", unit="file", disable=None, leave=False):
-                _extract(tar, member, temporary, archive)
+            members = tqdm(tar, "unpacking", unit="file", disable=None, leave=False)
+            tar.extractall(temporary, members, filter=_checked)
         inner = temporary
         if len(held := folders.entries(temporary)) == 1 and held[0].is_dir() and not Layout().is_category(held[0]):
             inner = held[0]  # the archive holds the data set's folder, not its categories
@@ -156,61 +155,20 @@ def unpack(archive: Path, target: Path) -> None:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path, archive: Path) -> None:
+def _checked(member: tarfile.TarInfo, folder: str) -> tarfile.TarInfo:
+    """The member without owner and permissions; ValueError where it is no plain file or folder inside the archive."""
     name = PurePosixPath(member.name)
-    if name.is_absolute() or ".." in name.parts or "\\" in member.name or ":" in member.name:
-        raise ValueError(f"{archive} holds {member.name!r}, a name that leads out of its folder; nothing was unpacked")
-    if member.isdir():
-        (folder / name).mkdir(parents=True, exist_ok=True)
-        return
-    source = tar.extractfile(member) if member.isreg() else None
-    if source is None:
-        raise ValueError(f"{archive} holds {member.name!r}, neither a plain file nor a folder; nothing was unpacked")
-    (folder / name).parent.mkdir(parents=True, exist_ok=True)
-    with (folder / name).open("wb") as file:
-        shutil.copyfileobj(source, file, CHUNK)
+    outside = name.is_absolute() or ".." in name.parts or "\\" in member.name or ":" in member.name
+    if outside or not (member.isdir() or member.isreg()):
+        what = "a name that leads out of its folder" if outside else "neither a plain file nor a folder"
+        raise ValueError(f"the archive holds {member.name!r}, {what}; nothing was unpacked")
+    return tarfile.data_filter(member, folder)
 
 
-def _request(url: str, start: int) -> Any:
-    """The answer from byte `start` on, or from 0 where the server knows no ranges; None for nothing there."""
-    headers = {"User-Agent": "diffect", "Accept-Encoding": "identity"}
-    if start:
-        headers["Range"] = f"bytes={start}-"
-    try:
-        return urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=TIMEOUT)
-    except urllib.error.HTTPError as error:
-        if error.code == 416 and start:
-            return None
-        raise
-
-
-def _length(url: str) -> int | None:
-    request = urllib.request.Request(url, headers={"User-Agent": "diffect"}, method="HEAD")
-    with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
-        length = answer.headers.get("Content-Length")
-    return None if length is None else int(length)
-
-
-def _receive(answer: Any, part: Path, resumed: bool, total: int | None) -> None:
-    with _disk(part):
-        file = part.open("ab" if resumed else "wb")
-    with file, _bar(part, file.tell(), total) as bar:
+def _receive(answer: Any, part: Path, have: int, total: int) -> None:
+    """Write an answer to `part`, after its first `have` bytes."""
+    bar = tqdm(desc=part.stem, initial=have, total=total or None, unit="B", unit_scale=True, disable=None)
+    with part.open("ab" if have else "wb") as file, bar:
         while chunk := answer.read(CHUNK):
-            with _disk(part):
-                file.write(chunk)
+            file.write(chunk)
             bar.update(len(chunk))
-
-
-def _bar(part: Path, done: int, total: int | None) -> Any:
-    return tqdm(desc=part.stem, initial=done, total=total, unit="B", unit_scale=True, unit_divisor=1024, disable=None)
-
-
-@contextmanager
-def _disk(path: Path) -> Iterator[None]:
-    """Says in one sentence that the disk is full or the folder not writable."""
-    try:
-        yield
-    except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        hint = "free some space there and run the command again" if full else "give a root= that can be written"
-        raise ValueError(f"{error.filename or path} cannot be written ({error.strerror or error}): {hint}") from error
