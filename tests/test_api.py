@@ -141,7 +141,7 @@ def test_a_folder_without_a_finished_run_is_refused(tmp_path: Path, run: Path) -
     with pytest.raises(ValueError, match=r"record\.json"):
         diffect.load(tmp_path)
     (tmp_path / "record.json").write_bytes((run / "record.json").read_bytes())
-    with pytest.raises(ValueError, match=r"there is no .*checkpoint\.pt; to train the run again, delete record\.json"):
+    with pytest.raises(ValueError, match=r"there is no .*checkpoint\.pt; to train the run again, delete the folder"):
         diffect.load(tmp_path)
     kept = torch.load(run / "checkpoint.pt", weights_only=True)
     del kept["state"]["anomaly_map.scale"]

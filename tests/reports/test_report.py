@@ -66,7 +66,7 @@ def test_a_report_is_complete_and_the_same_twice(tmp_path: Path, capsys: pytest.
     first = go(tmp_path, out="a")
     printed = capsys.readouterr().out
     second = go(tmp_path, out="b")
-    assert sorted(path.name for path in first.iterdir()) == sorted([*ALL, "maps.png"])
+    assert sorted(path.name for path in first.iterdir()) == sorted([*ALL, "maps.png", "written.json"])
     for path in first.iterdir():
         assert path.read_bytes() == (second / path.name).read_bytes(), path.name
     assert max(len(line) for line in printed.splitlines() if str(tmp_path) not in line) <= 120
@@ -88,7 +88,7 @@ def test_a_picture_that_can_no_longer_be_made_is_removed(tmp_path: Path) -> None
     lay(outputs, records)
     go(tmp_path)
     kept = [name for name in ALL if name[:-4] not in ("pareto", "schedules")]
-    assert sorted(path.name for path in out.iterdir()) == sorted(kept)
+    assert sorted(path.name for path in out.iterdir()) == sorted([*kept, "written.json"])
 
 
 @pytest.mark.slow

@@ -60,3 +60,20 @@ def test_no_two_images_have_one_stem() -> None:
     found = written.stems(names)
     assert list(found)[:3] == names[:3] and [found[name] for name in names[:3]] == ["a", "b/a", "a.bmp"]
     assert len({stem.casefold() for stem in found.values()}) == len(names)
+
+
+def test_what_is_published_takes_the_place_of_what_was_published_before(tmp_path: Path) -> None:
+    make(tmp_path / "report", "README.md")
+    for names in (("table.md", "figures/old.pdf"), ("table.md", "figures/new.pdf")):
+        with written.publishing(tmp_path / "report", "a study", "out") as made:
+            make(made, *names)
+    left = sorted(path.relative_to(tmp_path / "report").as_posix() for path in (tmp_path / "report").rglob("*.*"))
+    assert left == ["README.md", "figures/new.pdf", "table.md", written.MANIFEST]
+    with (
+        pytest.raises(ValueError, match=r"out is .*report, whose README.md diffect did not write: name another"),
+        written.publishing(tmp_path / "report", "a study", "out") as made,
+    ):
+        make(made, "README.md", "table.md")
+        (made / "README.md").write_text("ours")
+    assert (tmp_path / "report" / "README.md").read_text() == "README.md"
+    assert (tmp_path / "report" / "figures" / "new.pdf").is_file() and len(list(tmp_path.iterdir())) == 1

@@ -12,6 +12,7 @@ from diffect.errors import suggest
 from diffect.runs import sources, table, wandb
 from diffect.runs.selection import Selection, matching
 from diffect.storage.atomic import write_atomic
+from diffect.storage.written import publishing
 
 _NEEDED = ("pandas", "altair", "vl_convert")  # of the extra `report`
 
@@ -48,14 +49,15 @@ def run(cfg: DictConfig) -> None:
         "differences.csv": csv_tables.differences(study),
         "ranks.csv": csv_tables.ranks(study),
     }
-    for name, frame in frames.items():
-        write_atomic(out / name, table.csv_text(frame))
-    write_atomic(out / "table.md", markdown.markdown_report(study))
     from diffect.reports import paper
     from diffect.reports.page.document import write_page
 
-    problems = paper.write_paper(study, out)
-    problems += write_page(study, out, [*_ignored(selection), *problems])
+    with publishing(out, f"the study {selection.study}", "out") as made:
+        for name, frame in frames.items():
+            write_atomic(made / name, table.csv_text(frame))
+        write_atomic(made / "table.md", markdown.markdown_report(study))
+        problems = paper.write_paper(study, made)
+        problems += write_page(study, made, [*_ignored(selection), *problems])
     print(markdown.terminal_report(study))
     for sentence in [*_ignored(selection), *problems]:
         print(textwrap.fill(f"left out: {sentence}", 120, subsequent_indent="  ", break_long_words=False))

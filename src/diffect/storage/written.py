@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import chain, count
 from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from diffect.storage.atomic import write_atomic
@@ -37,6 +39,30 @@ def claim(folder: Path, names: Iterable[str], source: str, key: str) -> None:
         )
     remove(folder)
     note(folder, names, source)
+
+
+@contextmanager
+def publishing(folder: Path, source: str, key: str) -> Iterator[Path]:
+    """Gives an empty folder, whose files take the place of those that an earlier call wrote into `folder`.
+
+    All other files there stay. ValueError, and nothing changed, where one of them has a name that is needed.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as temporary:
+        made = Path(temporary)
+        yield made
+        names = sorted(path.relative_to(made).as_posix() for path in made.rglob("*") if path.is_file())
+        known = _files(folder)
+        for name in names:
+            if name not in known and (folder / name).exists():
+                raise ValueError(
+                    f"{key} is {folder}, whose {name} diffect did not write: name another folder, or move that file"
+                )
+        remove(folder)
+        note(folder, names, source)
+        for name in names:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (made / name).replace(folder / name)
 
 
 def free(folder: Path, source: str) -> Path:
