@@ -18,7 +18,7 @@ LENGTH = 64
 YAML = """\
 _target_: diffect.data.datamodule.DataModule
 source:
-  _target_: test_series_source.Windows
+  _target_: data.test_series_source.Windows
 category: all
 seed: ${seed}
 """
