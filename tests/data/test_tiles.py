@@ -89,7 +89,7 @@ def test_tiles_find_what_a_small_image_does_not_show(tmp_path: Path) -> None:
     root = small_defects(tmp_path / "data", 256, 4)
     whole = auroc(root, tmp_path / "whole", "data.size=64")
     tiled = auroc(root, tmp_path / "tiled", "data.size=256", "data.tiles.size=64", "data.tiles.overlap=16")
-    assert tiled == 1 and whole < 0.9
+    assert tiled > 0.95 and whole < 0.6
     out = tmp_path / "out"
     asked = "score", f"run={tmp_path}/tiled", f"images={root}/metal/test/pit", f"out={out}", "explain=true"
     assert main([*asked, "batch_size=4"]) == 0
@@ -105,5 +105,5 @@ def test_a_pit_of_8_pixels_is_found_at_1024_pixels_in_4_gigabytes(tmp_path: Path
     root = small_defects(tmp_path / "data", 1024, 8)
     whole = auroc(root, tmp_path / "whole", "data.size=256")
     tiled = auroc(root, tmp_path / "tiled", "data.size=1024", "data.tiles.size=256", "data.tiles.overlap=32")
-    assert tiled > 0.95 > whole + 0.1
+    assert tiled > 0.95 and whole < 0.6
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 4 * 2**20  # in KiB

@@ -47,9 +47,13 @@ def publishing(folder: Path, source: str, key: str) -> Iterator[Path]:
 
     All other files there stay. ValueError, and nothing changed, where one of them has a name that is needed.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as temporary:
-        made = Path(temporary)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.")
+    except OSError as error:
+        raise ValueError(f"cannot write {folder}: {error.strerror or error}; choose another folder") from error
+    with temporary:
+        made = Path(temporary.name)
         yield made
         names = sorted(path.relative_to(made).as_posix() for path in made.rglob("*") if path.is_file())
         known = _files(folder)
