@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from diffect.cli.main import main
-from diffect.data.sample import Sample
+from diffect.runs.record import ImageScore
 from diffect.training import pictures
 
 pytestmark = pytest.mark.slow
@@ -19,17 +19,16 @@ SMALL = (
 )
 
 
-def shown(score: float, name: str, anomalous: bool) -> pictures.Tested:
-    defect = "scratch" if anomalous else "good"
-    return pictures.Tested(0, Sample("brick", "test", name, defect, load=lambda: np.zeros((4, 4, 3), np.uint8)), score)
+def shown(score: float, name: str, anomalous: bool) -> ImageScore:
+    return ImageScore(name=name, defect="scratch" if anomalous else "good", anomalous=anomalous, score=score)
 
 
 def test_the_worst_come_first_then_half_as_many_clear_hits_each_once() -> None:
     defective = [shown(score, f"d{score}", True) for score in (5.0, 1.0, 4.0, 2.0, 3.0)]
     good = [shown(score, f"g{score}", False) for score in (0.5, 2.5, 1.5)]
-    names = [one.sample.name for one in pictures.choose([*defective, *good], 3)]
+    names = [one.name for one in pictures.choose([*defective, *good], 3)]
     assert names == ["d1.0", "d2.0", "d3.0", "g2.5", "g1.5", "g0.5", "d5.0", "d4.0"]
-    assert [one.sample.name for one in pictures.choose(defective[:2], 2)] == ["d1.0", "d5.0"]
+    assert [one.name for one in pictures.choose(defective[:2], 2)] == ["d1.0", "d5.0"]
     assert pictures.choose([*defective, *good], 0) == []
 
 

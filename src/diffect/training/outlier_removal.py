@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Annotated
 
 import numpy as np
@@ -24,7 +25,6 @@ from diffect.runs import record
 from diffect.training import build
 
 LEAST = 3  # images of a category: two are equally far from their median, |z| = 1 / 1.4826
-_NORMAL = 1.4826  # a Gaussian's standard deviation, in units of its median absolute deviation
 
 
 @checked
@@ -90,13 +90,14 @@ class OutlierRemoval:
         return removed
 
     def _check_enough(self, data: DataModule) -> None:
-        categories = [_category(data, split, one) for split in self.splits for one in calibration.real(data, split)]
+        images = [(split, position) for split in self.splits for position in calibration.real(data, split)]
+        counts = Counter(_category(data, *image) for image in images)
         for category in data.categories:
-            count = categories.count(category)
-            if count < LEAST:
+            if counts[category] < LEAST:
                 raise ValueError(
                     f"outlier_removal=z_score needs {LEAST} normal images or more of each category in "
-                    f"{' and '.join(self.splits)}, and {category} has {count}: take more, or outlier_removal=none"
+                    f"{enumerated(self.splits)}, and {category} has {counts[category]}: take more, or "
+                    "outlier_removal=none"
                 )
 
     def _detector(self, cfg: DictConfig, data: DataModule, representation: Representation) -> DetectorModule:
@@ -141,7 +142,8 @@ def _category(data: DataModule, split: Split, position: int) -> str:
 
 def modified_z(scores: NDArray[np.float64]) -> NDArray[np.float64]:
     """(log s - median) / (1.4826 MAD) of positive scores (N,); 0 where more than half of them are equal."""
+    from scipy.stats import median_abs_deviation
+
     logs = np.log(np.maximum(scores, 1e-12))
-    off = logs - np.median(logs)
-    spread = _NORMAL * np.median(np.abs(off))
-    return off / spread if spread > 0 else np.zeros_like(off)
+    spread = median_abs_deviation(logs, scale=1 / 1.4826)
+    return (logs - np.median(logs)) / spread if spread > 0 else np.zeros_like(logs)

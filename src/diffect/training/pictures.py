@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -16,10 +15,9 @@ from PIL import Image
 
 from diffect.data.canvas import box_slices
 from diffect.data.datamodule import DataModule
-from diffect.data.sample import Sample
 from diffect.detector.module import DetectorModule
 from diffect.detector.predictor import Predictor
-from diffect.runs.record import Picture
+from diffect.runs.record import ImageScore, Picture, Result
 from diffect.runs.record_file import GALLERY
 from diffect.storage import written
 from diffect.storage.atomic import replacing
@@ -112,102 +110,81 @@ def panel_positions(data: DataModule, count: int) -> list[int]:
 # The gallery
 
 
-@dataclass(frozen=True)
-class Tested:
-    """A test image: its position in the test set, what it is, and its score."""
+def gallery(
+    detector: DetectorModule, data: DataModule, results: Mapping[str, Result], count: int, folder: Path
+) -> dict[str, list[Picture]]:
+    """Write pictures of each category's test images into `folder`/gallery, and return what they show.
 
-    position: int
-    sample: Sample
-    score: float
-
-
-def gallery(detector: DetectorModule, data: DataModule, count: int, folder: Path) -> dict[str, list[Picture]]:
-    """Write the pictures of each category into `folder`/gallery, and return what they show, in the order of `choose`.
-
-    For each image: the photograph and its anomaly map (JPEG), and an outline of its defect (PNG with a transparent
-    background; None without a mask), all without padding. Colours of maps: see `colours`.
+    For each image that is chosen: the photograph and its anomaly map (JPEG), and an outline of its defect (PNG with a
+    transparent background; None without a mask), all without padding. Colours of maps: see `colours`.
     """
     written.remove(folder / GALLERY)  # what an earlier attempt at this run drew
-    tested = [_tested(detector, data, label) for label in range(len(data.categories))]
-    chosen = [choose(images, count) for images in tested]
-    if not any(chosen) or not data.kind.drawable:
+    chosen = {category: choose(result.scores, count) for category, result in results.items()}
+    if not any(chosen.values()) or not data.kind.drawable:
         return {}
-    stems = [f"{number:04d}" for number in range(sum(map(len, chosen)))]
+    stems = [f"{number:04d}" for number in range(sum(map(len, chosen.values())))]
     names = [name.format(stem) for name in _FILES.values() for stem in stems]
     written.note(folder / GALLERY, names, "test images of the run in the folder above")
-    free = iter(stems)
-    thresholds = [calibration.threshold for calibration in detector.calibrations]
-    return {
-        category: [
+    free, drawn = iter(stems), {}
+    for label, (category, images) in enumerate(chosen.items()):
+        tested, threshold = results[category].scores, detector.calibrations[label].threshold
+        rows = sorted((row, position) for position, (part, row) in enumerate(data.splits["test"]) if part == label)
+        positions = [rows[tested.index(image)][1] for image in images]  # the scores are in the order of the rows
+        drawn[category] = [
             Picture(
-                name=image.sample.name,
-                defect=image.sample.defect,
-                anomalous=image.sample.anomalous,
-                score=image.score,
+                **image.model_dump(),
                 threshold=threshold,
-                kind=outcome(image, threshold, images),
+                kind=outcome(image, threshold, tested),
                 **_write(arrays, folder, f"{GALLERY}/{next(free)}"),
             )
-            for image, arrays in zip(shown, _arrays(detector, data, shown, threshold, images), strict=True)
+            for image, arrays in zip(images, _arrays(detector, data, positions, threshold, tested), strict=True)
         ]
-        for category, images, shown, threshold in zip(data.categories, tested, chosen, thresholds, strict=True)
-    }
+    return drawn
 
 
-def choose(tested: Sequence[Tested], count: int) -> list[Tested]:
+def choose(tested: Sequence[ImageScore], count: int) -> list[ImageScore]:
     """The `count` lowest-scoring defective images, as many highest-scoring good ones, and half as many clear hits.
 
     No image is shown twice; equal scores are ordered by name.
     """
-    up = sorted(tested, key=lambda image: (image.score, image.sample.name))
-    defective = [image for image in up if image.sample.anomalous]
-    good = [image for image in reversed(up) if not image.sample.anomalous]
+    up = sorted(tested, key=lambda image: (image.score, image.name))
+    defective = [image for image in up if image.anomalous]
+    good = [image for image in reversed(up) if not image.anomalous]
     missed = defective[:count]
     return missed + good[:count] + defective[len(missed) :][::-1][: (count + 1) // 2]
 
 
-def outcome(image: Tested, threshold: float | None, tested: Sequence[Tested]) -> str:
+def outcome(image: ImageScore, threshold: float | None, tested: Sequence[ImageScore]) -> str:
     """Hit, miss, false alarm or pass, by the threshold; without one, by the most extreme score of the other class."""
-    anomalous = image.sample.anomalous
     if threshold is None:
-        others = _scores(tested, anomalous=not anomalous)
-        threshold = max(others, default=-np.inf) if anomalous else min(others, default=np.inf)
+        others = [other.score for other in tested if other.anomalous != image.anomalous]
+        threshold = max(others, default=-np.inf) if image.anomalous else min(others, default=np.inf)
     above = image.score > threshold
-    return ("hit" if above else "miss") if anomalous else ("false alarm" if above else "pass")
-
-
-def _tested(detector: DetectorModule, data: DataModule, label: int) -> list[Tested]:
-    """The test images of one category."""
-    rows = [(position, row) for position, (part, row) in enumerate(data.splits["test"]) if part == label]
-    scores = detector.tally.scores[label]
-    return [Tested(position, data.sample(label, row), scores[row]) for position, row in rows]
-
-
-def _scores(tested: Sequence[Tested], anomalous: bool) -> list[float]:
-    return [image.score for image in tested if image.sample.anomalous == anomalous]
+    return ("hit" if above else "miss") if image.anomalous else ("false alarm" if above else "pass")
 
 
 @torch.no_grad()
 def _arrays(
     detector: DetectorModule,
     data: DataModule,
-    shown: Sequence[Tested],
+    positions: list[int],
     threshold: float | None,
-    tested: Sequence[Tested],
+    tested: Sequence[ImageScore],
 ) -> Iterator[dict[str, NDArray[Any]]]:
-    """The image, mask, box and coloured map of each image that is shown.
+    """The image, mask, box and coloured map of the test images at these positions, all of one category.
 
     Colours reach from the usual value of a good image (of those shown, if there is none) to the threshold; without a
-    threshold to the highest score of a good image, and without good images to the lowest score of those shown.
+    threshold to the highest score of a good image, and without good images to the lowest score.
     """
-    if not shown:
+    if not positions:
         return
-    batch = data.test_dataloader().batch([image.position for image in shown])
+    batch = data.test_dataloader().batch(positions)
     detector.eval()
     maps = detector.predictor.predict_batch(batch).map.cpu().numpy()
-    normal = maps[[not image.sample.anomalous for image in shown]]
+    normal = maps[~batch["anomalous"].numpy()]
     if threshold is None:
-        threshold = max(_scores(tested, anomalous=False), default=min(image.score for image in shown))
+        good = [image.score for image in tested if not image.anomalous]
+        threshold = max(good, default=min(image.score for image in tested))
     coloured = colours(maps, float(np.median(normal if len(normal) else maps)), threshold)
     for row, colour in enumerate(coloured):
         yield {name: batch[name][row].numpy() for name in ("image", "mask", "box", "has_mask")} | {"map": colour}

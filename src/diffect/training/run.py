@@ -155,7 +155,8 @@ class Run:
             panel = pictures.panel(detector.predictor, data, self.cfg.panel)
             if panel is not None:
                 pictures.save(panel, self.folder / record_file.PANEL)
-            self.record.gallery = pictures.gallery(detector, data, self.cfg.gallery, self.folder)
+            count, tested = self.cfg.gallery, self.record.results
+            self.record.gallery = pictures.gallery(detector, data, tested, count, self.folder)
         tracker.log_results(panel, self.record)
 
     def _save(self, detector: DetectorModule) -> None:
