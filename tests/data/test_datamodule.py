@@ -1,5 +1,6 @@
 """The DataModule: splits by seed, batches by (seed, epoch, step), features cached, items without company effects."""
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -227,13 +228,16 @@ def test_long_training_images_make_a_long_canvas(module: Callable[..., DataModul
     assert both.canvas == (32, 64) and {part.store.arrays.shape[1:] for part in both.parts} == {(32, 64, 3)}
 
 
-def test_workers_give_the_same_batches_without_shared_memory(
-    module: Callable[..., DataModule], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("free", [0, 2**30])
+def test_workers_give_the_same_batches_with_and_without_shared_memory(
+    free: int, module: Callable[..., DataModule], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(_: Tensor) -> None:
         raise OSError("/dev/shm has no space left")
 
-    monkeypatch.setitem(ForkingPickler._extra_reducers, Tensor, full)  # how a tensor leaves a worker
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
+    if not free:
+        monkeypatch.setitem(ForkingPickler._extra_reducers, Tensor, full)  # how a tensor leaves a worker
     found = []
     for workers in (0, 2):
         data = module(workers=workers, batches_per_epoch=3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -151,11 +152,19 @@ def zeros(kind: Kind, size: Sequence[int]) -> Tensor:
 
 
 def collate(batch: Any) -> Any:
-    """A whole batch as `Items` gives it; from a worker as arrays, which go through its pipe.
+    """A whole batch as `Items` gives it; from a worker as arrays, which go through its pipe, if tensors might not fit.
 
-    Tensors would go through shared memory, of which a container has little, and where that is full the run hangs.
+    Tensors go through shared memory, which is faster. A container has little of it, and where that is full a run hangs.
     """
-    return batch if get_worker_info() is None else {name: tensor.numpy() for name, tensor in batch.items()}
+    worker = get_worker_info()
+    if worker is None:
+        return batch
+    size = sum(tensor.nbytes for tensor in batch.values())
+    try:
+        fits = 2 * worker.num_workers * size < shutil.disk_usage("/dev/shm").free
+    except FileNotFoundError:  # not Linux
+        fits = True
+    return batch if fits else {name: tensor.numpy() for name, tensor in batch.items()}
 
 
 class Loader(DataLoader[Batch]):
