@@ -94,7 +94,7 @@ def test_a_named_detector_is_a_pair_of_denoiser_and_scorer(name: str) -> None:
 
 
 @pytest.mark.slow
-def test_the_learned_detector_judges_at_three_levels_and_by_every_other_scorer() -> None:
+def test_the_learned_detector_scores_at_three_levels_and_by_every_other_scorer() -> None:
     assert train("detector=learned").scorer.levels == [-3, -1, 1]
     expected = train("denoiser=conv", "scorer=denoising", "scorer.levels=[-3.0,-1.0,1.0]")
     assert train("detector=learned") == expected
@@ -156,7 +156,7 @@ def test_every_denoiser_denoises_grids_of_several_sizes(denoiser: str, classes: 
 
 @pytest.mark.parametrize("scorer", [choice for group, choice in CHOICES if group == "scorer"])
 @pytest.mark.parametrize("anomaly_map", [choice for group, choice in CHOICES if group == "anomaly_map"])
-def test_every_scorer_and_anomaly_map_judge(scorer: str, anomaly_map: str) -> None:
+def test_every_scorer_and_anomaly_map_score_images(scorer: str, anomaly_map: str) -> None:
     cfg = train(f"scorer={scorer}", f"anomaly_map={anomaly_map}", "data.size=32")
     judge, denoiser = instantiate(cfg.scorer, channels=[4]), Gaussian((4, 8, 8))
     judge.check(denoiser, -5, 7)
@@ -211,7 +211,7 @@ def test_an_exported_backbone_is_found_by_its_path(tmp_path: Path) -> None:
     assert made.extract(torch.zeros(3, 3, 16, 16, dtype=torch.uint8)).shape == (3, 5, 4, 4)
 
 
-def test_a_missing_timm_is_told_as_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_timm_is_named_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(Exception, match="timm") as caught:
         instantiate(train("backbone=timm").representation)

@@ -84,7 +84,7 @@ def test_the_choice_is_what_the_rule_makes_of_the_evidence(tuned: Path) -> None:
     assert told["choice"]["candidate"] == next(i for i in range(SETTINGS) if means[best] - means[i] <= errors[i])
 
 
-def test_the_evidence_tells_kinds_of_defects_apart(tuned: Path) -> None:
+def test_the_evidence_is_kept_by_kind_of_defect(tuned: Path) -> None:
     for held in told_in(tuned)["evidence"].values():
         for one in held:
             assert sum(kind["images"] for kind in one["kinds"].values()) == 20  # two copies of ten selection images
@@ -174,12 +174,16 @@ def test_an_interrupted_tuning_goes_on_and_comes_to_the_same_choice(
     ("overrides", "candidates", "noted"),
     [
         (["head=synthetic"], "[{head:[none]},{scorer.levels:[[1.0]]}]", True),
-        (["head=synthetic", "head.kinds=[spot]", "tune.kinds=[scar]"], "[{scorer.levels:[[1.0]]}]", False),
+        (
+            ["head=synthetic", "head.steps=3", "head.copies=1", "head.kinds=[spot]", "tune.kinds=[scar]"],
+            "[{scorer.levels:[[1.0]]}]",
+            False,
+        ),
         (["denoiser=none", "scorer=diffusion_time"], "[{scorer.width:[64],anomaly_map.share:[0.001,0.1]}]", False),
         (["denoiser=gaussian", "scorer=density"], "[{denoiser.covariance:[shared],scorer.levels:[[1.0]]}]", False),
     ],
 )
-def test_every_sort_of_detector_is_judged_as_its_run_judges(
+def test_every_sort_of_detector_is_tuned_on_the_scores_of_its_run(
     overrides: list[str], candidates: str, noted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -116,7 +116,7 @@ def test_brightness_that_separates_is_named_with_its_direction(make: Make, tmp_p
     assert "\n" not in found["warning"]
 
 
-def test_size_and_bytes_are_judged_on_the_files(make: Make, tmp_path: Path) -> None:
+def test_size_and_bytes_are_those_of_the_files(make: Make, tmp_path: Path) -> None:
     root = make(good=6, defective=6)
     for path in (root / "part/test/good").iterdir():
         Image.open(path).resize((40, 50)).save(path)

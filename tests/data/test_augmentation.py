@@ -247,7 +247,7 @@ def test_dropping_an_image_drops_its_copies(module: Callable[..., DataModule]) -
     assert (counts["fit"], counts["copies"], counts["dropped"]) == (real - 2, 2 * (real - 2), {"fit": 2})
 
 
-def test_copies_of_dirty_images_are_dirty_and_no_batch_tells(module: Callable[..., DataModule]) -> None:
+def test_copies_of_defective_images_are_defective_and_no_batch_shows_it(module: Callable[..., DataModule]) -> None:
     data = module(["mirror"], 1, contamination=0.5, category="a")
     plain = module(contamination=0.5, category="a")
     items = fitted(data)

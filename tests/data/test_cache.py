@@ -437,7 +437,7 @@ def test_concurrent_builders_do_not_meet(make: Make, tmp_path: Path) -> None:
     assert len(store_files(cache)) == 3
 
 
-def test_a_full_disk_and_a_folder_that_cannot_be_written_are_told(make: Make, tmp_path: Path) -> None:
+def test_a_full_disk_and_a_folder_that_cannot_be_written_are_named(make: Make, tmp_path: Path) -> None:
     root = make()
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))

@@ -1,4 +1,4 @@
-"""Dirty training images: as many as asked, the same ones at every larger share, told in the record alone."""
+"""Defective training images: as many as asked, the same at every larger share, named in the record alone."""
 
 import json
 import subprocess
@@ -55,7 +55,7 @@ def means(image: Tensor) -> Tensor:
     return torch.nn.functional.avg_pool2d(image.float(), 8)
 
 
-def dirty(data: DataModule) -> dict[str, list[tuple[int, Sample]]]:
+def replaced(data: DataModule) -> dict[str, list[tuple[int, Sample]]]:
     """Of each split, the positions and samples of what was replaced."""
     data.setup()
     held = {name: [data.sample(*row) for row in data.splits[name]] for name in SPLITS}
@@ -64,9 +64,11 @@ def dirty(data: DataModule) -> dict[str, list[tuple[int, Sample]]]:
 
 def test_no_share_leaves_everything_as_it_is(module: Callable[..., DataModule]) -> None:
     data = module(0)
-    assert dirty(data) == {"fit": [], "selection": [], "calibration": []} and len(data.parts) == 2
-    told = data.summary()
-    assert "contamination" not in told and not {"contaminated", "dropped_contaminated"} & set(told["categories"]["a"])
+    assert replaced(data) == {"fit": [], "selection": [], "calibration": []} and len(data.parts) == 2
+    summary = data.summary()
+    assert "contamination" not in summary and not {"contaminated", "dropped_contaminated"} & set(
+        summary["categories"]["a"]
+    )
 
 
 @pytest.mark.parametrize("share", [0.05, 0.1, 0.2, 0.5])
@@ -74,7 +76,7 @@ def test_as_many_as_asked_of_each_category_wherever_they_were_cut_to(
     module: Callable[..., DataModule], share: float
 ) -> None:
     clean, data = module(0), module(share)
-    found = dirty(data)
+    found = replaced(data)
     clean.setup()
     for label, category in enumerate(data.categories):
         held = data.summary()["categories"][category]
@@ -84,24 +86,26 @@ def test_as_many_as_asked_of_each_category_wherever_they_were_cut_to(
         assert {data.parts[part].label for part, _ in data.splits["fit"]} == {0, 1}
         assert len({one.name for one in mine}) == len(mine) and label < len(data.parts)
     assert data.splits["test"] == clean.splits["test"]
-    told = data.summary()
-    assert told["contamination"] == share and told["contamination_from"] == "synthetic defects on the very images"
+    summary = data.summary()
+    assert summary["contamination"] == share and summary["contamination_from"] == "synthetic defects on the very images"
 
 
-def test_an_image_dirty_at_one_share_is_dirty_at_every_larger_one(module: Callable[..., DataModule]) -> None:
+def test_an_image_replaced_at_one_share_is_replaced_at_every_larger_one(module: Callable[..., DataModule]) -> None:
     shares = [0.05, 0.1, 0.2, 0.35, 0.5]
-    found = [{(name, at, one) for name, some in dirty(module(share)).items() for at, one in some} for share in shares]
+    found = [
+        {(name, at, one) for name, some in replaced(module(share)).items() for at, one in some} for share in shares
+    ]
     assert all(few < many for few, many in pairwise(found))
-    assert dirty(module(0.2, seed=1)) != dirty(module(0.2))
-    assert {name for name, some in dirty(module(0.5)).items() if some} == set(SPLITS)
+    assert replaced(module(0.2, seed=1)) != replaced(module(0.2))
+    assert {name for name, some in replaced(module(0.5)).items() if some} == set(SPLITS)
 
 
 @pytest.mark.parametrize("split", ["fit", "selection"])
-def test_a_dirty_image_is_the_clean_one_with_a_defect_that_no_batch_tells_of(
+def test_a_replaced_image_is_the_normal_one_with_a_defect_that_no_batch_shows(
     module: Callable[..., DataModule], split: Any
 ) -> None:
     clean, data = module(0), module(0.5)
-    found = dirty(data)[split]
+    found = replaced(data)[split]
     for one in (clean, data):
         one.attach("", means)
     for at, sample in found:
@@ -145,7 +149,7 @@ def test_which_images_and_which_copies_is_the_same_in_another_process(
 ) -> None:
     copies = {"augment": list(KINDS), "augment_copies": 2}
     data = module(0.2, **copies)
-    here = {name: [(at, one.name, one.defect) for at, one in some] for name, some in dirty(data).items()}
+    here = {name: [(at, one.name, one.defect) for at, one in some] for name, some in replaced(data).items()}
     keys = [int(data.parts[part].store.keys[row]) for part, row in data.splits["fit"]]
     code = f"""
 import json
@@ -155,14 +159,14 @@ root, cache = {str(tmp_path / "set")!r}, {str(tmp_path / "new")!r}
 data = DataModule(Folder(root), size=32, batch_size=2, contamination=0.2, cache=cache, **{copies!r})
 data.setup()
 held = {{name: [(at, data.sample(*row)) for at, row in enumerate(data.splits[name])] for name in {SPLITS!r}}}
-dirty = {{name: [(at, one.name, one.defect) for at, one in some if one.anomalous] for name, some in held.items()}}
-print(json.dumps([dirty, [int(data.parts[part].store.keys[row]) for part, row in data.splits["fit"]]]))
+defects = {{name: [(at, one.name, one.defect) for at, one in some if one.anomalous] for name, some in held.items()}}
+print(json.dumps([defects, [int(data.parts[part].store.keys[row]) for part, row in data.splits["fit"]]]))
 """
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert json.loads(ran) == json.loads(json.dumps([here, keys]))
 
 
-def test_further_defects_can_be_drawn_on_dirty_images(module: Callable[..., DataModule]) -> None:
+def test_further_defects_can_be_drawn_on_defective_images(module: Callable[..., DataModule]) -> None:
     data = module(0.5)
     data.attach("means", means)
     originals = [image for batch in data.fit_dataloader() for image in batch["image"]]
@@ -175,15 +179,15 @@ def test_further_defects_can_be_drawn_on_dirty_images(module: Callable[..., Data
     assert place == 2 * len(originals)
 
 
-def test_dropped_images_are_told_by_whether_they_were_dirty(module: Callable[..., DataModule]) -> None:
+def test_dropped_images_are_counted_as_normal_or_defective(module: Callable[..., DataModule]) -> None:
     data = module(0.5, category="a")
     before = data.summary()["categories"]["a"]["contaminated"]["fit"]
-    at = [position for position, _ in dirty(data)["fit"]]
+    at = [position for position, _ in replaced(data)["fit"]]
     clean = next(position for position in range(len(data.splits["fit"])) if position not in at)
     data.drop("fit", [at[0], clean])
-    told = data.summary()["categories"]["a"]
-    assert told["contaminated"]["fit"] == before - 1
-    assert told["dropped"] == {"fit": 2} and told["dropped_contaminated"] == {"fit": 1}
+    summary = data.summary()["categories"]["a"]
+    assert summary["contaminated"]["fit"] == before - 1
+    assert summary["dropped"] == {"fit": 2} and summary["dropped_contaminated"] == {"fit": 1}
 
 
 # From a folder
@@ -193,16 +197,16 @@ def test_images_of_a_folder_take_the_places_of_the_same_images(
     module: Callable[..., DataModule], defective: Path
 ) -> None:
     data = module(0.2, category="a", contamination_from=str(defective))
-    found = dirty(data)
+    found = replaced(data)
     assert sum(map(len, found.values())) == 4
     assert {one.defect for some in found.values() for _, one in some} <= {"dent", "hole"}
     places = {name: [at for at, _ in some] for name, some in found.items()}
-    assert places == {name: [at for at, _ in some] for name, some in dirty(module(0.2, category="a")).items()}
+    assert places == {name: [at for at, _ in some] for name, some in replaced(module(0.2, category="a")).items()}
     assert data.summary()["contamination_from"] == str(defective)
-    more = dirty(module(0.3, category="a", contamination_from=str(defective)))
+    more = replaced(module(0.3, category="a", contamination_from=str(defective)))
     assert all({*found[name]} <= {*more[name]} for name in SPLITS)
     other = module(0.2, category="b", contamination_from=str(defective / "mixed"))
-    assert {one.defect for some in dirty(other).values() for _, one in some} == {"defective"}
+    assert {one.defect for some in replaced(other).values() for _, one in some} == {"defective"}
 
 
 def test_what_the_folder_holds_has_a_fingerprint_of_its_own(module: Callable[..., DataModule], defective: Path) -> None:
@@ -225,7 +229,7 @@ def test_a_data_set_gives_its_test_images_for_it_but_not_those_that_are_tested(
     other = tmp_path / "other"
     save(other / "a/test/hole/0.png", picture(901))
     save(other / "a/test/good/1.png", picture(902))
-    found = dirty(module(0.05, category="a", contamination_from=str(other)))
+    found = replaced(module(0.05, category="a", contamination_from=str(other)))
     assert [one.name for some in found.values() for _, one in some] == ["a/test/hole/0.png"]
     with pytest.raises(ValueError, match=r"holds 3 images that are also in the test set of a, first a/test/hole/000"):
         module(0.05, category="a", contamination_from=str(tmp_path / "set")).setup()
@@ -242,20 +246,20 @@ def test_half_of_the_tests_defects_are_held_out_and_trained_on(module: Callable[
     assert kinds == {"hole": 3}
     for share in shares:
         data = module(share, category="a", contamination_from="test")
-        found = dirty(data)
+        found = replaced(data)
         data.attach("", means)
-        dirt = {one for some in found.values() for _, one in some}
+        chosen = {one for some in found.values() for _, one in some}
         tested = {data.sample(*row) for row in data.splits["test"]}
-        assert len(dirt) == sum(map(len, found.values())) == round(share * 20)
-        assert dirt <= before - tested and tested < before
+        assert len(chosen) == sum(map(len, found.values())) == round(share * 20)
+        assert chosen <= before - tested and tested < before
         assert {one for one in before if not one.anomalous} <= tested
         held = Counter(one.defect for one in before - tested)
         assert held == {kind: number // 2 for kind, number in kinds.items()}
-        told = data.summary()
-        assert told["contamination_from"] == "half of the test defects of each kind, held out of the test set"
-        assert told["categories"]["a"]["defects"] == Counter(one.defect for one in tested)
-        assert told["categories"]["a"]["masks"] == sum(one.load_mask is not None for one in tested) == 2
-        assert sum(told["categories"]["a"].get("contaminated", {}).values()) == len(dirt)
+        summary = data.summary()
+        assert summary["contamination_from"] == "half of the test defects of each kind, held out of the test set"
+        assert summary["categories"]["a"]["defects"] == Counter(one.defect for one in tested)
+        assert summary["categories"]["a"]["masks"] == sum(one.load_mask is not None for one in tested) == 2
+        assert sum(summary["categories"]["a"].get("contaminated", {}).values()) == len(chosen)
         seen = [
             batch["anomalous"].any() or batch["mask"].any()
             for name in SPLITS
@@ -271,9 +275,9 @@ def test_notes_are_of_the_images_that_are_tested(make: Make, tmp_path: Path) -> 
         path.unlink()
     for share in (None, "test"):
         data = DataModule(Folder(root), size=32, batch_size=2, cache=str(tmp_path / "cache"), contamination_from=share)
-        told = data.summary()["categories"]["bare"]
+        summary = data.summary()["categories"]["bare"]
         left = 4 if share is None else 2
-        assert told["notes"] == [f"{left} defective images have no mask: image metrics only"]
+        assert summary["notes"] == [f"{left} defective images have no mask: image metrics only"]
 
 
 def test_the_same_test_defects_are_held_out_at_every_share_and_others_by_another_seed(
@@ -291,7 +295,7 @@ def test_the_same_test_defects_are_held_out_at_every_share_and_others_by_another
 
     some = [built(share) for share in (0, 0.1, 0.3)]
     assert some[0].splits["test"] == some[1].splits["test"] == some[2].splits["test"]
-    names = [{one.name for held in dirty(data).values() for _, one in held} for data in some]
+    names = [{one.name for held in replaced(data).values() for _, one in held} for data in some]
     assert names[0] < names[1] < names[2] and len(names[2]) == 6
     assert built(0, seed=1).splits["test"] != some[0].splits["test"]
     with pytest.raises(ValueError, match=r"replaces 7 of the 20 .* data\.contamination_from=test holds 6 for it"):
@@ -323,7 +327,7 @@ def test_a_share_of_less_than_an_image_is_refused(
     with pytest.raises(ValueError, match=rf"data\.contamination={said}"):
         module(share, shots=shots, contamination_from=folder).setup()
     if shots == 2:
-        assert sum(map(len, dirty(module(0.26, shots=2, category="a")).values())) == 1
+        assert sum(map(len, replaced(module(0.26, shots=2, category="a")).values())) == 1
 
 
 def test_what_cannot_be_had_is_said_in_one_sentence(module: Callable[..., DataModule], defective: Path) -> None:
@@ -354,7 +358,7 @@ def test_sixteen_bit_images_are_scaled_as_the_training_images_are(
     assert data.parts[1].store.arrays.max() == round(200 * 255 / 4095)
 
 
-def test_what_a_folder_of_dirt_holds_names_the_run_and_not_where_it_lies(defective: Path, tmp_path: Path) -> None:
+def test_the_content_of_a_folder_of_defects_names_the_run_and_not_its_place(defective: Path, tmp_path: Path) -> None:
     def named(folder: Path | str, share: float = 0.1) -> str:
         given = [f"data.contamination={share}", f"data.contamination_from={folder}", "data.category=brick"]
         return fingerprint.of(composed("train", *given))

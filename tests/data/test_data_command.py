@@ -42,14 +42,14 @@ def test_a_folder_is_described_and_audited(diffect: Run, make: Make) -> None:
     assert any(line.startswith("nut: warning: brightness alone (lower on defects)") for line in out.splitlines())
 
 
-def test_defects_without_masks_are_told(diffect: Run, make: Make) -> None:
+def test_defects_without_masks_are_counted(diffect: Run, make: Make) -> None:
     root = make()
     (root / "part/ground_truth").rename(root / "part/.ground_truth")
     status, out, _ = diffect("data=mvtec", f"data.root={root}")
     assert status == 0 and "part: 3 defective images have no mask: image metrics only" in out
 
 
-def test_dirty_images_and_copies_are_counted(diffect: Run, make: Make) -> None:
+def test_defective_training_images_and_copies_are_counted(diffect: Run, make: Make) -> None:
     chosen = ["data.contamination=0.5", "data.augment=[mirror,turn]", "data.augment_copies=3"]
     status, out, _ = diffect("data=mvtec", f"data.root={make('bolt', 'nut')}", "data.size=32", *chosen)
     assert status == 0

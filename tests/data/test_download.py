@@ -145,7 +145,7 @@ def test_an_unreachable_server_says_what_to_do(server: Server, tmp_path: Path) -
         download.fetch("mvtec_ad", tmp_path / "set", True, "file:///etc/passwd", "00")
 
 
-def test_a_missing_page_is_told(server: Server, tmp_path: Path) -> None:
+def test_a_missing_page_is_named(server: Server, tmp_path: Path) -> None:
     server.body = b""
     with pytest.raises(ValueError, match="cannot be fetched"):
         server.fetch(tmp_path / "set")
@@ -189,7 +189,7 @@ def test_an_unsafe_archive_is_refused_whole(
     assert held(tmp_path) == ["deep/set.tar.xz.diffect-part"]
 
 
-def test_what_is_no_archive_is_told(server: Server, tmp_path: Path) -> None:
+def test_what_is_no_archive_is_named(server: Server, tmp_path: Path) -> None:
     for body in (b"<html>sorry</html>", archive(SET)[:150], archive(SET)[:-40]):
         server.body = body
         with pytest.raises(ValueError, match=r"is not a readable \.tar\.xz archive"):
@@ -204,7 +204,7 @@ def test_a_folder_around_the_categories_is_taken_off(server: Server, tmp_path: P
     assert held(tmp_path / "set") == sorted(SET)
 
 
-def test_a_full_disk_is_told(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_named(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*arguments: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -217,7 +217,7 @@ def test_a_full_disk_is_told(server: Server, tmp_path: Path, monkeypatch: pytest
     assert len(held(tmp_path)) == 3 and len(server.asked) == 2  # the second time nothing is left to send
 
 
-def test_a_folder_that_cannot_be_made_is_told(server: Server, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_made_is_named(server: Server, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match="cannot be written"):
         server.fetch(tmp_path / "file/set")

@@ -182,7 +182,7 @@ def test_an_empty_root_and_no_root(tmp_path: Path) -> None:
         Folder(None).categories()
 
 
-def test_an_unknown_category_is_told_the_near_ones(make: Make) -> None:
+def test_an_unknown_category_is_answered_with_the_near_ones(make: Make) -> None:
     root = make("bottle", "cable")
     with pytest.raises(ValueError, match="did you mean bottle"):
         Folder(root).samples("Botle")

@@ -113,7 +113,7 @@ def runs(study: Path) -> dict[str, tuple[Path, Record]]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("denoiser", ["gaussian", "conv"])
-def test_series_are_trained_and_judged(study: Path, denoiser: str) -> None:
+def test_series_are_trained_and_scored(study: Path, denoiser: str) -> None:
     folder, record = runs(study)[denoiser]
     assert record.status == "finished"
     assert record.splits.canvas == (LENGTH,) and record.splits.kind.name == "series"

@@ -135,7 +135,7 @@ def test_parameters_are_checked(tmp_path: Path, changes: dict[str, int], said: s
         small(tmp_path, **changes).samples("brick")
 
 
-def test_a_cache_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match=r"cannot write .*textures"):
         small(tmp_path / "file").samples("brick")

@@ -155,7 +155,7 @@ def test_shrinkage_is_the_share_asked_for_or_the_oracles_approximation() -> None
         assert held[cell].numpy() == pytest.approx(oracle, rel=0.04)
 
 
-def test_fewer_images_than_channels_are_told(caplog: pytest.LogCaptureFixture) -> None:
+def test_fewer_images_than_channels_are_reported(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         gaussian(correlated(5))
         assert caplog.messages == []  # 5 images for 4 channels
@@ -284,7 +284,7 @@ def test_the_order_of_images_does_not_matter(make: Callable[..., Any]) -> None:
 
 
 @pytest.mark.parametrize("make", MAKERS)
-def test_each_category_has_a_model_of_its_own_or_all_have_one(make: Callable[..., Any]) -> None:
+def test_each_category_has_its_model_or_all_share_one(make: Callable[..., Any]) -> None:
     data = correlated(24)
     data[1::2] += 3.0
     x_t, log_snr, *_ = noisy(1.0)

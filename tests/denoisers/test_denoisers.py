@@ -198,7 +198,7 @@ class Listener(Network):
         return torch.zeros_like(x)
 
 
-def test_training_hides_the_promised_share_of_labels_and_judging_hides_none() -> None:
+def test_training_hides_the_promised_share_of_labels_and_scoring_hides_none() -> None:
     denoiser = LearnedDenoiser(Listener, (1, 2, 2), classes=3, label_dropout=0.25)
     network = denoiser.network
     assert isinstance(network, Listener) and network.classes == 4  # three, and one for "no label"
@@ -233,7 +233,7 @@ def test_every_parameter_is_trained(network: str) -> None:
     assert silent == []
 
 
-def test_levels_apart_are_told_apart() -> None:
+def test_embeddings_of_different_levels_differ() -> None:
     torch.manual_seed(0)
     embedding = Conditioning(width=64, classes=0)
     vectors = embedding(torch.linspace(-20, 20, 81), None)

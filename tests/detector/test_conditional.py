@@ -1,6 +1,6 @@
 """One model for several categories loses nothing: for closed forms it is, number for number, a model of each alone.
 
-Told no category, it finds out which one an image is of. With conditional=false no label is used.
+Without a label it recognises the category of an image. With conditional=false no label is used.
 """
 
 import copy
@@ -78,7 +78,7 @@ def rows(batch: Batch, kept: Tensor | Sequence[int]) -> Batch:
     return {name: value[kept] for name, value in batch.items()}
 
 
-def untold(batch: Batch) -> Batch:
+def unlabelled(batch: Batch) -> Batch:
     return {name: value for name, value in batch.items() if name != "label"}
 
 
@@ -86,7 +86,7 @@ def near(found: Tensor, wanted: Tensor) -> bool:
     return torch.allclose(found, wanted, rtol=1e-3, atol=1e-4 * float(wanted.abs().max()))
 
 
-# What is told its category
+# With a category
 
 
 @pytest.mark.parametrize("choice", CLOSED)
@@ -152,15 +152,15 @@ def test_without_selection_images_of_one_category_none_is_scaled_on_them() -> No
     assert "by a fit to the others, of each category by itself" in told.component_scale
 
 
-# What is not
+# Without
 
 
 @pytest.mark.parametrize("choice", CLOSED)
 @torch.no_grad()
-def test_class_blind_is_as_told_once_the_category_is_recognised(choice: str) -> None:
+def test_without_a_label_scores_are_those_of_the_recognised_category(choice: str) -> None:
     data, both = solved(CATEGORIES, *CLOSED[choice])
     batch = whole_test(data)
-    found = both.predict_batch(untold(batch))
+    found = both.predict_batch(unlabelled(batch))
     assert found.label is not None
     told = both.predict_batch({**batch, "label": found.label})
     assert torch.equal(found.score, told.score) and torch.equal(found.map, told.map)
@@ -193,7 +193,7 @@ def test_an_image_is_of_the_gaussian_under_which_it_is_likeliest_defects_or_not(
 def test_class_blind_or_not_batch_mates_have_no_say() -> None:
     data, both = solved(CATEGORIES, *CLOSED["empirical_per_scale"])
     batch = rows(whole_test(data), [0, 40, 1, 60, 2])
-    for given in (batch, untold(batch)):
+    for given in (batch, unlabelled(batch)):
         found = both.predict_batch(given)
         for image in range(5):
             alone = both.predict_batch(rows(given, [image]))
@@ -210,10 +210,10 @@ def test_conditional_false_uses_no_label() -> None:
     batch = whole_test(data)
     assert len(blind.anomaly_map.scale) == 1 and len(blind.representation.affine.mean) == 1
     found = blind.predict_batch(batch)
-    for other in ({**batch, "label": 1 - batch["label"]}, untold(batch)):
+    for other in ({**batch, "label": 1 - batch["label"]}, unlabelled(batch)):
         again = blind.predict_batch(other)
         assert torch.equal(again.score, found.score) and torch.equal(again.map, found.map)
-    assert blind.predict_batch(untold(batch)).label is None
+    assert blind.predict_batch(unlabelled(batch)).label is None
     swapped = copy.deepcopy(module)
     wrong = swapped.predictor
     held, fit = (relabelled(loader) for loader in (data.val_dataloader(), data.fit_dataloader()))
@@ -225,7 +225,7 @@ def test_conditional_false_uses_no_label() -> None:
 
 @pytest.mark.parametrize("part", ["representation", "denoiser", "anomaly_map"])
 @torch.no_grad()
-def test_each_part_has_its_own_switch_and_the_representation_recognises(part: str) -> None:
+def test_each_part_can_be_conditional_and_the_representation_recognises(part: str) -> None:
     data, mixed = solved(CATEGORIES, "denoiser=gaussian", "conditional=false", f"{part}.conditional=true")
     groups = mixed.representation.affine.groups, mixed.denoiser.groups, mixed.anomaly_map.groups
     assert sorted(groups) == [1, 1, 2]
@@ -234,10 +234,10 @@ def test_each_part_has_its_own_switch_and_the_representation_recognises(part: st
     swapped = mixed.predict_batch({**batch, "label": 1 - batch["label"]})
     assert not torch.equal(told, swapped.score)
     if part == "representation":
-        assert torch.equal(mixed.predict_batch(untold(batch)).score, told)
+        assert torch.equal(mixed.predict_batch(unlabelled(batch)).score, told)
     else:
         with pytest.raises(ValueError, match="representation recognises the category of images without labels"):
-            mixed.predict_batch(untold(batch))
+            mixed.predict_batch(unlabelled(batch))
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in Path(config_folder("train"), "scorer").glob("*.yaml")))
@@ -253,7 +253,7 @@ def test_no_scorer_keeps_anything_of_a_category(name: str) -> None:
     batch = rows(whole_test(data), [0, 20, 40, 60])
     found = blind.components(batch)
     assert found.std() > 0
-    for other in ({**batch, "label": 1 - batch["label"]}, untold(batch)):
+    for other in ({**batch, "label": 1 - batch["label"]}, unlabelled(batch)):
         assert torch.equal(blind.components(other), found)
 
 
@@ -265,7 +265,7 @@ def relabelled(batches: Iterable[Batch]) -> list[Batch]:
 
 
 @torch.no_grad()
-def test_what_a_checkpoint_keeps_judges_the_same() -> None:
+def test_a_loaded_checkpoint_gives_the_same_scores() -> None:
     choice = CLOSED["greedy, cells, max"]
     data, both = solved(CATEGORIES, *choice)
     batch = rows(whole_test(data), [0, 50])
@@ -273,7 +273,7 @@ def test_what_a_checkpoint_keeps_judges_the_same() -> None:
     represented = build.represent(cfg, CATEGORIES, data.kind)
     again = build.build(cfg, CATEGORIES, data.blank(), represented, "again").predictor.eval()
     again.load_state_dict(both.state_dict())
-    for given in (batch, untold(batch)):
+    for given in (batch, unlabelled(batch)):
         assert torch.equal(again.predict_batch(given).score, both.predict_batch(given).score)
 
 
@@ -296,19 +296,19 @@ def test_what_differs_by_category_asks_for_it() -> None:
 # The command line
 
 
-def test_scores_told_and_untold_are_of_one_run_and_say_which_category(tmp_path: Path) -> None:
+def test_scores_with_and_without_a_category_are_those_of_the_run(tmp_path: Path) -> None:
     run, small = tmp_path / "run", [*SMALL, "panel=2", "gallery=1", "evaluation.latency_repeats=1"]
     given = [*small, "data.category=[brick,grass]", "denoiser=gaussian", "tracking.mode=offline"]
     assert main(["train", *given, f"hydra.run.dir={run}"]) == 0
     found = {}
-    for name, more in (("told", []), ("untold", ["category=none"])):
+    for name, more in (("labelled", []), ("unlabelled", ["category=none"])):
         assert main(["score", f"run={run}", f"out={tmp_path}/{name}", "maps=false", *more]) == 0
         with (tmp_path / name / "scores.csv").open() as file:
             found[name] = {row["name"]: row for row in csv.DictReader(file)}
     with (run / "scores.csv").open() as file:
         own = {f"{row['category']}/{row['name']}": float(row["score"]) for row in csv.DictReader(file)}
-    assert {name: float(row["score"]) for name, row in found["told"].items()} == pytest.approx(own, rel=1e-4)
-    for name, row in found["untold"].items():
-        told = found["told"][name]
+    assert {name: float(row["score"]) for name, row in found["labelled"].items()} == pytest.approx(own, rel=1e-4)
+    for name, row in found["unlabelled"].items():
+        told = found["labelled"][name]
         assert all(row[key] == told[key] for key in ("category", "threshold", "flagged")) and row["flagged"]
         assert float(row["score"]) == pytest.approx(own[name], rel=1e-4)

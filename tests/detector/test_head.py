@@ -126,7 +126,7 @@ def test_what_it_cannot_do_is_refused_in_a_sentence(key: str, value: Any, said: 
         SyntheticHead(1, 4, **{key: value})
 
 
-def test_a_loss_that_is_no_number_is_told() -> None:
+def test_a_loss_that_is_no_number_is_refused() -> None:
     with pytest.raises(ValueError, match=r"the head's loss became .* lower head\.learning_rate"):
         fitted(learning_rate=1e30)
 

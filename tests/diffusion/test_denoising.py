@@ -160,7 +160,7 @@ def test_the_fixed_draws_of_an_image_are_evenly_spaced_in_t() -> None:
 # Image-keyed noise
 
 
-def test_an_images_noise_is_the_same_in_any_company() -> None:
+def test_an_images_noise_is_the_same_in_any_batch() -> None:
     keys = torch.tensor([5, -7, 2**62, 0])
     x0 = torch.zeros(4, 3, 8, 8)
     whole = ImageNoise(0, keys)(x0, 1.0, 0)

@@ -216,9 +216,9 @@ def test_without_a_category_an_image_is_scored_and_decided_as_what_it_is_taken_f
     deciding: Path, decided: tuple[dict[str, Any], str], folder: Path, tmp_path: Path
 ) -> None:
     told, _ = decided
-    untold = explain(deciding, folder, tmp_path, "category=none")
-    assert len(untold) == 6
-    for name, one in untold.items():
+    unlabelled = explain(deciding, folder, tmp_path, "category=none")
+    assert len(unlabelled) == 6
+    for name, one in unlabelled.items():
         note = one["notes"][0]
         assert note.startswith(f"no category was given, and it is taken for {one['category']}")
         assert one["normal_images_searched"] < 23
@@ -227,11 +227,11 @@ def test_without_a_category_an_image_is_scored_and_decided_as_what_it_is_taken_f
             same = ("threshold", "flagged", "score")
             assert [one[key] for key in same] == [told[name][key] for key in same]
             assert one["notes"][1:] == told[name]["notes"]
-    right = [one for name, one in untold.items() if one["category"] == told[name]["category"]]
+    right = [one for name, one in unlabelled.items() if one["category"] == told[name]["category"]]
     assert len(right) > 3 and any(one["flagged"] for one in right)
 
 
-def test_without_the_training_images_all_else_is_told(
+def test_without_the_training_images_all_else_is_explained(
     trained: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     images = tmp_path / "images"
@@ -276,7 +276,7 @@ def test_several_categories_ask_which(trained: Path, folder: Path, capsys: pytes
     assert "category is not set; this run holds several, say which: dark, light" in capsys.readouterr().err
 
 
-def test_of_its_own_test_images_a_run_scores_those_of_the_category_named(
+def test_of_the_test_images_of_a_run_those_of_the_named_category_are_scored(
     trained: Path, folder: Path, tmp_path: Path
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:

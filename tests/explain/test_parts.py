@@ -109,7 +109,7 @@ def test_a_picture_is_as_high_as_its_image_needs(size: tuple[int, int], rebuilt:
     assert width == 1144 and 500 < height < 1250 and drawn == draw(replace(one, rebuilt=one.image) if rebuilt else one)
 
 
-def test_shares_are_told_where_there_are_several_to_tell_apart() -> None:
+def test_shares_are_listed_where_there_are_several() -> None:
     alone = explanation((64, 64))
     assert alone.shares == {} and "The score has a single component, so that there are no shares." in alone.sentences
     origins = [Origin(level, part) for level in (-1.0, 3.0) for part in (0, 1)]

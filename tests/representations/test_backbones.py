@@ -312,7 +312,7 @@ def test_guards_are_not_executed(small: Path, tmp_path: Path) -> None:
 # timm
 
 
-def test_timm_missing_is_told_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_timm_is_named_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(ValueError, match="backbone=timm needs the package timm: pip install timm"):
         Timm("resnet18")

@@ -111,7 +111,7 @@ def test_whitening_is_the_symmetric_root_on_correlations() -> None:
     assert (torch.linalg.eigvalsh(on_standardised) > 0).all()
 
 
-def test_a_cell_has_statistics_of_its_own_with_those_of_all_cells_as_so_many_images_more() -> None:
+def test_the_statistics_of_a_cell_count_those_of_all_cells_as_so_many_images_more() -> None:
     raw = Features(Pyramid()).extract(images())  # (24, 7, 8, 8)
     raw[:, :, 0] = 5 * raw[:, :, 0] + 3  # a row unlike the others, as the border of an image is
     few, many = (

@@ -17,7 +17,7 @@ def built(*overrides: str) -> Predictor:
     return build.build(cfg, ["brick"], blank, instantiate(cfg.representation), "0123456789ab").predictor
 
 
-def test_each_level_of_the_pyramid_has_components_of_its_own() -> None:
+def test_each_scale_of_the_pyramid_has_its_components() -> None:
     detector = built("denoiser=conv", "scorer.scales=separate", "scorer.metric=mahalanobis", "scorer.levels=[0,2]")
     assert detector.scorer.components == 6  # 2 log-SNRs, 3 levels of the backbone
     assert detector.anomaly_map.scale.shape == (1, 6)

@@ -66,7 +66,7 @@ def test_without_noise_the_stored_patches_answer_with_the_squared_distance_to_th
 
 
 @pytest.mark.parametrize("draws", [0, 1, 2])
-def test_the_own_metric_is_the_mahalanobis_distance_of_the_residual(draws: int) -> None:
+def test_the_mahalanobis_metric_is_that_distance_of_the_residual(draws: int) -> None:
     wiener, levels = denoiser("wiener"), (0.0, 3.0)
     scorer = DenoisingError([4], levels, draws, metric="mahalanobis", shrinkage=0.2)
     # Normal images of which channels are correlated and off the mean.
@@ -95,14 +95,14 @@ def test_the_own_metric_is_the_mahalanobis_distance_of_the_residual(draws: int) 
         assert np.abs(component.numpy() - expected).max() < 1e-4 * expected.mean(), level
 
 
-def test_a_normal_images_own_error_is_1_at_every_level() -> None:
+def test_a_normal_images_mahalanobis_error_is_1_at_every_level() -> None:
     data, scorer = Gaussian.anisotropic(), DenoisingError([4], (-2.0, 1.0, 5.0), metric="mahalanobis", shrinkage=1e-6)
     scorer.fit(data, [(data.sample(60, 6, seed=1).float(), torch.zeros(60), keyed(60))])
     found = scorer(data, data.sample(60, 6, seed=2).float(), None, keyed(60, seed=1))
     assert (found.mean((0, 2, 3)) - 1).abs().max() < 0.05
 
 
-def test_what_the_own_metric_has_learnt_is_its_state() -> None:
+def test_what_the_mahalanobis_metric_has_learnt_is_its_state() -> None:
     data, settings = Gaussian.anisotropic(), {"metric": "mahalanobis", "scales": "separate"}
     scorer, other = (DenoisingError([3, 1], (1.0, 3.0), **settings) for _ in range(2))  # type: ignore[arg-type]
     x0 = data.sample(8, 6, seed=1).float()

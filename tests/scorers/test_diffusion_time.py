@@ -131,7 +131,7 @@ def test_a_neighbourhood_is_averaged_over_the_neighbours_that_are_there() -> Non
 # What every scorer keeps to
 
 
-def test_an_image_is_judged_alike_in_any_batch() -> None:
+def test_an_image_has_the_same_score_in_any_batch() -> None:
     scorer = learned(steps=20, neighbourhood=3)
     x0 = features(6, height=5, width=9)
     together = judged(scorer, x0)

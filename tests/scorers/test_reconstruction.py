@@ -88,7 +88,7 @@ def test_guidance_brings_the_reconstruction_nearer_to_the_image(kind: str) -> No
     assert distances[0] > 1.1 * distances[1] > 1.1 * distances[2]
 
 
-def test_reconstruct_is_what_the_distance_judges() -> None:
+def test_the_distance_is_that_to_the_reconstruction() -> None:
     data, x0, noise = Gaussian.anisotropic(), features(2), keyed(2)
     scorer = Reconstruction([4], steps=4)
     rebuilt = scorer.reconstruct(data, x0, None, noise)

@@ -156,7 +156,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_cannot_be_judged_is_refused_with_a_sentence(case: str) -> None:
+def test_what_cannot_be_scored_is_refused_with_a_sentence(case: str) -> None:
     call, message = REFUSED[case]
     with pytest.raises(ValueError, match=message):
         call()
