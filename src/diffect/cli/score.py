@@ -183,13 +183,16 @@ def _out(cfg: DictConfig, run: Path, kinds: Sequence[str], stems: Mapping[str, s
     from diffect.explain.maps import FILES
     from diffect.explain.writer import EXPLAINED
 
-    source = "the run's own test images" if cfg.images is None else str(Path(cfg.images).expanduser().resolve())
+    source, name = "the run's own test images", "test"
+    if cfg.images is not None:
+        given = Path(cfg.images).expanduser().resolve()
+        source, name = str(given), given.stem if given.is_file() else given.name if given.is_dir() else "images"
     made = [*(FILES[kind] for kind in kinds), *(EXPLAINED if cfg.explain else ())]
     names = [SCORES, *(name.format(stem) for name in made for stem in stems.values())]
     if cfg.out is not None:
         out = Path(cfg.out).expanduser()
     else:
-        out = written.free(run / "scored" / ("test" if cfg.images is None else Path(source).stem), source)
+        out = written.free(run / "scored" / (name or "images"), source)
     written.claim(out, names, source, "out")
     return out
 
