@@ -66,7 +66,7 @@ def test_a_region_that_does_not_fit_is_refused(
     monkeypatch.chdir(tmp_path)
     save(tmp_path / "small.png", np.full((4, 6), 255, np.uint8))
     with pytest.raises(ValueError, match=sentence):
-        Regions(**settings).of("screw", "7", SIZE)
+        Regions(**settings).check().of("screw", "7", SIZE)
 
 
 @pytest.mark.parametrize("canvas", [(40, 60), (32, 32), (64, 64)])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from omegaconf import DictConfig, ListConfig
 
@@ -22,11 +22,21 @@ if TYPE_CHECKING:
     from diffect.explain.maps import MapWriter
     from diffect.explain.writer import Explainer
 
-Row = tuple[str, ...]  # of scores.csv
 
 SCORES = "scores.csv"
-COLUMNS = ("name", "category", "score", "threshold", "flagged", "p_value", "status")
 _MEANT: dict[Any, tuple[str, ...]] = {True: ("png",), False: (), "both": ("png", "npy")}  # for maps=
+
+
+class Row(NamedTuple):
+    """A row of scores.csv; what is not known is empty."""
+
+    name: str
+    category: str = ""
+    score: str = ""
+    threshold: str = ""
+    flagged: str = ""
+    p_value: str = ""
+    status: str = "scored"
 
 
 def run(cfg: DictConfig) -> None:
@@ -51,8 +61,8 @@ def run(cfg: DictConfig) -> None:
     folder = Path(cfg.run).expanduser()
     detector, record = load(folder), record_file.read(folder / record_file.RECORD)
     detector.decide_by(cfg.threshold, cfg.rate)
-    if regions := Regions(cfg.look_at, cfg.ignore, key=""):
-        detector.regions = regions
+    regions = Regions(cfg.look_at, cfg.ignore, key="")
+    detector.regions = (regions or detector.regions).check()
     trained = _config(cfg, record)
     kinds = _kinds(cfg, detector)
     unreadable: dict[str, str] = {}
@@ -72,11 +82,11 @@ def run(cfg: DictConfig) -> None:
         for writer in writers:
             writer.write(batch)
     scored = list(rows.values())
-    rows |= {name: (name, *[""] * 5, f"unreadable: {reason}") for name, reason in unreadable.items()}
-    write_csv(out / SCORES, [COLUMNS, *(rows[name] for name in names)])
+    rows |= {name: Row(name, status=f"unreadable: {reason}") for name, reason in unreadable.items()}
+    write_csv(out / SCORES, [Row._fields, *(rows[name] for name in names)])
     print(f"{_summary(scored, detector.calibrations[0].promised)}: {out / SCORES}")
     for category, sentence in zip(detector.categories, broken, strict=True):
-        if sentence and any(row[1] == category for row in scored):
+        if sentence and any(row.category == category for row in scored):
             print(f"warning: {category}: {sentence}")
     if cfg.explain:
         print(f"explained: {out / 'explained'}{missing}")
@@ -198,28 +208,26 @@ def _out(cfg: DictConfig, run: Path, kinds: Sequence[str], stems: Mapping[str, s
 
 
 def _row(result: ImageResult) -> Row:
-    """A row of scores.csv, see COLUMNS."""
-    flagged = "" if result.flagged is None else str(result.flagged).lower()
-    return (
-        result.name,
-        result.category or "",
-        repr(result.score),
-        "" if result.threshold is None else repr(result.threshold),
-        flagged,
-        "" if result.p_value is None else f"{result.p_value:.6g}",
-        "scored",
+    """What a detector says about one image."""
+    return Row(
+        name=result.name,
+        category=result.category or "",
+        score=repr(result.score),
+        threshold="" if result.threshold is None else repr(result.threshold),
+        flagged="" if result.flagged is None else str(result.flagged).lower(),
+        p_value="" if result.p_value is None else f"{result.p_value:.6g}",
     )
 
 
 def _summary(rows: Sequence[Row], rate: float | None) -> str:
     """How many images were scored and flagged, or why no decision was made."""
-    undecided = sum(not row[4] for row in rows)
+    undecided = sum(not row.flagged for row in rows)
     reason = f"the run had too few calibration images to promise a rate of {rate:g}" if rate is not None else ""
-    if rows and not rows[0][1]:
+    if rows and not rows[0].category:
         reason = "thresholds hold for a category: none was given, and the run does not tell its categories apart"
     parts = [f"{counted(len(rows), 'image')} scored"]
     if undecided < len(rows):
-        parts.append(f"{sum(row[4] == 'true' for row in rows)} flagged")
+        parts.append(f"{sum(row.flagged == 'true' for row in rows)} flagged")
     if undecided:
         which = "" if undecided == len(rows) else f" on {undecided} of them"
         parts.append(f"no decision was made{which}, because {reason}")

@@ -94,7 +94,7 @@ class DataModule(pl.LightningDataModule):
         self.size, self.aspect, self.max_aspect, self.shots = size, aspect, max_aspect, shots
         self.selection, self.calibration, self.calibration_min = selection, calibration, calibration_min
         self.tiles = Tiles() if tiles is None else tiles
-        self.regions = Regions(look_at, ignore)
+        self.regions = Regions(look_at, ignore).check()
         self.contamination = Contamination(contamination, contamination_from, seed, self.regions)
         self.augmentation = Augmentation(as_list(augment), augment_copies, seed)
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size

@@ -46,7 +46,8 @@ class Regions:
     ignore: Any = None
     key: str = "data."
 
-    def __post_init__(self) -> None:
+    def check(self) -> Regions:
+        """The regions; ValueError where one is no region, or names no file."""
         for key, given in self._given():
             for one in given.values() if isinstance(given, Mapping) else [given]:
                 if isinstance(one, str | Path):
@@ -54,6 +55,7 @@ class Regions:
                         raise ValueError(f"{key} is {one}: there is no such file or folder")
                 elif not _rectangles(one):
                     raise ValueError(f"{key} is {one}; it must be {FORMS}")
+        return self
 
     def __bool__(self) -> bool:
         return bool(self._given())
