@@ -91,6 +91,15 @@ def test_a_region_that_vanishes_on_the_canvas_is_refused() -> None:
 
 
 @pytest.mark.slow
+def test_a_region_that_fits_no_image_is_said_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for number in range(20):
+        save(tmp_path / "data" / "screw" / "train" / "good" / f"{number}.png", picture(number, *SIZE))
+    asked = "data=mvtec", f"data.root={tmp_path}/data", "data.ignore=[0,0,500,2]", f"hydra.run.dir={tmp_path}/run"
+    assert main(["train", *asked]) == 1
+    assert capsys.readouterr().err.count("has the rectangle [0, 0, 500, 2], which leaves the image of 60 x 40") == 1
+
+
+@pytest.mark.slow
 def test_neither_training_nor_scores_depend_on_what_is_ignored(tmp_path: Path) -> None:
     """Two data sets and two photographs that differ only where they are ignored, in the corner and in the padding."""
     corner = [30, 0, 30, 20]

@@ -22,6 +22,10 @@ NEARLY_SQUARE = 1.12  # a long side of so many short sides is not worth its padd
 MIXED = 0.25  # share of images that lie the other way, from which the canvas is a square
 
 
+class MisfitError(ValueError):
+    """A region does not fit an image: the setting is wrong, and not the image."""
+
+
 def common_size(samples: Sequence[Sample], kind: Kind, size: int, aspect: str, max_aspect: float) -> tuple[int, ...]:
     """The one size of all samples of a run: pictures are resized to a canvas, all other kinds must agree already."""
     if kind.drawable:
@@ -86,7 +90,7 @@ def fit_to_canvas(
     if mask is None:
         mask = np.zeros(canvas, np.uint8)
     if region is not None and (mask[top : top + height, left : left + width] == IGNORED).all():
-        raise ValueError(
+        raise MisfitError(
             f"the region that is looked at is too small: at {width} x {height} pixels nothing is left of it"
         )
     return image, mask, (top, left, height, width)

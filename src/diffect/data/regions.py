@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from diffect.config.types import TEXT
 from diffect.data import decode
+from diffect.data.canvas import MisfitError
 from diffect.data.sample import Sample
 from diffect.data.sources.folders import EXTENSIONS
 from diffect.storage.digests import file_digest, file_digests
@@ -72,7 +73,7 @@ class Regions:
                 region = _drawn(chosen, kept.shape, f"{key} of the image {name}")
                 kept &= region if key.endswith("look_at") else ~region
         if not kept.any():
-            raise ValueError(f"{' and '.join(key for key, _ in self._given())} leaves nothing of the image {name}")
+            raise MisfitError(f"{' and '.join(key for key, _ in self._given())} leaves nothing of the image {name}")
         return None if kept.all() else kept
 
     def apply(self, sample: Sample) -> Sample:
@@ -137,11 +138,14 @@ def _drawn(chosen: Path | list[Rectangle], size: Sequence[int], what: str) -> ND
     """A region as a mask (H, W)."""
     height, width = size
     if isinstance(chosen, Path):
-        return decode.read_mask(chosen, width, height).astype(np.bool_)
+        try:
+            return decode.read_mask(chosen, width, height).astype(np.bool_)
+        except ValueError as error:
+            raise MisfitError(f"{what}: {error}") from error
     mask = np.zeros((height, width), np.bool_)
     for left, top, across, down in chosen:
         if left + across > width or top + down > height:
-            raise ValueError(
+            raise MisfitError(
                 f"{what} has the rectangle [{left}, {top}, {across}, {down}], which leaves the image of {width} x "
                 f"{height} pixels; rectangles are [left, top, width, height]"
             )

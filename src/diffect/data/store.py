@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from diffect.data import decode
-from diffect.data.canvas import box_slices, fit_to_canvas
+from diffect.data.canvas import MisfitError, box_slices, fit_to_canvas
 from diffect.data.sample import Kind, Sample
 from diffect.storage.arrays import cached, npy_writer, open_npy
 
@@ -137,6 +137,8 @@ def open_store(
     def attempt(item: T) -> Entry | ValueError:
         try:
             return make(item)
+        except MisfitError:
+            raise  # the same would be said of every item
         except ValueError as error:
             return error
 
