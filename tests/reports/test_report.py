@@ -115,13 +115,14 @@ def test_the_best_is_marked_the_conformal_pair_and_a_lone_group_never() -> None:
     assert not cell(built(study_records(names=("cosine",))), "demo", "image AUROC").best
 
 
-def test_the_reference_is_the_last_row_and_labelled() -> None:
+def test_the_reference_is_the_last_row_and_labelled_and_not_in_a_paper() -> None:
     found = built(study_records())
     assert found.tables[0].rows[-1][0] == "reference"
     assert cell(found, "reference", "image AUROC").mean == "0.940"
     assert cell(found, "reference", "TPR at 5% FPR").mean == "0.890"
     assert cell(found, "reference", "latency ms").mean == "100.0"
     assert any("not measured here" in note for note in found.notes)
+    assert "| reference " in markdown.markdown_report(found) and "reference &" not in latex.latex_tables(found)
 
 
 def test_notes_say_what_the_ranking_is_worth() -> None:

@@ -39,7 +39,8 @@ class Table:
     """A table: a title, column titles, and rows of texts (the first `labels` columns) and cells.
 
     `rules` are the rows that a line parts from those above; `notes` are said below this table. `caption` says in one
-    sentence, without its full stop, what the figures are means of, and what ± is.
+    sentence, without its full stop, what the figures are means of, and what ± is. The last `quoted` rows are figures
+    from elsewhere, and not for a paper.
     """
 
     title: str
@@ -49,6 +50,7 @@ class Table:
     rules: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
     caption: str = ""
+    quoted: int = 0
 
 
 def metric_cells(metric: Metric, row: Sequence[Estimate], tied: Sequence[bool], over_seeds: bool) -> list[Cell]:

@@ -59,7 +59,7 @@ def table_environments(sheet: Table, notes: Sequence[str], label: str) -> list[s
 
 def _parts(sheet: Table, room: int) -> list[range]:
     """The rows of each table, at most `room`, cut at a line between rows where there is one."""
-    starts, end = [0], len(sheet.rows)
+    starts, end = [0], len(sheet.rows) - sheet.quoted
     while end - starts[-1] > room:
         lines = [rule for rule in sheet.rules if starts[-1] < rule <= starts[-1] + room]
         starts.append(lines[-1] if lines else starts[-1] + room)

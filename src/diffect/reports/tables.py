@@ -49,7 +49,7 @@ def summary_table(study: Study) -> Table:
     rows.append(("reference", *("" for _ in axes), *quoted))
     header = (*short(axes), "runs", *(METRIC[metric].title for metric in estimates))
     rules = (len(rows) - 1,)
-    return Table(_title(study), header, len(axes), tuple(rows), rules, caption=_caption(study))
+    return Table(_title(study), header, len(axes), tuple(rows), rules, caption=_caption(study), quoted=1)
 
 
 def difference_table(axes: Sequence[str], comparison: Comparison) -> Table:
