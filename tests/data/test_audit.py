@@ -22,7 +22,7 @@ Make = Callable[..., Path]
 def of(root: Path, cache: Path) -> dict:
     samples = Folder(root).samples("part")
     store = open_samples(samples, IMAGE, (64, 64), "pad", cache)
-    return audit(samples, store, thumbnails(store, "part", cache))
+    return audit(samples, store, thumbnails(store, IMAGE, "part", cache))
 
 
 def test_auroc_is_that_of_scikit_learn_with_ties() -> None:

@@ -88,6 +88,12 @@ class Recipe:
         """What identifies the pixels it makes of given images."""
         return json.dumps([synthetic.VERSION, self.copies, self.kinds, self.seed])
 
+    def apply(
+        self, rows: Sequence[Row], parts: Sequence[Part], first: int, cache: Path
+    ) -> tuple[list[Part], list[Row]]:
+        """Parts of the copies of these rows, numbered from `first`, and the rows of all copies in order."""
+        return derive(rows, parts, self.copies, first, lambda part, chosen: open_synthetic(part, chosen, self, cache))
+
     def draw(self, store: Store, row: int, copy: int) -> Entry:
         """One copy on the canvas."""
         key = int(store.keys[row]) % 2**64  # seeds are not negative

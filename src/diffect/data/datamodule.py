@@ -2,15 +2,13 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import numpy as np
 import pytorch_lightning as pl
 import torch
 from annotated_types import Interval
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Sampler
 
@@ -21,14 +19,14 @@ from diffect.data.augmentation import Augmentation
 from diffect.data.batches import Batches, Extract, Items, Loader, Part, Row, zeros
 from diffect.data.canvas import Aspect, common_size
 from diffect.data.contamination import Contamination
-from diffect.data.copies import Recipe, derive, open_synthetic
-from diffect.data.duplicates import alike, thumbnails, united
+from diffect.data.copies import Recipe
+from diffect.data.duplicates import group_copies, thumbnails
 from diffect.data.features import open_features
 from diffect.data.regions import Region, Regions
 from diffect.data.sample import Kind, Sample, Source, data_fingerprint
 from diffect.data.sources.defect_folder import TEST
 from diffect.data.sources.folders import choose_categories
-from diffect.data.store import Store, open_samples
+from diffect.data.store import open_samples
 from diffect.data.summary import describe_category
 from diffect.data.tiles import Tiles
 from diffect.storage.caches import cache_root
@@ -103,15 +101,12 @@ class DataModule(pl.LightningDataModule):
         self.parts: list[Part] = []  # one of each category's own samples, then contamination and copies
         self.splits: dict[str, list[Row]] = {}  # rows of parts
         self.dropped: dict[str, list[Row]] = {}  # rows that were removed from the splits
-        self._categories: list[str] | None = None
         self._attached: tuple[str, Extract] | None = None
 
-    @property
+    @cached_property
     def categories(self) -> list[str]:
         """The chosen categories; a class label is a position in this list."""
-        if self._categories is None:
-            self._categories = choose_categories(self.category, self.source.categories())
-        return self._categories
+        return choose_categories(self.category, self.source.categories())
 
     def setup(self, stage: str | None = None) -> None:
         """Scans, checks, decodes (or maps what was decoded before) and cuts the splits; once."""
@@ -124,28 +119,15 @@ class DataModule(pl.LightningDataModule):
         self.augmentation.check(size)
         self.tiles.shape(size)
         stores = [open_samples(category, self.kind, size, self.aspect, self.cache) for category in samples]
-        parts = [self._part(label, *pair) for label, pair in enumerate(zip(stores, samples, strict=True))]
+        samples = [group_copies(of, store, self.kind, self.cache) for of, store in zip(samples, stores, strict=True)]
+        parts = [Part(label, *pair) for label, pair in enumerate(zip(stores, samples, strict=True))]
         counts = self.selection, self.calibration, self.calibration_min
-        cut = splits.cut_samples([part.samples for part in parts], self.seed, self.shots, *counts)
+        cut = splits.cut_samples(samples, self.seed, self.shots, *counts)
         parts, cut = self.contamination.apply(parts, cut, self.aspect, self.cache, self.source.depth)
         if self.augmentation.copies:
             copies, rows = self.augmentation.apply(cut["fit"], parts, len(parts), self.cache)
             parts, cut["fit"] = parts + copies, cut["fit"] + rows
         self.parts, self.splits = parts, cut
-
-    def _part(self, label: int, store: Store, samples: list[Sample]) -> Part:
-        """A category's samples; training samples that are copies of each other are of one group."""
-        train = [row for row, sample in enumerate(samples) if sample.split == "train"]
-        small = self._thumbnails(store, label)
-        copies = alike(store.keys[train], None if small is None else small[train])
-        groups = united(np.array([samples[row].group for row in train]), copies)
-        names: dict[int, str] = {}
-        for row, group in zip(train, groups.tolist(), strict=True):
-            samples[row] = replace(samples[row], group=names.setdefault(group, samples[row].group))
-        return Part(label, store, samples)
-
-    def _thumbnails(self, store: Store, label: int) -> NDArray[np.float64] | None:
-        return thumbnails(store, self.categories[label], self.cache) if self.kind.drawable else None
 
     def _check(self) -> None:
         if self.regions:
@@ -210,17 +192,20 @@ class DataModule(pl.LightningDataModule):
         tiles = self.tiles.count(self.canvas)
         labels = [self.parts[part].label for part, _ in self.splits["fit"] for _ in range(tiles)]
         groups = [[i for i, label in enumerate(labels) if label == index] for index in range(len(self.categories))]
-        batches = Batches(groups, self.batch_size, self.batches_per_epoch, self.seed, self._epoch)
-        return self._loader("fit", lean=True, batch_sampler=batches)
+
+        def epoch() -> int:
+            return 0 if self.trainer is None else self.trainer.current_epoch
+
+        batches = Batches(groups, self.batch_size, self.batches_per_epoch, self.seed, epoch)
+        return self._rows_loader(self.splits["fit"], lean=True, batch_sampler=batches)
 
     def fit_features(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Features (B, C, *grid) and labels (B,) of the fit set, what a representation is fitted to."""
-        for batch in map(self.tiles.apart, self.fit_dataloader()):
-            yield batch["raw"], batch["label"]
+        return ((batch["raw"], batch["label"]) for batch in map(self.tiles.apart, self.fit_dataloader()))
 
     def fit_dataloader(self) -> Loader:
         """The fit set once, in order."""
-        return self._loader("fit")
+        return self._rows_loader(self.splits["fit"])
 
     def normal_dataloader(self, split: splits.Split, positions: Sequence[int] | None = None) -> Loader:
         """A split of normal samples, or its samples at these positions, in order."""
@@ -247,15 +232,15 @@ class DataModule(pl.LightningDataModule):
 
     def val_dataloader(self) -> Loader:
         """The selection set, in order."""
-        return self._loader("selection")
+        return self._rows_loader(self.splits["selection"])
 
     def calibration_dataloader(self) -> Loader:
         """The calibration set, in order."""
-        return self._loader("calibration")
+        return self._rows_loader(self.splits["calibration"])
 
     def test_dataloader(self) -> Loader:
         """The test set, in order."""
-        return self._loader("test")
+        return self._rows_loader(self.splits["test"])
 
     def synthetic(
         self, split: Literal["fit", "selection"], copies: int = 1, kinds: Iterable[str] = (), seed: int = 0
@@ -269,13 +254,7 @@ class DataModule(pl.LightningDataModule):
         self._check_pictures("a synthetic defect")
         self.setup()
         recipe = Recipe(copies, tuple(kinds), seed)
-        made, rows = derive(
-            self.splits[split],
-            self.parts,
-            recipe.copies,
-            0,
-            lambda part, chosen: open_synthetic(part, chosen, recipe, self.cache),
-        )
+        made, rows = recipe.apply(self.splits[split], self.parts, 0, self.cache)
         return self._rows_loader(rows, [self._with_raw(one) for one in made])
 
     def augmented(
@@ -299,12 +278,6 @@ class DataModule(pl.LightningDataModule):
         made, rows = augmentation.apply(originals, self.parts, 0, self.cache)
         return self._rows_loader(rows, [self._with_raw(one) for one in made])
 
-    def _epoch(self) -> int:
-        return 0 if self.trainer is None else self.trainer.current_epoch
-
-    def _loader(self, split: str, lean: bool = False, batch_sampler: Sampler[list[int]] | None = None) -> Loader:
-        return self._rows_loader(self.splits[split], lean=lean, batch_sampler=batch_sampler)
-
     def _rows_loader(
         self,
         rows: Sequence[Row],
@@ -317,14 +290,14 @@ class DataModule(pl.LightningDataModule):
             raise ValueError("DataModule.attach must be called before its loaders")
         tiles = self.tiles.count(self.canvas) if lean else 1
         items = Items(rows, self.parts if parts is None else parts, lean, tiles)
-        settings: dict[str, Any] = {
-            "num_workers": self.workers,
-            "pin_memory": torch.cuda.is_available(),
-            "persistent_workers": self.workers > 0,
-        }
-        if batch_sampler is not None:
-            return Loader(items, batch_sampler=batch_sampler, **settings)
-        return Loader(items, batch_size=self._eval_batch_size, shuffle=False, **settings)
+        return Loader(
+            items,
+            batch_sampler=batch_sampler,
+            batch_size=self._eval_batch_size if batch_sampler is None else 1,
+            num_workers=self.workers,
+            pin_memory=torch.cuda.is_available(),
+            persistent_workers=self.workers > 0,
+        )
 
     def sample(self, part: int, row: int) -> Sample:
         """The sample behind a row of a split; a category's position is that of its own part."""
@@ -342,10 +315,9 @@ class DataModule(pl.LightningDataModule):
     def audit(self) -> dict[str, dict[str, Any]]:
         """Per category: samples shared between train and test, and what simple statistics alone achieve."""
         self.setup()
-        parts = zip(self.categories, self.parts, strict=False)
         return {
-            category: audit.audit(part.samples, part.store, self._thumbnails(part.store, part.label))
-            for category, part in parts
+            category: audit.audit(part.samples, part.store, thumbnails(part.store, self.kind, category, self.cache))
+            for category, part in zip(self.categories, self.parts, strict=False)
         }
 
     def describe(self) -> dict[str, str]:
@@ -359,29 +331,18 @@ class DataModule(pl.LightningDataModule):
     def summary(self) -> dict[str, Any]:
         """What the data is, for the record: the rule of the splits in words, and counts per category."""
         self.setup()
+        settings = vars(self)
         return {
-            "rule": splits.RULE.format(
-                selection=self.selection, calibration=self.calibration, calibration_min=self.calibration_min
-            ),
-            "root": self.root,
-            "seed": self.seed,
-            "shots": self.shots,
-            "size": self.size,
-            "aspect": self.aspect,
+            "rule": splits.RULE.format_map(settings),
+            **{name: settings[name] for name in ("root", "seed", "shots", "size", "aspect")},
             "canvas": list(self.canvas),
             "kind": asdict(self.kind),
             **self.contamination.summary(),
             **({"augment": list(self.augmentation.kinds)} if self.augmentation.copies else {}),
             "categories": {
                 category: describe_category(
-                    index,
-                    self.parts,
-                    self.splits,
-                    self.dropped,
-                    self.source.ignored(category),
-                    self.source.depth(category),
-                    bool(self.contamination.share),
+                    label, self.parts, self.splits, self.dropped, self.source, bool(self.contamination.share)
                 )
-                for index, category in enumerate(self.categories)
+                for label, category in enumerate(self.categories)
             },
         }

@@ -6,9 +6,8 @@ from typing import Any
 
 from diffect.data import decode
 from diffect.data.batches import Part, Row
-from diffect.data.decode import Depth
-from diffect.data.sample import Sample
-from diffect.data.sources.folders import Ignored, remarks
+from diffect.data.sample import Sample, Source
+from diffect.data.sources.folders import remarks
 from diffect.data.store import Store
 
 Rows = Sequence[Row]
@@ -21,8 +20,7 @@ def describe_category(
     parts: Sequence[Part],
     splits: Mapping[str, Rows],
     dropped: Mapping[str, Rows],
-    ignored: Ignored,
-    depth: Depth,
+    source: Source,
     contaminated: bool = False,
 ) -> dict[str, Any]:
     """Counts of one category's samples: in the source, in each split, removed as outliers, by defect; of files
@@ -32,6 +30,7 @@ def describe_category(
     images are counted under `copies` and nowhere else.
     """
     samples, store = parts[label].samples, parts[label].store
+    ignored, depth = source.ignored(samples[0].category), source.depth(samples[0].category)
     gone = {name: _count(label, parts, rows) for name, rows in dropped.items()}
     copies = sum(parts[part].label == label and bool(parts[part].origins) for part, _ in splits["fit"])
     tested = [row for part, row in splits["test"] if part == label]
