@@ -109,4 +109,5 @@ def _cell(cell: Cell) -> str:
     mean = rf"\mathbf{{{cell.mean}}}" if cell.best else cell.mean
     # Small and without zeros before the point, so that seven columns fit a page of one column.
     spread = re.sub(r"\b0(?=\.)", "", cell.spread).replace("± ", r"\pm")
-    return f"${mean}{{\\scriptstyle{spread}}}${escape(cell.mark)}"
+    small = rf"{{\scriptstyle{spread}}}" if spread else ""
+    return f"${mean}{small}${escape(cell.mark)}"
