@@ -7,6 +7,8 @@ import os
 import sys
 from collections.abc import Sequence
 
+import diffect
+
 COMMANDS = {
     "train": "train and test a detector, or a whole sweep of them",
     "tune": "choose settings on synthetic defects, never on the test set, and run the choice",
@@ -67,9 +69,7 @@ def _run(given: Sequence[str]) -> int:
         print(HELP.format(commands="\n".join(f"  {name:8} {what}" for name, what in COMMANDS.items())))
         return 0
     if given[0] == "--version":
-        from diffect import __version__
-
-        print(f"diffect {__version__}")
+        print(f"diffect {diffect.__version__}")
         return 0
     command, *overrides = given
     if command not in COMMANDS:
@@ -107,7 +107,3 @@ def _run(given: Sequence[str]) -> int:
         print(f"diffect {command}: {sentence(error)}", file=sys.stderr)
         return 1
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
