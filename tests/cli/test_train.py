@@ -280,6 +280,7 @@ TUNED = dict.fromkeys(("default_choice", "model_selection"), "tune")
 SMALLER = {  # than what all are made smaller by
     "architectures": ["representation.grid=4"],
     "pixels": ["data.size=32", "scorer.steps=2"],
+    "scorers": ["representation.grid=4"],
 }
 FEWER = {  # of a crossed study some values of each axis; the others of these axes are run in other studies
     "closed_form": ["denoiser=empirical,conv"],

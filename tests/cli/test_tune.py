@@ -173,12 +173,8 @@ def test_an_interrupted_tuning_goes_on_and_comes_to_the_same_choice(
 @pytest.mark.parametrize(
     ("overrides", "candidates", "noted"),
     [
-        (["head=synthetic"], "[{head:[none]},{scorer.levels:[[1.0]]}]", True),
-        (
-            ["head=synthetic", "head.steps=3", "head.copies=1", "head.kinds=[spot]", "tune.kinds=[scar]"],
-            "[{scorer.levels:[[1.0]]}]",
-            False,
-        ),
+        (["head=short"], "[{head:[none]},{scorer.levels:[[1.0]]}]", True),
+        (["head=short", "head.kinds=[spot]", "tune.kinds=[scar]"], "[{scorer.levels:[[1.0]]}]", False),
         (["denoiser=none", "scorer=diffusion_time"], "[{scorer.width:[64],anomaly_map.share:[0.001,0.1]}]", False),
         (["denoiser=gaussian", "scorer=density"], "[{denoiser.covariance:[shared],scorer.levels:[[1.0]]}]", False),
     ],
@@ -187,9 +183,13 @@ def test_every_sort_of_detector_is_tuned_on_the_scores_of_its_run(
     overrides: list[str], candidates: str, noted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    short = tmp_path / "conf" / "head" / "short.yaml"
+    short.parent.mkdir(parents=True)
+    short.write_text("# a head that is trained for three steps\ndefaults: [synthetic]\nsteps: 3\ncopies: 1\n")
     closed = ("training.", "data.batch_size") if "denoiser=gaussian" in overrides else ()
     shared = [override for override in SMALL if not override.startswith(("denoiser.", "tune.candidates", *closed))]
     given = [*shared, *overrides, "data.category=brick", f"tune.candidates={candidates}", "tune.hindsight=true"]
+    given.append(f"hydra.searchpath=[file://{tmp_path}/conf]")
     assert main(["tune", *given]) == 0
     told = told_in(tmp_path)
     chosen = told["test"]["brick"][told["choice"]["candidate"]]
