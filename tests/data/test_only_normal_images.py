@@ -47,3 +47,6 @@ def test_what_was_not_tested_is_said(
     save(tmp_path / "new/a.png", picture(900))
     assert main(["score", "run=run", "images=new"]) == 0
     assert "1 image scored, " in capsys.readouterr().out
+    if not good + defective:
+        assert main(["score", "run=run"]) == 1
+        assert "the run has no test images: give images=" in capsys.readouterr().err

@@ -172,6 +172,8 @@ def _own_test_images(
     positions = [
         position for position, (part, _) in enumerate(data.splits["test"]) if label in (None, data.parts[part].label)
     ]
+    if not positions:
+        raise ValueError("the run has no test images: give images=, a file or a folder to score")
     samples = [data.sample(*data.splits["test"][position]) for position in positions]
     names = [f"{sample.category}/{sample.name}" for sample in samples]
     unlabelled = cfg.category is not None and label is None

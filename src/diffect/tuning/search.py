@@ -98,6 +98,8 @@ class Tuning:
                     f"category {category} has no selection images to choose settings on: it takes 8 normal images or "
                     f"more, and it has {len(data.splits['fit'])} (see data.shots)"
                 )
+            if self.cfg.tune.hindsight and not data.splits["test"]:
+                raise ValueError(f"category {category} has no test images for hindsight: set tune.hindsight=false")
             self.data[category] = data
         self._check(self.data[self.categories[0]])
 

@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from diffect.data.sources import folders
 from diffect.data.sources.layout import Layout
+from diffect.storage.lock import lock
 
 CHUNK = 1 << 20
 TIMEOUT = 30  # seconds without a byte
@@ -80,20 +81,27 @@ def fetch(
             verify(by_hand, sha256, "give sha256= of the archive that you mean, or move it away")
             unpack(by_hand, target)
             return target
-        download(url, part, by_hand)
-        try:
-            verify(part, sha256, "it is removed; run the command again")
-        except ValueError:
-            part.unlink()
-            raise
-        unpack(part, target)
-        part.unlink()
+        with lock(part.with_name(f"{part.name}.lock"), wait=True):
+            if not target.is_dir() or not any(target.iterdir()):  # another process may have done it meanwhile
+                download(url, part, by_hand)
+                _unpack_once(part, target, sha256)
     except OSError as error:
         raise ValueError(
             f"{error.filename or target} cannot be written ({error.strerror or error}): free some space there, or give "
             "another root="
         ) from error
     return target
+
+
+def _unpack_once(part: Path, target: Path, sha256: str) -> None:
+    """Unpack what was downloaded, and remove it then, or where it is not what was wanted."""
+    try:
+        verify(part, sha256, "it is removed; run the command again")
+    except ValueError:
+        part.unlink()
+        raise
+    unpack(part, target)
+    part.unlink()
 
 
 def download(url: str, part: Path, by_hand: Path) -> None:
