@@ -116,12 +116,17 @@ def _show(record: Record, folder: Path, found: bool) -> None:
             print(f"  {_images(record.splits.categories[category])}")
             for note in record.splits.categories[category].notes:
                 print(f"  note: {note}")
+        undefined: dict[str, list[str]] = {}  # titles by the reason
         for metric in METRICS:
             value, interval = result.metrics.get(metric.name), result.intervals.get(metric.name)
-            reason = result.undefined.get(metric.name, "")
-            shown = "undefined" if value is None else f"{value:.4f}" if metric.name != "latency_ms" else f"{value:.1f}"
+            if value is None:
+                undefined.setdefault(result.undefined.get(metric.name, "unknown"), []).append(metric.title)
+                continue
+            shown = f"{value:.1f}" if metric.name == "latency_ms" else f"{value:.4f}"
             spread = f"  [{interval[0]:.4f}, {interval[1]:.4f}]" if interval else ""
-            print(f"  {metric.title:16} {shown:>10}{spread}" + (f"  {reason}" if value is None else ""))
+            print(f"  {metric.title:16} {shown:>10}{spread}")
+        for reason, titles in undefined.items():
+            print(f"  undefined, {reason}: {', '.join(titles)}")
         audit = record.audit.get(category)
         if audit and audit.warning:
             print(f"  warning: {audit.warning}")
