@@ -62,6 +62,7 @@ def make(
             ]
         },
         "training": {"steps": 100, "loss_initial": 1.0, "loss_best": 0.5, "losses": [[0, 1.0], [100, 0.5]]},
+        "description": {"schedule": "a schedule"},
         "schedule": schedule(name, 50 * EFFECT.get(name, 0.0)),
         "audit": {category: {"shared": 0, "near": 0, "trivial": {"brightness": 0.6}, "warning": None}},
         "device": "cpu AMD EPYC, 1 thread",

@@ -13,6 +13,7 @@ from PIL import Image
 from records import make, run_of, study_records
 
 from diffect.reports import build, paper, study
+from diffect.reports.charts import study_charts
 from diffect.reports.paper import document
 from diffect.reports.paper.choices import by_choice
 from diffect.reports.paper.methods import description_tex, methods_tex
@@ -69,6 +70,12 @@ def built(records: list[dict[str, Any]], name: str = "demo", folder: Path = Path
     return build.build_study(name, [run_of(folder / record["signature"], record) for record in records], **options)
 
 
+def write(found: study.Study, out: Path) -> list[str]:
+    """Why there is no other figure, and what the parts of the paper lack."""
+    charts, reasons = study_charts(found)
+    return [*reasons, *paper.write_paper(found, charts, reasons, out)]
+
+
 def compiled(folder: Path, passes: int = 1) -> str:
     """The log of pdflatex, after the first pass with BibTeX; the test is skipped where there is none."""
     if shutil.which("pdflatex") is None:
@@ -93,10 +100,10 @@ def test_a_paper_is_complete_compiles_and_is_the_same_twice(tmp_path: Path, conf
         (tmp_path / record["signature"]).mkdir()
         Image.new("RGB", (300, 90), "grey").save(tmp_path / record["signature"] / PANEL)
     found = built(records, folder=tmp_path)
-    assert paper.write_paper(found, tmp_path / "a") == [
+    assert write(found, tmp_path / "a") == [
         "no figure of the scoring levels: no record says what each alone would give"
     ]
-    paper.write_paper(found, tmp_path / "b")
+    write(found, tmp_path / "b")
     for path in (tmp_path / "a").iterdir():
         assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes(), path.name
     log = compiled(tmp_path / "a", passes=3)
@@ -126,7 +133,7 @@ def test_any_study_compiles(
     tmp_path: Path, config: dict[str, Any], names: tuple[str, ...], categories: tuple[str, ...], seeds: tuple[int, ...]
 ) -> None:
     records = whole(study_records(names=names, categories=categories, seeds=seeds), config)
-    paper.write_paper(built(records, name=names[0]), tmp_path)
+    write(built(records, name=names[0]), tmp_path)
     log = compiled(tmp_path)
     assert "Float too large" not in log and "Missing character" not in log
     numbers((tmp_path / "numbers.tex").read_text())
@@ -140,7 +147,7 @@ def test_a_study_without_schedules_metrics_or_configs_compiles(tmp_path: Path) -
         record["config"] = {}
         for category in record["metrics"]:
             record["metrics"][category] = dict.fromkeys(record["metrics"][category])
-    reasons = paper.write_paper(built(records), tmp_path)
+    reasons = write(built(records), tmp_path)
     assert len(reasons) == 6
     compiled(tmp_path)
     assert set(numbers((tmp_path / "numbers.tex").read_text())) >= {
@@ -159,7 +166,7 @@ def test_what_an_author_writes_is_read_and_never_written(tmp_path: Path, config:
     }
     for name, text in own.items():
         (tmp_path / name).write_text(text)
-    paper.write_paper(found, tmp_path)
+    write(found, tmp_path)
     assert all((tmp_path / name).read_text() == text for name, text in own.items())
     assert "discussed" in compiled(tmp_path)
 
@@ -190,7 +197,7 @@ def test_keys_hold_what_tex_takes_in_a_name_and_no_two_are_alike() -> None:
 
 @pytest.mark.slow
 def test_a_key_that_no_figure_has_stops_the_compiler(tmp_path: Path, config: dict[str, Any]) -> None:
-    paper.write_paper(built(whole(study_records(names=("cosine", "linear")), config)), tmp_path)
+    write(built(whole(study_records(names=("cosine", "linear")), config)), tmp_path)
     compiled(tmp_path)
     (tmp_path / "prose.tex").write_text(r"\diffect{demo/image_auroc/cosin}")
     with pytest.raises(AssertionError, match="There is no figure demo/image"):
@@ -210,7 +217,7 @@ def test_a_work_that_the_library_lacks_is_left_to_the_author(tmp_path: Path, con
     records = whole(study_records(names=("cosine", "edm")), config)
     for record in records:
         record["description"] = {**DESCRIPTION, "denoiser": "a thing of mine [@me2026; @ho2020ddpm]"}
-    reasons = paper.write_paper(built(records), tmp_path)
+    reasons = write(built(records), tmp_path)
     assert "references.bib: there is no entry for me2026; write one into own.bib" in reasons
     assert r"The denoiser is a thing of mine~\cite{me2026,ho2020ddpm}." in (tmp_path / "methods.tex").read_text()
     compiled(tmp_path)
@@ -332,19 +339,21 @@ def test_nothing_is_called_the_same_where_a_run_has_no_config() -> None:
 
 
 def test_captions_promise_no_more_than_is_drawn() -> None:
-    pictures = ["comparison.pdf", "levels.pdf", "pareto.pdf"]
+    def text_of(records: list[dict[str, Any]]) -> str:
+        return document.paper_tex(found := built(records), study_charts(found)[0], False, [])
+
     for seeds in ((0,), (0, 1)):
         records = study_records(seeds=seeds)
         for record in records:
             row = {"log_snr": 1.0, "image_auroc": 0.9 + 0.01 * record["seed"], "pixel_aupro_30": 0.8}
             record["levels"] = {name: [row] for name in record["categories"]}
-        text = document.paper_tex(built(records), pictures, [])
-        assert ("Small dots" in text) == ("intervals over seeds where" in text) == (len(seeds) > 1)
+        text = text_of(records)
+        assert ("Small dots" in text) == (len(seeds) > 1) and "intervals over seeds where" not in text
         assert "Not drawn" not in text
-        text = document.paper_tex(built(records[1:]), pictures, [])
+        text = text_of(records[1:])
         assert ("Not drawn, since not comparable: cosine (without brick)." in text) == (len(seeds) == 1)
     for record in records:
         if record["choices"]["schedule"] == "edm":
             record["levels"] = {}
-    text = document.paper_tex(built(records), pictures, [])
-    assert "Not drawn, for want of figures by level (there are none where a single level is scored): edm." in text
+    said = "Not drawn, for want of figures by level (there are none where a single level is scored): edm."
+    assert said in text_of(records)

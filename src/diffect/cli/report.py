@@ -50,14 +50,16 @@ def run(cfg: DictConfig) -> None:
         "ranks.csv": csv_tables.ranks(study),
     }
     from diffect.reports import paper
+    from diffect.reports.charts import study_charts
     from diffect.reports.page.document import write_page
 
+    charts, reasons = study_charts(study)
     with publishing(out, f"the study {selection.study}", "out") as made:
         for name, frame in frames.items():
             write_atomic(made / name, table.csv_text(frame))
         write_atomic(made / "table.md", markdown.markdown_report(study))
-        problems = paper.write_paper(study, made)
-        problems += write_page(study, made, [*_ignored(selection), *problems])
+        problems = [*reasons, *paper.write_paper(study, charts, reasons, made)]
+        problems += write_page(study, charts, made, [*_ignored(selection), *problems])
     print(markdown.terminal_report(study))
     for sentence in [*_ignored(selection), *problems]:
         print(textwrap.fill(f"left out: {sentence}", 120, subsequent_indent="  ", break_long_words=False))

@@ -1,14 +1,25 @@
-"""What the figures and the page draw of a study, and which groups they leave out; without matplotlib."""
+"""The charts of a study: one specification of each, in Vega-Lite, for the page and for the paper."""
 
-from diffect.reports.charts import levels, tradeoff
+from diffect.reports.charts.base import Chart, mean_rows
+from diffect.reports.charts.comparison import comparison
+from diffect.reports.charts.curves import curves
+from diffect.reports.charts.levels import levels
+from diffect.reports.charts.pareto import pareto
+from diffect.reports.charts.ranks import ranks
+from diffect.reports.charts.training import losses, schedules
 from diffect.reports.study import Study
-from diffect.reports.wording import joined
 
 
-def groups_left_out(study: Study) -> dict[str, str]:
-    """By the name of the figure a sentence without its full stop; nothing for a figure that lacks no group."""
-    found = {
-        "levels": (levels.LEFT_OUT, levels.left_out(study)),
-        "pareto": (tradeoff.LEFT_OUT, tradeoff.left_out(study)),
-    }
-    return {name: f"{reason}: {joined(groups)}" for name, (reason, groups) in found.items() if groups}
+def study_charts(study: Study) -> tuple[list[Chart], list[str]]:
+    """All charts that the study's records allow, in the order of the page, and why not the rest."""
+    means = mean_rows(study)
+    found = [
+        comparison(study, means),
+        curves(study, means),
+        pareto(study, means),
+        ranks(study),
+        levels(study),
+        losses(study),
+        schedules(study),
+    ]
+    return [one for one in found if isinstance(one, Chart)], [one for one in found if isinstance(one, str) and one]

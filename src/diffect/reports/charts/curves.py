@@ -1,138 +1,88 @@
-"""Quality along the one axis of a study that holds numbers: where these stand, and which groups a line joins."""
+"""Quality along an axis of numbers: a line for each combination of the other axes, and each category by itself."""
 
-import math
-from dataclasses import dataclass
+import altair as alt
 
 from diffect.reports.cells import METRIC
+from diffect.reports.charts.axes import NumericAxis, leading, numeric_axes, numeric_axis
+from diffect.reports.charts.base import MISSING, Chart, Panel, Rows, colour, dashes, least_span, points
 from diffect.reports.study import Study
-from diffect.runs.statistics import Estimate
+from diffect.reports.wording import listed
+from diffect.runs.grid import short
 
 METRICS = ("image_auroc", "pixel_aupro_30")
-ALL = "all"  # what null stands for: as many as there are
-_FEWEST = 3  # numbers that make a curve
 _MOST_CATEGORIES = 5  # with more, lines of single categories are hard to tell from each other
-_FACTOR = 8.0  # between the ends of a scale that is logarithmic
-_GAP = 0.3  # from the largest number to ALL, where the numbers span 1
-_LETTER = 0.035  # of that span, with some room, at the least width of a plot
 
 
-@dataclass(frozen=True)
-class Tick:
-    """A value of the axis as it is written, and its place: 0 is the least number, 1 the largest, ALL beyond."""
-
-    place: float
-    text: str
-
-
-@dataclass(frozen=True)
-class Line:
-    """What the groups of a line share besides the axis, and for each tick its group's place in the study, if any."""
-
-    name: str
-    groups: tuple[int | None, ...]
-
-
-@dataclass(frozen=True)
-class Curves:
-    """The lines along `axis`, a place in the study's axes; those whose first group has the best mean come first."""
-
-    axis: int
-    log: bool
-    ticks: tuple[Tick, ...]
-    lines: tuple[Line, ...]
-    metrics: tuple[str, ...]
-    categories: tuple[str, ...]
-
-    @property
-    def apart(self) -> bool:
-        """Whether the last tick is ALL, which has no place on the scale of numbers."""
-        return self.ticks[-1].text == ALL
-
-    def named(self) -> set[int]:
-        """The ticks that there is room to name: the ends come first, then from left to right."""
-        kept: list[int] = []
-        last = len(self.ticks) - 1
-        for place in (0, last, *range(1, last)):
-            if all(_clear(self.ticks[place], self.ticks[other]) for other in kept):
-                kept.append(place)
-        return set(kept)
+def curves(study: Study, means: Rows) -> Chart | str:
+    """The means of the tables along the study's axis of numbers; an empty reason where no axis holds numbers."""
+    along = numeric_axis(study)
+    if along is None:
+        names = [study.axes[axis] for axis in numeric_axes(study)]
+        several = f"no figure along a number: {listed(names)} each hold three or more, and a curve follows only one"
+        return several if names else ""
+    name, short_name = study.axes[along.axis], short(study.axes)[along.axis]
+    metrics = [metric for metric in METRICS if any(row["metric"] == metric for row in means)]
+    titles = [METRIC[metric].title for metric in metrics or METRICS]
+    if not metrics:
+        return f"no figure along {name}: no run has {' or '.join(titles)}"
+    view, single = _means(study, along), _categories(study, along)
+    paper = [Panel(view, METRIC[metric].title, (("metric", metric), ("category", None))) for metric in metrics]
+    named = listed([title[:1].upper() + title[1:] for title in titles])
+    caption = [f"{named} along {name}: mean and 95% interval of each group. {MISSING}"]
+    if along.all_at is not None:
+        caption.append("The last place, apart from the scale, is that of all there are.")
+    if 1 < len(study.by_category) <= _MOST_CATEGORIES:
+        paper += [Panel(single, f"{METRIC[metric].title}, each category", (("metric", metric),)) for metric in metrics]
+    return Chart(
+        name="curves",
+        title=f"Along {short_name}",
+        caption=" ".join(caption),
+        source="means",
+        rows=means,
+        paper=tuple(paper),
+        page=(Panel(view),),
+        columns=len(metrics),
+    )
 
 
-def curves(study: Study) -> Curves | None:
-    """The curves of a study one of whose axes holds three or more numbers; null is a value of it too, and the last.
-
-    None without such an axis, with several, or where no group has a value of METRICS; `reason` says which.
-    """
-    axes, metrics = _numeric(study), _measured(study)
-    if len(axes) != 1 or not metrics:
-        return None
-    (axis,) = axes
-    values = sorted({group.values[axis] for group in study.groups}, key=lambda text: (_number(text), text))
-    numbers = [number for text in values if math.isfinite(number := _number(text))]
-    log = numbers[0] > 0 and numbers[-1] >= _FACTOR * numbers[0]
-    ticks = tuple(Tick(_place(_number(text), numbers[0], numbers[-1], log), _written(text)) for text in values)
-    lines: dict[tuple[str, ...], dict[str, int]] = {}
-    for place, group in enumerate(study.groups):
-        others = group.values[:axis] + group.values[axis + 1 :]
-        lines.setdefault(others, {})[group.values[axis]] = place
-    joined = (Line(", ".join(others), tuple(map(found.get, values))) for others, found in lines.items())
-    several = 1 < len(study.by_category) <= _MOST_CATEGORIES
-    return Curves(axis, log, ticks, tuple(joined), metrics, tuple(study.by_category) if several else ())
+def _means(study: Study, along: NumericAxis) -> alt.LayerChart:
+    hue = colour(study) if leading(study) != along.axis else alt.value(alt.ExprRef("ink"))
+    base = alt.Chart().encode(x=_x(study, along), color=hue)
+    return alt.layer(
+        least_span("y"),
+        *_lines(base.encode(y=alt.Y("value:Q", title=None), detail="line:N", strokeDash=dashes(study, "other"))),
+        base.mark_rule(aria=False).encode(y=alt.Y("low:Q", title=None, scale=alt.Scale(zero=False)), y2="high:Q"),
+        *points(base, y="value:Q"),
+    )
 
 
-def reason(study: Study) -> str:
-    """Why there are no curves, without a full stop; empty where there are, or where no axis holds numbers."""
-    names = [study.axes[axis] for axis in _numeric(study)]
-    if len(names) > 1:
-        listed = f"{', '.join(names[:-1])} and {names[-1]}"
-        return f"no figure along a number: {listed} each hold three or more, and a curve follows only one"
-    titles = " or ".join(METRIC[metric].title for metric in METRICS)
-    return f"no figure along {names[0]}: no run has {titles}" if names and not _measured(study) else ""
+def _categories(study: Study, along: NumericAxis) -> alt.LayerChart:
+    """A line for each category, in its own colour where there is a single line for each."""
+    alone = leading(study) == along.axis
+    names = list(study.by_category)
+    hue = colour(study, "category", names) if alone else colour(study)
+    base = alt.Chart().transform_filter("isValid(datum.category)").encode(x=_x(study, along), color=hue)
+    y = alt.Y("value:Q", title=None, scale=alt.Scale(zero=False))
+    lines = base.encode(y=y, detail=["line:N", "category:N"])
+    shape = alt.Undefined if alone else alt.Shape("category:N")
+    return alt.layer(least_span("y"), *_lines(lines), lines.mark_point(size=12).encode(shape=shape))
 
 
-def estimates(study: Study, line: Line, metric: str, category: str | None = None) -> list[Estimate | None]:
-    """For each tick the study's own mean of the line's group there; None where there is no group."""
-    row = (study.estimates if category is None else study.by_category[category])[metric]
-    return [None if place is None else row[place] for place in line.groups]
+def _lines(base: alt.Chart) -> list[alt.Chart]:
+    """The line through the numbers, which a hole parts, and a dotted one on to the place of null."""
+    solid = base.transform_filter("!datum.all").mark_line(aria=False, strokeWidth=1.2)
+    dotted = base.transform_filter("datum.tail").mark_line(aria=False, strokeWidth=0.8)
+    parts = ["line:N", "part:N", "category:N"]
+    return [solid.encode(detail=parts), dotted.encode(strokeDash=alt.value([1, 3]))]
 
 
-def _numeric(study: Study) -> list[int]:
-    """The places of the axes whose values are _FEWEST or more different numbers, or null."""
-    found = []
-    for axis in range(len(study.axes)):
-        numbers = {_number(group.values[axis]) for group in study.groups}
-        if not any(map(math.isnan, numbers)) and len(numbers - {math.inf}) >= _FEWEST:
-            found.append(axis)
-    return found
-
-
-def _measured(study: Study) -> tuple[str, ...]:
-    rows = {metric: study.estimates.get(metric, ()) for metric in METRICS}
-    return tuple(metric for metric, row in rows.items() if any(estimate.value is not None for estimate in row))
-
-
-def _number(text: str) -> float:
-    """The value as a finite number, infinity for null, NaN for any other; a list of one number is that number."""
-    if text.lower() == "null":
-        return math.inf
-    try:
-        number = float(text[1:-1] if text.startswith("[") and text.endswith("]") else text)
-    except ValueError:
-        return math.nan
-    return number if math.isfinite(number) else math.nan
-
-
-def _written(text: str) -> str:
-    return ALL if text.lower() == "null" else text
-
-
-def _place(number: float, low: float, high: float, log: bool) -> float:
-    """(x - low) / (high - low), of the logarithms on a scale of these; 1 + _GAP for null."""
-    if number == math.inf:
-        return 1.0 + _GAP
-    return math.log(number / low) / math.log(high / low) if log else (number - low) / (high - low)
-
-
-def _clear(one: Tick, other: Tick) -> bool:
-    """Whether the names of both ticks fit side by side, with a letter between them."""
-    return abs(one.place - other.place) >= _LETTER * ((len(one.text) + len(other.text)) / 2 + 1)
+def _x(study: Study, along: NumericAxis) -> alt.X:
+    """The scale of the numbers; null stands beyond its end, and is called all."""
+    places, text = [*along.numbers], "format(datum.value, '~g')"
+    if along.all_at is not None:
+        places.append(along.all_at)
+        text = f"datum.value > {along.numbers[-1]!r} ? 'all' : {text}"
+    axis = alt.Axis(values=places, labelExpr=text, labelOverlap="greedy", grid=False)
+    scale = alt.Scale(type="log" if along.log else "linear", zero=False, nice=False, padding=8)
+    title = short(study.axes)[along.axis] + (" (log scale)" if along.log else "")
+    return alt.X("x:Q", title=title, axis=axis, scale=scale)

@@ -8,22 +8,22 @@ from importlib import resources
 from pathlib import Path
 
 from diffect.reports.cells import METRIC
+from diffect.reports.charts.base import Chart
+from diffect.reports.charts.render import vega_script
 from diffect.reports.comparison import COMPARED
 from diffect.reports.page.content import page_data
 from diffect.reports.page.pictures import embed_galleries
+from diffect.reports.page.tables import runs_html, tables_html
 from diffect.reports.study import Study
 from diffect.storage.atomic import write_atomic
 
 NAME = "report.html"
 # In this order they are one script; a file uses the names of those before it.
-SCRIPTS = tuple(
-    f"{name}.js"
-    for name in ("dom", "state", "dialog", "table", "plot", "groups", "ranks", "curves", "along", "gallery", "main")
-)
+SCRIPTS = tuple(f"{name}.js" for name in ("dom", "state", "dialog", "table", "charts", "gallery", "main"))
 _CAUTION = "this ranking is no evidence"
 
 
-def write_page(study: Study, out: Path, elsewhere: Sequence[str] = ()) -> list[str]:
+def write_page(study: Study, charts: list[Chart], out: Path, elsewhere: Sequence[str] = ()) -> list[str]:
     """Write `out`/report.html and return what was left out of it, a sentence each; the same study, the same bytes.
 
     `elsewhere` are sentences on what the source and the report's other parts left out; the page shows them too.
@@ -32,7 +32,7 @@ def write_page(study: Study, out: Path, elsewhere: Sequence[str] = ()) -> list[s
     and the gallery are made by its scripts; verdicts, notes and what was left out are plain text.
     """
     embedded, galleries, problems = embed_galleries(study)
-    data = {**page_data(study), "pictures": embedded, "galleries": galleries}
+    data = {**page_data(study, charts), "pictures": embedded, "galleries": galleries}
     write_atomic(out / NAME, page_html(study, _json(data), [*elsewhere, *problems]))
     return problems
 
@@ -47,7 +47,10 @@ def page_html(study: Study, data: str, problems: Sequence[str]) -> str:
         "notes": _items(study.notes),
         "left_out": _items(left_out or ["nothing."]),
         "left_out_count": str(len(left_out)),
+        "tables": tables_html(study),
+        "runs": runs_html(study),
         "style": _asset("style.css"),
+        "vega": vega_script(),
         "script": "\n".join(_asset(name) for name in SCRIPTS),
         "data": data,
     }
