@@ -11,13 +11,15 @@ from records import lay_galleries, run_of, study_records, sweep_records
 from webdriver import Browser, browser, missing
 
 from diffect.reports import build
+from diffect.reports.charts import study_charts
 from diffect.reports.page import document
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(missing() is not None, reason=str(missing()))]
 
 NAMES = ("cosine", "edm", '<script>hacked = 1</script><img src=x onerror="hacked = 1">', "linear")
 FIRST = "#tables .sheet:nth-of-type(1)"  # the table of all groups
-COLUMN = f"{FIRST} tbody th:first-child"
+COLUMN = f"{FIRST} tbody tr:not([hidden]) th:first-child"
+MARKS = "#plots .plot:nth-child({}) g.role-mark:not([aria-hidden]) > path"
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +30,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
         category = record["categories"][0]
         record["levels"] = {category: [{"log_snr": level, "image_auroc": 0.9} for level in (-1.0, 1.0)]}
     found = build.build_study("demo", [run_of(folder / record["signature"], record) for record in records])
-    assert document.write_page(found, folder) == []
+    assert document.write_page(found, study_charts(found)[0], folder) == []
     return folder / "report.html"
 
 
@@ -44,6 +46,19 @@ def shown(window: Browser, page: Path) -> Iterator[Browser]:
     window.open(page)
     yield window
     assert window.problems() == []
+
+
+def names(shown: Browser, chart: int) -> list[str]:
+    """What the marks of a chart are called, up to the first comma."""
+    css = MARKS.format(chart)
+    script = "return [...document.querySelectorAll(arguments[0])].map((one) => one.getAttribute('aria-label'))"
+    return [text.split(",")[0] for text in settled(shown, script, css)]
+
+
+def settled(shown: Browser, script: str, css: str) -> list[str]:
+    """What a script says once the charts are drawn."""
+    shown.run("return new Promise((done) => setTimeout(done, 300))")
+    return shown.run(script, css)
 
 
 def focus(shown: Browser, css: str) -> None:
@@ -83,18 +98,18 @@ def test_the_keyboard_sorts_and_a_short_latency_is_the_best(shown: Browser) -> N
 def test_words_and_choices_filter_tables_plots_and_pictures(shown: Browser) -> None:
     focus(shown, "#look")
     shown.press("ed", "m gr")
-    assert set(shown.text("#runs tbody td:nth-child(3), #runs tbody th:nth-child(3)")) == {"grass"}
+    assert set(shown.text("#runs tbody tr:not([hidden]) th:nth-child(3)")) == {"grass"}
     assert shown.text(".count") == ["4 of 4 groups, 2 of 16 runs"]
-    assert len(shown.text("#gallery .block")) == 2
+    assert len(shown.text("#gallery .block:not([hidden])")) == 2
     shown.click("#filter button[type=reset]")
     assert shown.text(".count") == ["4 of 4 groups, 16 of 16 runs"]
     choose(shown, "#filter select", "linear")
     assert shown.text(COLUMN) == ["linear"]
-    assert shown.text("#plots .plot:first-child .name") == ["linear"]
+    assert names(shown, 1) == ["linear"]
     assert shown.text(".count") == ["1 of 4 groups, 4 of 16 runs"]
     focus(shown, "#look")
     shown.press("nothing at all")
-    assert shown.text(f"{FIRST} .none") == ["no row fits the filter"]
+    assert shown.text(f"{FIRST} tr:not([hidden]) .none") == ["no row fits the filter"]
 
 
 def choose(shown: Browser, css: str, text: str) -> None:
@@ -166,43 +181,40 @@ def test_the_slider_moves_by_keyboard_from_image_to_map(shown: Browser) -> None:
 
 
 def test_a_run_leads_to_its_gallery(shown: Browser) -> None:
-    shown.click("#runs tbody .figure")
+    shown.click("#runs tbody .link")
     (title,) = shown.text("dialog h2")
     shown.click("dialog > p button")
-    assert shown.text("#gallery .block .link") == [title.removeprefix("Run ")]
-    assert [text.split("\n")[0] for text in shown.text("#gallery .picture figcaption")] == [
+    assert shown.text("#gallery .block:not([hidden]) .link") == [title.removeprefix("Run ")]
+    assert [text.split("\n")[0] for text in shown.text("#gallery .block:not([hidden]) .picture figcaption")] == [
         "miss score 1.25", "pass score 1.25"
     ]  # fmt: skip
-    assert shown.run("return [...document.querySelectorAll('.stack img')].every((image) => image.naturalWidth === 64)")
+    widths = "[...document.querySelectorAll('.block:not([hidden]) .stack img')].map((image) => image.naturalWidth)"
+    assert set(shown.run(f"return {widths}")) == {64}
     shown.click("#gallery .wall > button")
-    assert len(shown.text("#gallery .block")) == 6
+    assert len(shown.text("#gallery .block:not([hidden])")) == 16
 
 
-def test_plots_follow_the_metric_and_tell_what_they_show(shown: Browser) -> None:
+def test_charts_follow_the_metric_and_tell_what_they_show(shown: Browser) -> None:
     choose(shown, "#plots select", "AUPRO 30%")
-    assert "AUPRO 30%, mean of 2 categories" in shown.text("#plots .plot:first-child .title")
-    focus(shown, "#plots .plot:first-child .mark")
+    called = names(shown, 1)
+    assert "AUPRO 30%, mean of 2 categories" in shown.text("#plots .plot:first-child text")
+    focus(shown, MARKS.format(1))
     group, figure, *_ = shown.text("#tip div")
-    assert group == shown.text("#plots .plot:first-child .name")[0] and figure.startswith("AUPRO 30% 0.")
+    assert group == called[0] and figure.startswith("AUPRO 30% 0.")
     shown.press("Down")
-    assert shown.text("#tip div")[0] == shown.text("#plots .plot:first-child .name")[1]
+    assert shown.text("#tip div")[0] == called[1]
     shown.press("Enter")
     assert len(shown.text("dialog tbody tr")) == 4
     assert shown.text("#plots h3") == ["Groups", "Quality against latency", "Scoring levels", "Learning", "Schedules"]
 
 
-def test_an_axis_has_two_ticks_at_least(shown: Browser) -> None:
-    assert shown.run("return ticks(-3.3, 3.3, 2)") == [-2, 0, 2]
-    assert shown.run("return ticks(0.41, 0.49, 2)") == [0.42, 0.44, 0.46, 0.48]
-    assert shown.run("return ticks(0, 1, 5)") == [0, 0.2, 0.4, 0.6, 0.8, 1]
-
-
-def test_names_of_dots_do_not_lie_on_each_other(shown: Browser) -> None:
-    spots = "[{text: 'one', cx: 10, cy: 50}, {text: 'two', cx: 12, cy: 50}, {text: 'far', cx: 300, cy: 50}]"
-    one, two, far = shown.run(f"return namePlaces({spots}, 200)")
-    assert abs(one["y"] - two["y"]) > 13 and one["y"] == far["y"] and far["text-anchor"] == "end"
-    crowd = "Array(9).fill({text: 'one', cx: 10, cy: 50})"
-    assert shown.run(f"return namePlaces({crowd}, 200)")[4:] == [None] * 5
+def test_a_click_on_a_point_opens_its_runs_with_the_figure_of_the_table(shown: Browser) -> None:
+    (first, *_) = names(shown, 1)
+    shown.click(MARKS.format(1))
+    assert shown.text("dialog h2") == [first]
+    (said,) = shown.text("dialog > p")
+    shown.press("Escape")
+    assert said.split()[2] == shown.text(f"{FIRST} tbody tr:first-child strong")[0]
 
 
 def test_the_theme_is_the_systems_until_it_is_chosen(shown: Browser) -> None:
@@ -223,7 +235,7 @@ def test_the_theme_is_the_systems_until_it_is_chosen(shown: Browser) -> None:
 def test_names_are_text_and_run_nothing(shown: Browser) -> None:
     assert shown.run("return typeof hacked") == "undefined"
     assert NAMES[2] in shown.text(COLUMN) and "<b>brick</b>" in shown.text("#tables tbody th:first-child")
-    assert shown.run("return document.querySelectorAll('script').length") == 2
+    assert shown.run("return document.querySelectorAll('script').length") == 3
     assert shown.run("return document.querySelectorAll('img:not(.stack img), b').length") == 0
     assert (
         shown.run("return performance.getEntriesByType('resource').filter((one) => !one.name.startsWith('data:'))")
@@ -247,7 +259,7 @@ def test_everything_that_can_be_used_has_a_name(shown: Browser) -> None:
 def test_no_width_needs_a_sideways_scroll(width: int, shown: Browser, page: Path) -> None:
     shown.open(page, width, 740)
     assert shown.run("return document.documentElement.scrollWidth") == width
-    assert shown.run("return [...document.querySelectorAll('.stage svg')].every((one) => one.clientWidth > 280)")
+    assert shown.run("return [...document.querySelectorAll('.stage')].every((one) => one.clientWidth > 240)")
     cut = "return [...document.querySelectorAll('.bar a, #theme')].filter((one) => {"
     cut += "const { left, right } = one.getBoundingClientRect(); return left < 0 || right > innerWidth;"
     cut += "}).map((one) => one.textContent)"
@@ -260,40 +272,37 @@ def test_no_width_needs_a_sideways_scroll(width: int, shown: Browser, page: Path
     assert 0 <= box[0] < box[1] <= width
 
 
-def test_long_tables_come_in_pages_but_print_whole(window: Browser, tmp_path: Path) -> None:
+def test_long_tables_begin_with_some_rows_and_print_whole(window: Browser, tmp_path: Path) -> None:
     records = study_records(tuple(f"schedule {number:02d}" for number in range(42)), ("a", "b"), (0, 1))
     found = build.build_study("big", [run_of(tmp_path / record["signature"], record) for record in records])
-    document.write_page(found, tmp_path)
-    window.open(tmp_path / "report.html")
-    assert len(window.text("#runs tbody tr")) == 30
-    assert window.text("#runs .pager span") == ["1 to 30 of 168"]
-    window.click("#runs .pager button", 1)
-    assert window.text("#runs .pager span") == ["31 to 60 of 168"]
+    document.write_page(found, study_charts(found)[0], tmp_path)
+    window.open(tmp_path / "report.html", 390, 740)
+    rows = "#runs tbody tr:not([hidden])"
+    assert len(window.text(rows)) == 30 and window.text("#runs .sheet > button") == ["Show all 168 rows"]
     assert "No run of this study has a gallery" in window.text("#gallery p")[0]
-    assert "The first 40 of 42 groups" in window.text("#plots .plot:first-child .hint")[0]
+    names(window, 1)
+    assert "The first 40 of 42" in window.text("#plots .plot:first-child .hint")[0]
+    window.run("document.querySelector('#runs .wide').scrollLeft = 300")
+    left = "return document.querySelector('#runs tbody th').getBoundingClientRect().left"
+    assert 0 <= window.run(left) < 40  # the first column stays in view
     window.run("dispatchEvent(new Event('beforeprint'))")
-    assert len(window.text("#runs tbody tr")) == 168
+    assert len(window.text(rows)) == 168
     assert window.problems() == []
 
 
 def test_groups_that_ranks_do_not_tell_apart_are_joined(window: Browser, tmp_path: Path) -> None:
     records = study_records(seeds=(0, 1, 2, 3, 4, 5, 6, 7))
     found = build.build_study("ranks", [run_of(tmp_path / record["signature"], record) for record in records])
-    document.write_page(found, tmp_path)
+    document.write_page(found, study_charts(found)[0], tmp_path)
     ranking = found.ranking
     assert ranking.reason is None and ranking.critical_difference is not None
     for width in (390, 1280):
         window.open(tmp_path / "report.html", width, 740)
+        assert tuple(names(window, 3)) == ranking.groups
         plot = "#plots .plot:nth-child(3)"
         assert window.text(f"{plot} h3") == ["Critical differences"]
-        assert tuple(window.text(f"{plot} .name")) == ranking.groups
-        assert len(window.text(f"{plot} .clique")) == len(ranking.cliques) > 0
-        said = f"critical difference {ranking.critical_difference:.2f}"
-        assert said in window.run("return document.querySelector(arguments[0]).textContent", f"{plot} svg")
-        bars = "return [...document.querySelectorAll(arguments[0])].map((one) => +one.getAttribute('cx'))"
-        places = window.run(bars, f"{plot} circle")
-        assert places == sorted(places)
-        focus(window, f"{plot} .mark")
+        assert f"critical difference {ranking.critical_difference:.2f}" in window.text(f"{plot} text")
+        focus(window, MARKS.format(3))
         name, rank = window.text("#tip div")
         assert name == ranking.groups[0] and float(rank.split()[-1]) == pytest.approx(ranking.ranks[0], abs=0.0051)
     window.press("Enter")
@@ -305,21 +314,23 @@ def test_what_the_plots_leave_out_stands_below_them(window: Browser, tmp_path: P
     records = study_records(names=("cosine", "edm", "linear"), categories=("a", "b"), seeds=(0,))
     kept = [one for one in records if (one["choices"]["schedule"], one["categories"]) != ("edm", ["b"])]
     for record in kept:
-        record["training"] = {"steps": 0}
+        record["description"] = {}
         if record["choices"]["schedule"] == "cosine":
             level = {"log_snr": 0.0, "image_auroc": 0.9}
             record["levels"] = {"a": [level, {**level, "log_snr": 1.0}]} if record["categories"] == ["a"] else {}
-    document.write_page(build.build_study("demo", [run_of(tmp_path / one["signature"], one) for one in kept]), tmp_path)
+    found = build.build_study("demo", [run_of(tmp_path / one["signature"], one) for one in kept])
+    document.write_page(found, study_charts(found)[0], tmp_path)
     window.open(tmp_path / "report.html")
+    assert set(names(window, 2)) == {"cosine", "linear"}
     assert window.text("#plots h3") == ["Groups", "Quality against latency", "Scoring levels", "Learning"]
-    latency = "#plots .plot:nth-child(2)"
-    assert set(window.text(f"{latency} .name")) == {"cosine", "linear"}
-    assert window.text(f"{latency} .hint") == ["Not drawn, since not comparable: edm (without b)."]
+    said = "Not drawn, since not comparable: edm (without b)."
+    assert window.text("#plots .plot:nth-child(2) .hint") == [said]
     (said,) = window.text("#plots .plot:nth-child(3) .hint")
     assert said.startswith("Hollow, since not comparable: cosine (1 of 2 categories).")
     assert said.endswith("is scored): linear, edm.")
-    choose(window, "#filter select", "cosine")
-    assert window.text(f"{latency} .hint") == [""]
+    choose(window, "#filter select", "edm")
+    assert names(window, 2) == []
+    assert "Nothing of what is chosen is drawn here." in window.text("#plots .plot:nth-child(2) .hint")[0]
     assert window.problems() == []
 
 
@@ -327,28 +338,22 @@ def test_a_line_along_numbers_leads_from_group_to_group_and_opens_their_runs(win
     records = sweep_records({"data.shots": ("null", "16", "1", "4"), "data.augment_copies": ("0", "7")})
     kept = [one for one in records if (one["choices"]["data.shots"], one["categories"]) != ("16", ["brick"])]
     found = build.build_study("demo", [run_of(tmp_path / one["signature"], one) for one in kept])
-    document.write_page(found, tmp_path)
+    document.write_page(found, study_charts(found)[0], tmp_path)
     window.open(tmp_path / "report.html")
-    plot = "#plots .plot:nth-child(2)"
-    assert window.text(f"{plot} h3") == ["Along shots"] and window.text(f"{plot} .legend li") == ["0", "7"]
-    texts = "return [...document.querySelectorAll(arguments[0])].map((one) => one.textContent)"
-    assert window.run(texts, f"{plot} .axis:nth-of-type(2) text") == ["1", "4", "16", "all", "shots (log scale)"]
-    focus(window, f"{plot} .mark")
-    told = window.text("#tip div")
-    places = {group.label: place for place, group in enumerate(found.groups)}
-    estimate = found.estimates["image_auroc"][places["augment_copies=0, shots=1"]]
-    assert told[:2] == ["augment_copies=0, shots=1", f"image AUROC {estimate.value:.3f} ± {estimate.half:.3f}"]
-    window.press("Right", "Right")
-    assert (
-        window.text("#tip div")[0] == "augment_copies=0, shots=16" and "not comparable" in window.text("#tip div")[-1]
-    )
-    window.press("Right")
-    assert window.text("#tip div")[0] == "augment_copies=0, shots=null"
+    assert len(names(window, 2)) == 8
+    texts = window.text("#plots .plot:nth-child(2) text")
+    assert {"1", "4", "16", "all", "shots (log scale)", "0", "7"} <= set(texts)
+    assert window.text("#plots .plot:nth-child(2) h3") == ["Along shots"]
+    focus(window, MARKS.format(2))
+    group, figure, *_ = window.text("#tip div")
+    (row,) = [row for row in found.tables[0].rows if row[:2] == found.groups[0].values]
+    assert group == found.groups[0].label and figure.startswith(f"image AUROC {getattr(row[3], 'mean', '')}")
     window.press("Enter")
-    assert len(window.text("dialog tbody tr")) == 6
+    assert len(window.text("dialog tbody tr")) in (4, 6)
     window.press("Escape")
     choose(window, "#filter select", "7")
-    assert len(window.text(f"{plot} .mark")) == 4
+    assert len(names(window, 2)) == 4
     choose(window, "#plots select", "latency ms")
-    assert "latency ms, mean of 3 categories" in window.text(f"{plot} .title")
+    names(window, 2)
+    assert "latency ms, mean of 3 categories" in window.text("#plots .plot:nth-child(2) text")
     assert window.problems() == []

@@ -116,12 +116,16 @@ def hues(study: Study) -> list[str]:
     )
 
 
-def colour(study: Study, field: str = "hue", names: Sequence[str] | None = None, **options: Any) -> alt.Color:
-    """A colour for each value of the leading axis, the same in all charts; or for each of `names` in `field`."""
-    title = short(study.axes)[leading(study)] if names is None and study.axes else None
-    shown = hues(study) if names is None else names
-    look = {"legend": legend(shown) if len(shown) > 1 else None, **options}
-    return alt.Color(f"{field}:N", title=title, scale=alt.Scale(domain=list(shown)), **look)
+def colour(study: Study, **options: Any) -> alt.Color:
+    """A colour for each value of the leading axis, the same in all charts."""
+    title = short(study.axes)[leading(study)] if study.axes else None
+    return colour_of("hue", hues(study), title=title, **options)
+
+
+def colour_of(field: str, names: Sequence[str], **options: Any) -> alt.Color:
+    """A colour for each of `names` in `field`; no legend where there is one."""
+    look = {"title": None, "legend": legend(names) if len(names) > 1 else None, **options}
+    return alt.Color(f"{field}:N", scale=alt.Scale(domain=list(names)), **look)
 
 
 def shapes(study: Study) -> alt.Shape:

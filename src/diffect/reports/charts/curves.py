@@ -4,7 +4,7 @@ import altair as alt
 
 from diffect.reports.cells import METRIC
 from diffect.reports.charts.axes import NumericAxis, leading, numeric_axes, numeric_axis
-from diffect.reports.charts.base import MISSING, Chart, Panel, Rows, colour, dashes, least_span, points
+from diffect.reports.charts.base import MISSING, Chart, Panel, Rows, colour, colour_of, dashes, least_span, points
 from diffect.reports.study import Study
 from diffect.reports.wording import listed
 from diffect.runs.grid import short
@@ -60,7 +60,7 @@ def _categories(study: Study, along: NumericAxis) -> alt.LayerChart:
     """A line for each category, in its own colour where there is a single line for each."""
     alone = leading(study) == along.axis
     names = list(study.by_category)
-    hue = colour(study, "category", names) if alone else colour(study)
+    hue = colour_of("category", names) if alone else colour(study)
     base = alt.Chart().transform_filter("isValid(datum.category)").encode(x=_x(study, along), color=hue)
     y = alt.Y("value:Q", title=None, scale=alt.Scale(zero=False))
     lines = base.encode(y=y, detail=["line:N", "category:N"])

@@ -55,7 +55,9 @@ def _view(study: Study, found: Ranking, critical: float) -> alt.LayerChart:
     hue = colour(study, legend=None)
     ranked = base.transform_filter("isValid(datum.rank)").encode(x=x, color=hue)
     bars = base.transform_filter("isValid(datum.clique)").mark_line(aria=False, strokeWidth=2.5, color=ink)
-    above = alt.Chart(alt.Data(values=[{"text": f"critical difference {critical:.2f}"}])).encode(y=alt.value(-22), x=alt.XDatum(1))
+    above = alt.Chart(alt.Data(values=[{"text": f"critical difference {critical:.2f}"}])).encode(
+        y=alt.value(-22), x=alt.XDatum(1)
+    )
     return alt.layer(
         ranked.mark_rule(aria=False, strokeWidth=0.5).encode(x2=alt.X2Datum(1)),
         bars.encode(x="bar:Q", detail="clique:N", order="group:Q"),

@@ -8,16 +8,21 @@ from typing import Any
 import altair as alt
 import vl_convert
 
-from diffect.reports.charts.base import Chart, Panel, Rows, group_rows
+from diffect.reports.charts.base import Chart, Panel, Rows, colour_of, group_rows
+from diffect.reports.charts.training import schedule_chart, schedule_curves
 from diffect.reports.study import Study
-from diffect.storage.atomic import cache_root, write_atomic
+from diffect.runs.record import Curves
+from diffect.storage.atomic import write_atomic
+from diffect.storage.caches import cache_root
 
 NAMES = ("schedules", "comparison", "curves", "levels", "pareto", "ranks")  # of the figures of a paper
 WIDTH = 500  # points: about that of a page's text, so that letters are as large as those around them
 _DPI = 200
 # Okabe and Ito (2008), "Color Universal Design", then Tol's muted colours: distinct with common colour blindness.
-_OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-_TOL = ("#332288", "#999933", "#882255", "#44AA99", "#000000", "#999999")
+COLOURS = (
+    *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"),
+    *("#332288", "#999933", "#882255", "#44AA99", "#000000", "#999999"),
+)
 _PAPER = {"ink": "#1b1d20", "muted": "#555555", "rule": "#dddddd", "paper": "white"}
 _PAGE = {name: f"var(--{name})" for name in _PAPER}  # as style.css has them, light and dark
 
@@ -33,13 +38,33 @@ def write_figures(study: Study, charts: Sequence[Chart], out: Path) -> list[Char
             (out / f"{name}{suffix}").unlink(missing_ok=True)
     groups = group_rows(study)
     for chart in drawn:
-        svg = vl_convert.vegalite_to_svg(paper_spec(chart, groups))
-        write_atomic(out / f"{chart.name}.pdf", vl_convert.svg_to_pdf(svg))
-        write_atomic(out / f"{chart.name}.png", vl_convert.svg_to_png(svg, scale=_DPI / 72, ppi=72))
+        _write(chart, groups, out / chart.name)
     return drawn
 
 
-def paper_spec(chart: Chart, groups: Rows) -> dict[str, Any]:
+def schedule_figure(schedules: Sequence[dict[str, Any]], path: Path) -> None:
+    """Draw schedules without a study into `path` with .pdf and .png, as the figure of a study that trains by them.
+
+    Each is {"name", "t", "log_snr", "density", "weight"}, as `diffusion.weights.schedule_curves` gives it: lists of one
+    length, in which null is a gap. Raises ValueError for lists of different lengths.
+    """
+    rows: Rows = [{"name": one["name"], **schedule_curves(Curves(**one))} for one in schedules]
+    _write(schedule_chart(rows, colour_of("name", [row["name"] for row in rows])), [], path)
+
+
+def _write(chart: Chart, groups: Rows, path: Path) -> None:
+    svg = figure_svg(chart, groups)
+    write_atomic(path.with_name(f"{path.name}.pdf"), vl_convert.svg_to_pdf(svg))
+    write_atomic(path.with_name(f"{path.name}.png"), vl_convert.svg_to_png(svg, scale=_DPI / 72, ppi=72))
+
+
+def figure_svg(chart: Chart, groups: Rows) -> str:
+    """The figure of a chart as SVG."""
+    svg: str = vl_convert.vegalite_to_svg(_figure_spec(chart, groups))
+    return svg
+
+
+def _figure_spec(chart: Chart, groups: Rows) -> dict[str, Any]:
     """The panels of a chart side by side, as Vega-Lite with its data."""
     columns = min(chart.columns, len(chart.paper))
     # Labels of rows take room once, numbers on an axis in each panel.
@@ -54,7 +79,7 @@ def paper_spec(chart: Chart, groups: Rows) -> dict[str, Any]:
     shown = alt.concat(*views, columns=columns, spacing=12)
     shown = shown.resolve_scale(color="shared", shape="shared", strokeDash="shared")
     params = [{"name": name, "value": value} for name, value in {**_PAPER, "room": WIDTH}.items()]
-    config = _config(_PAPER, (*_OKABE_ITO, *_TOL), 8, "Liberation Sans")  # a font that comes with vl-convert
+    config = _config(_PAPER, COLOURS, 8, "Liberation Sans")  # a font that comes with vl-convert
     return shown.to_dict() | {"datasets": datasets, "params": params, "config": config}
 
 
@@ -66,7 +91,7 @@ def page_spec(chart: Chart, panel: Panel) -> dict[str, Any]:
     spec = panel.view.properties(data=data, width="container", height=height, title=title).to_dict()
     params: Rows = [{"name": name, "value": value} for name, value in {**_PAGE, "title": ""}.items()]
     params.append({"name": "room", "expr": "width"})
-    colours = [f"var(--c{place})" for place in range(len(_OKABE_ITO + _TOL))]
+    colours = [f"var(--c{place})" for place in range(len(COLOURS))]
     spec |= {"params": params, "config": _config(_PAGE, colours, 12, "system-ui, sans-serif")}
     spec |= {"autosize": {"type": "fit-x", "contains": "padding"}, "datasets": {chart.source: []}}
     vega: dict[str, Any] = vl_convert.vegalite_to_vega(spec)

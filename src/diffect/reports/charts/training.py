@@ -2,12 +2,13 @@
 
 import math
 from itertools import pairwise
+from typing import Any
 
 import altair as alt
 
 from diffect.config.description import counted
 from diffect.reports.charts.axes import leading
-from diffect.reports.charts.base import Chart, Panel, Rows, colour, dashes, hues, rounded
+from diffect.reports.charts.base import Chart, Panel, Rows, colour, colour_of, dashes, hues, rounded
 from diffect.reports.study import Study
 from diffect.runs import grid
 from diffect.runs.record import Curves
@@ -30,9 +31,14 @@ def schedules(study: Study) -> Chart | str:
     if not rows:
         return f"{_NONE}: no record holds one"
     names, shades = [row["name"] for row in rows], {row["hue"] for row in rows}
-    hue = colour(study, "name", names) if None in shades else colour(study)
-    namesakes = None not in shades and len(names) > len(shades)
-    dash = alt.StrokeDash("name:N", title=None) if namesakes else alt.Undefined
+    if None in shades:
+        return schedule_chart(rows, colour_of("name", names))
+    namesakes = len(names) > len(shades)
+    return schedule_chart(rows, colour(study), alt.StrokeDash("name:N", title=None) if namesakes else alt.Undefined)
+
+
+def schedule_chart(rows: Rows, hue: alt.Color, dash: Any = alt.Undefined) -> Chart:
+    """Three views of schedules, one in each of `rows`: name, t, log_snr, density and weight."""
     views = []
     for title, across, x, up, y in _VIEWS:
         height = alt.Y(up, title=y, scale=alt.Scale(zero=up != "log_snr:Q", nice=False))
@@ -73,7 +79,7 @@ def schedule_rows(study: Study) -> Rows:
         name = ", ".join([curves.name, *others]) if plain.count(curves.name) > 1 else curves.name
         hue = shades.pop() if len(shades) == 1 < len(hues(study)) else None
         about = {"name": name, "hue": hue, "groups": sorted(set(runs))}
-        rows.append(about | {"text": f"trained by {counted(len(runs), 'run')}"} | _curves(curves))
+        rows.append(about | {"text": f"trained by {counted(len(runs), 'run')}"} | schedule_curves(curves))
     rows.sort(key=lambda row: grid.natural([row["name"]]))
     names = [row["name"] for row in rows]
     for place, (row, name) in enumerate(zip(rows, names, strict=True)):
@@ -82,7 +88,7 @@ def schedule_rows(study: Study) -> Rows:
     return rows
 
 
-def _curves(curves: Curves) -> dict[str, list[float | None]]:
+def schedule_curves(curves: Curves) -> dict[str, list[float | None]]:
     """The four curves; the weight has unit area over log-SNR, since a factor is no more than a learning rate.
 
     Raises ValueError for lists of different lengths.
