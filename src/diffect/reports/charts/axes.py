@@ -39,7 +39,7 @@ class NumericAxis:
         holes = sum(value < number and value not in have for value in self.numbers)
         return {
             "x": self.all_at if is_all else number,
-            "line": ", ".join(others),
+            "line": " ".join(", ".join(others).split()),
             "part": holes,
             "all": is_all,
             "tail": tail,

@@ -57,15 +57,23 @@ class Chart:
 
 
 def group_rows(study: Study) -> Rows:
-    """What the rows of each group know of it: its label, its values on the leading axis and on others, its place."""
+    """What the rows of each group know of it: its label, its values on the leading axis and on others, its place.
+
+    All on one line: a chart's expressions may hold these texts, and no line break.
+    """
     lead, numbers = leading(study), numeric_axis(study)
     rows = []
     for group in study.groups:
-        row = {"label": study.label(group), "hue": group.values[lead] if group.values else ""}
+        row = {"label": flat(study.label(group)), "hue": flat(group.values[lead]) if group.values else ""}
         for field in ("rest", "other"):
-            row[field] = ", ".join(group.values[axis] for axis in _other_axes(study, field))
+            row[field] = flat(", ".join(group.values[axis] for axis in _other_axes(study, field)))
         rows.append(row | (numbers.place(study, group) if numbers else {}))
     return rows
+
+
+def flat(text: str) -> str:
+    """The text on one line."""
+    return " ".join(text.split())
 
 
 def mean_rows(study: Study) -> Rows:

@@ -3,7 +3,7 @@
 import altair as alt
 
 from diffect.reports.cells import METRIC
-from diffect.reports.charts.base import MISSING, Chart, Panel, Rows, colour, points
+from diffect.reports.charts.base import MISSING, Chart, Panel, Rows, colour, group_rows, points
 from diffect.reports.comparison import COMPARED
 from diffect.reports.study import Study
 
@@ -33,7 +33,7 @@ def comparison(study: Study, means: Rows) -> Chart | str:
 
 
 def _view(study: Study, names: bool = True) -> alt.LayerChart:
-    labels = [study.label(group) for group in study.groups]
+    labels = [row["label"] for row in group_rows(study)]
     axis = alt.Axis(labelLimit=150, ticks=False, domain=False) if names else None
     rows = alt.Chart().encode(y=alt.Y("label:N", sort=labels, title=None, axis=axis), color=colour(study, legend=None))
     low = alt.X("low:Q", title=None, scale=alt.Scale(zero=False))

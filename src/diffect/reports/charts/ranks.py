@@ -3,7 +3,7 @@
 import altair as alt
 
 from diffect.reports.cells import METRIC
-from diffect.reports.charts.base import Chart, Panel, colour, points, rounded
+from diffect.reports.charts.base import Chart, Panel, colour, flat, points, rounded
 from diffect.reports.study import RANKED, Study
 from diffect.runs.ranks import Ranking
 from diffect.runs.statistics import BLOCKS
@@ -49,7 +49,7 @@ def ranks(study: Study) -> Chart | str:
 def _view(study: Study, found: Ranking, critical: float) -> alt.LayerChart:
     ink, count = alt.ExprRef("ink"), len(found.groups)
     names = alt.Axis(labelLimit=190, ticks=False, domain=False, labelPadding=8)
-    base = alt.Chart().encode(y=alt.Y("label:N", sort=list(found.groups), title=None, axis=names))
+    base = alt.Chart().encode(y=alt.Y("label:N", sort=[flat(name) for name in found.groups], title=None, axis=names))
     numbers = alt.Axis(orient="top", values=list(range(1, count + 1)), labelOverlap="greedy", format="d")
     x = alt.X("rank:Q", title=None, axis=numbers, scale=alt.Scale(domainMin=1, zero=False, nice=False))
     hue = colour(study, legend=None)

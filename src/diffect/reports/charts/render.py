@@ -1,5 +1,6 @@
 """Charts as figures of a paper (PDF and PNG), and as Vega for the page: one style, the same bytes every time."""
 
+import re
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -54,7 +55,10 @@ def schedule_figure(schedules: Sequence[dict[str, Any]], path: Path) -> None:
 
 def _write(chart: Chart, groups: Rows, path: Path) -> None:
     svg = figure_svg(chart, groups)
-    write_atomic(path.with_name(f"{path.name}.pdf"), vl_convert.svg_to_pdf(svg))
+    # The converter lists the resources of a page in a random order; sorted, they take the same bytes.
+    lists = re.compile(rb"(?<=<<\n)(?: +/\w+ \d+ 0 R\n)+")
+    pdf = lists.sub(lambda found: b"".join(sorted(found[0].splitlines(True))), vl_convert.svg_to_pdf(svg))
+    write_atomic(path.with_name(f"{path.name}.pdf"), pdf)
     write_atomic(path.with_name(f"{path.name}.png"), vl_convert.svg_to_png(svg, scale=_DPI / 72, ppi=72))
 
 

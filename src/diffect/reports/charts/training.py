@@ -8,7 +8,7 @@ import altair as alt
 
 from diffect.config.description import counted
 from diffect.reports.charts.axes import leading
-from diffect.reports.charts.base import Chart, Panel, Rows, colour, colour_of, dashes, hues, rounded
+from diffect.reports.charts.base import Chart, Panel, Rows, colour, colour_of, dashes, flat, hues, rounded
 from diffect.reports.study import Study
 from diffect.runs import grid
 from diffect.runs.record import Curves
@@ -75,8 +75,8 @@ def schedule_rows(study: Study) -> Rows:
             values[0] for values in zip(*(group.values for group in groups), strict=True) if len(set(values)) == 1
         ]
         others = [] if plain.count(curves.name) == 1 else [value for value in shared if value != curves.name]
-        shades = {group.values[leading(study)] for group in groups if group.values}
-        name = ", ".join([curves.name, *others]) if plain.count(curves.name) > 1 else curves.name
+        shades = {flat(group.values[leading(study)]) for group in groups if group.values}
+        name = flat(", ".join([curves.name, *others]) if plain.count(curves.name) > 1 else curves.name)
         hue = shades.pop() if len(shades) == 1 < len(hues(study)) else None
         about = {"name": name, "hue": hue, "groups": sorted(set(runs))}
         rows.append(about | {"text": f"trained by {counted(len(runs), 'run')}"} | schedule_curves(curves))
