@@ -45,7 +45,10 @@ def _study_table(study: Study, sheet: Table) -> str:
         group = groups.get(tuple(labels.get(axis, "") for axis in axes))
         named.add(group)
         metric = _METRICS.get(labels.get("metric", ""))
-        cells = [escape(item) if isinstance(item, str) else _cell(item, group is not None) for item in row]
+        cells = [escape(str(item)) for item in row[: sheet.labels]]
+        cells += [
+            _cell(Cell(item) if isinstance(item, str) else item, group is not None) for item in row[sheet.labels :]
+        ]
         is_foot = group is None and row[0] == _REFERENCE
         known: dict[str, object] = {"group": group, "category": labels.get("category", "").removesuffix(WARNED) or None}
         known |= {
@@ -93,7 +96,7 @@ def _row(cells: Sequence[str], labels: int, **known: object) -> str:
 def _cell(cell: Cell, opens: bool) -> str:
     if not cell.mean:
         return NONE
-    text = f"<strong>{cell.mean}</strong>" if cell.best else cell.mean
+    text = f"<strong>{cell.mean}</strong>" if cell.best else escape(cell.mean)
     text += f' <span class="half">{escape(cell.spread)}</span>' if cell.spread else ""
     text += f"<sup>{cell.mark}</sup>" if cell.mark else ""
     return f'<button type="button" class="figure" tabindex="-1">{text}</button>' if opens else text
