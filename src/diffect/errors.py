@@ -1,7 +1,5 @@
 """Errors as one sentence: what was found, what is allowed, which key to change."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from difflib import get_close_matches

@@ -1,7 +1,5 @@
 """Shell completion: `eval "$(diffect train --shell-completion install=bash)"`; the choices are Hydra's."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 

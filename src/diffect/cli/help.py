@@ -1,7 +1,5 @@
 """`diffect <command> --help`: the command's own config file, comments and all, and the choices of each group."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from importlib.util import find_spec

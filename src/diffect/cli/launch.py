@@ -1,7 +1,5 @@
 """From `diffect <command> [overrides]` to Hydra, once or for every point of a sweep."""
 
-from __future__ import annotations
-
 import os
 import re
 import sys

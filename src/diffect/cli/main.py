@@ -1,7 +1,5 @@
 """The one entry point, `diffect <command> [overrides]`. A command is imported only when it is called."""
 
-from __future__ import annotations
-
 import io
 import os
 import sys

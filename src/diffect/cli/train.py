@@ -1,7 +1,5 @@
 """diffect train: one run, unless it is finished already."""
 
-from __future__ import annotations
-
 import contextlib
 import sys
 from functools import partial

@@ -1,7 +1,5 @@
 """diffect tune: choose settings on synthetic defects, then run the choice; a finished tuning is not repeated."""
 
-from __future__ import annotations
-
 import contextlib
 from functools import partial
 from pathlib import Path

@@ -1,7 +1,5 @@
 """One value against one annotation, refused in one sentence; the same from the command line and from Python."""
 
-from __future__ import annotations
-
 import functools
 import inspect
 import types

@@ -1,7 +1,5 @@
 """How a part of a detector describes itself in the methods section of a report."""
 
-from __future__ import annotations
-
 import inspect
 import re
 from collections.abc import Sequence

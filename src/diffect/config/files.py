@@ -1,7 +1,5 @@
 """Where the config files are, and which choices of which groups have a key."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 

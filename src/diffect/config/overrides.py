@@ -1,7 +1,5 @@
 """Overrides of the command line for Hydra: every key can be set, and a path is read as it was typed."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from functools import cache

@@ -1,7 +1,5 @@
 """The keys of each command's config, with their types; keys of parts are those that their classes take."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 

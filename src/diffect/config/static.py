@@ -1,7 +1,5 @@
 """What a class takes, read from its source text: no module is imported, so that torch is not either."""
 
-from __future__ import annotations
-
 import ast
 import builtins
 import importlib

@@ -1,7 +1,5 @@
 """A composed config against the annotations of what it makes: wrong values and unknown keys, in one sentence."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec

@@ -1,7 +1,5 @@
 """Training data that nobody has checked: some samples that are taken for normal are defective."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Copies of samples in stores of their own: several of each, altered or with synthetic defects."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace

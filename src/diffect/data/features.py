@@ -1,7 +1,5 @@
 """Features of the samples of a store, computed once and kept on disk."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """What the data are made of: samples that can be loaded, and sources that list them."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from abc import ABC, abstractmethod

@@ -1,7 +1,5 @@
 """Samples of one size, decoded once and kept on disk in plain .npy files that are mapped."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

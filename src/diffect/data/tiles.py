@@ -1,7 +1,5 @@
 """Overlapping tiles: images that are larger than what a detector sees at once, cut up and put together again."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from itertools import product
 from typing import Any

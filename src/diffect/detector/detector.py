@@ -1,7 +1,5 @@
 """The detector that users hold: images of any size in, results with thresholds and p-values out."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace

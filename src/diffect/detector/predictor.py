@@ -1,7 +1,5 @@
 """The Predictor: images in, anomaly maps and scores out."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any

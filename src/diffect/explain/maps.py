@@ -1,7 +1,5 @@
 """Anomaly maps as files: pictures, values, binary masks, and overlays on the photographs."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Collection, Mapping
 from pathlib import Path

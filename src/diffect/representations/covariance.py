@@ -1,7 +1,5 @@
 """Means and covariances of patches by grid cell, in one pass over batches."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

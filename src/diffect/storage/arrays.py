@@ -1,7 +1,5 @@
 """NumPy files: mapped read-only, written row by row, built again where they are missing or broken."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

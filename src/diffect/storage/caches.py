@@ -1,7 +1,5 @@
 """Where caches lie: in the home folder, or in DIFFECT_CACHE, which makes a home folder unnecessary."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Hashes of files, remembered on disk so that an unchanged file is read once."""
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import json

@@ -1,7 +1,5 @@
 """A lock between processes, on one machine or on several that share a folder. A dead owner's lock is taken over."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import logging

@@ -1,7 +1,5 @@
 """Folders in which diffect removes and replaces only what it wrote there itself: `written.json` names these files."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence

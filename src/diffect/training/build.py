@@ -1,7 +1,5 @@
 """From a composed config to the objects of a run: data, representation, denoiser, scorer, detector."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

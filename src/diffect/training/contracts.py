@@ -1,7 +1,5 @@
 """Checks, when a run is built, that classes from outside this package keep their contract; errors name the method."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The name of a run: a hash of all that can change one of its numbers, and of nothing else; imports no torch."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Iterator, Mapping

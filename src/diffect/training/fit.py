@@ -1,7 +1,5 @@
 """Lightning's part of a run: training that can be interrupted, the trainers, and how long one image takes."""
 
-from __future__ import annotations
-
 import contextlib
 import statistics
 import sys

@@ -1,7 +1,5 @@
 """From the folder of a finished run to its detector."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from omegaconf import DictConfig

@@ -1,7 +1,5 @@
 """Outlier removal: leaves out training images that a model of the other images explains badly."""
 
-from __future__ import annotations
-
 from collections import Counter
 from typing import Annotated
 

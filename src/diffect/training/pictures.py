@@ -1,7 +1,5 @@
 """Pictures of a run: the panel of what its detector sees, and the gallery of misses, false alarms and clear hits."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import zip_longest

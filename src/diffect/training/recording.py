@@ -1,7 +1,5 @@
 """What the record of a run says: what made its numbers, how training went, the test, and how settings were chosen."""
 
-from __future__ import annotations
-
 import platform
 import subprocess
 from datetime import UTC, datetime

@@ -1,7 +1,5 @@
 """One run, from the config to its record: data, features, outlier removal, build, fit, calibrate, test, record."""
 
-from __future__ import annotations
-
 import contextlib
 import logging
 import time

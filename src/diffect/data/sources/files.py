@@ -1,7 +1,5 @@
 """Samples that lie in image files."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from functools import cache, cached_property
 from pathlib import Path
