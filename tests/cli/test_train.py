@@ -361,7 +361,7 @@ def test_what_the_images_were_used_for_is_said(capsys: pytest.CaptureFixture[str
         (["data.shots=true"], "data.shots is True"),
         (["data.contamination=abc"], "data.contamination is 'abc'; it must be a number"),
         (["data.contamination=null"], "data.contamination is null"),
-        (["data.contamination=0.1", "data.contamination_from=3"], "data.contamination_from is 3; it must be text"),
+        (["data.contamination=0.1", "data.contamination_from=3"], "data.contamination_from=3 is no folder"),
         (["data.augment=null"], "data.augment is null; it must be"),
         (["data.augment=3"], "data.augment is 3"),
         (["denoiser.guidance=abc"], "denoiser.guidance is 'abc'; it must be a number"),
