@@ -25,6 +25,7 @@ from diffect.diffusion.schedules import (
     ScaledLinear,
     Shifted,
     Sigmoid,
+    Uniform,
     ZeroTerminalSNR,
     curves,
 )
@@ -42,6 +43,7 @@ MAKERS = {
     "laplace, off centre": lambda **k: Laplace(mu=1.0, b=1.0, **k),
     "edm": EDM,
     "rectified_flow": RectifiedFlow,
+    "uniform": Uniform,
     "shifted cosine": lambda **k: Shifted(Cosine(), size=256, **k),
     "shifted linear": lambda **k: Shifted(Linear(), size=128, base_size=64, **k),
     "zero-terminal scaled_linear": lambda **k: ZeroTerminalSNR(ScaledLinear(), **k),

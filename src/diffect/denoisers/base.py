@@ -12,6 +12,8 @@ from diffect.diffusion.objective import TrainingNoise
 class Learner(ABC):
     """A part that learns by gradient steps: a denoiser, or a scorer that needs no denoiser."""
 
+    cellwise = False  # true where the loss of a grid is the mean of the losses of its cells, each by itself
+
     @abstractmethod
     def loss(self, x0: Tensor, label: Tensor | None, noise: TrainingNoise) -> Tensor:
         """The loss (B,) of each sample.
@@ -83,6 +85,8 @@ class Network(nn.Module, Described, ABC):
 
     It is constructed as network(shape=(C, *grid), classes=n); n is 0 if it is not conditioned on the category.
     """
+
+    cellwise = False  # true where each cell of the output depends on the same cell of x alone
 
     @abstractmethod
     def forward(self, x: Tensor, log_snr: Tensor, label: Tensor | None) -> Tensor: ...

@@ -68,6 +68,7 @@ class LearnedDenoiser(Denoiser, Learner):
                 f"denoiser.network is a {type(self.network).__name__}, which must derive from "
                 "diffect.denoisers.base.Network"
             )
+        self.cellwise = self.network.cellwise
 
     def describe(self) -> str:
         guided = f", with classifier-free guidance {self.guidance:g} [@ho2022guidance]" if self.guidance else ""

@@ -35,7 +35,8 @@ class DetectorModule(pl.LightningModule):
     denoiser before the scorer. The head, if there is one, is trained last, on synthetic defects.
 
     Batches come from the data module: raw (B, C, *grid), label, key, and in the test set image, mask, valid,
-    anomalous, has_mask, index. All randomness is a function of `seed` and the step, or of `seed` and the image.
+    anomalous, has_mask, index. A training batch may hold x0 (B, C, *grid) and
+    label instead. All randomness is a function of `seed` and the step, or of `seed` and the image.
 
     Args:
         representation, denoiser, scorer, anomaly_map, head, blank: of the `Predictor`.
@@ -91,7 +92,8 @@ class DetectorModule(pl.LightningModule):
         return isinstance(self.predictor.denoiser, ClosedForm)
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
-        x0, label = self.predictor.encode(batch)[:2]
+        cells = "x0" in batch  # single cells, see `training.cells`
+        x0, label = (batch["x0"], batch["label"]) if cells else self.predictor.encode(batch)[:2]
         # Seeded by the step, so that a resumed run draws the same noise as an uninterrupted one.
         generator = torch.Generator(x0.device).manual_seed(seed_of(self.seed, "train", self.global_step))
         noise = self.objective.sample(x0, generator)

@@ -31,15 +31,17 @@ class Optimisation(Described):
     learning_rate: PositiveFloat = 1e-3
     weight_decay: NonNegativeFloat = 0.01
     warmup: NonNegativeInt = 50
+    cells: PositiveInt | None = None  # in a batch, drawn from all images; None: batches of whole images
     ema: Decay = 0.995
 
     def describe(self) -> str:
         """Steps, optimiser, learning rate and averaging."""
         averaged = f"; a moving average of the weights (decay {self.ema:g}) is kept and scored with" if self.ema else ""
+        cells = f"; batches are {self.cells} cells of all images, each at its own noise level" if self.cells else ""
         return (
             f"{self.steps} steps by AdamW [@loshchilov2019adamw] with learning rate {self.learning_rate:g} (linear "
             f"warm-up over {self.warmup} steps, then cosine decay to 0) and weight decay {self.weight_decay:g}"
-            f"{averaged}"
+            f"{averaged}{cells}"
         )
 
     def rate(self, step: int) -> float:

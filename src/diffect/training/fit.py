@@ -4,7 +4,7 @@ import contextlib
 import statistics
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,14 @@ from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
-from diffect.data.batches import Loader
+from diffect.data.batches import Loader, Passes
 from diffect.data.datamodule import DataModule
 from diffect.detector.head import Examples
 from diffect.detector.module import DetectorModule
 from diffect.detector.predictor import Predictor
 from diffect.storage import checkpoints
 from diffect.training.build import device
+from diffect.training.cells import CellBatches
 
 # Lightning warns of these in every short run; they are intended.
 QUIET = (
@@ -86,8 +87,12 @@ def _train(cfg: DictConfig, detector: DetectorModule, data: DataModule, logger: 
     resumed = last.is_file()
     if resumed:
         checkpoints.read(last, cure)
+    loaders: dict[str, Any] = {"datamodule": data}
+    if cfg.training.cells:
+        cells = _cells(detector, data, cfg.training.cells, lambda: fitter.current_epoch)
+        loaders = {"train_dataloaders": cells, "val_dataloaders": data.val_dataloader()}
     try:
-        fitter.fit(detector, datamodule=data, ckpt_path=last if resumed else None, weights_only=True)
+        fitter.fit(detector, **loaders, ckpt_path=last if resumed else None, weights_only=True)
     except SystemExit as stop:
         # Lightning turns Ctrl-C into exit(1), which would pass for a failure.
         if fitter.interrupted:
@@ -102,6 +107,17 @@ def _train(cfg: DictConfig, detector: DetectorModule, data: DataModule, logger: 
             detector.load_state_dict(checkpoints.read(best, cure)["state_dict"])
         except (RuntimeError, KeyError) as error:
             raise ValueError(f"the checkpoint {best} does not fit this run; {cure}") from error
+
+
+def _cells(detector: DetectorModule, data: DataModule, size: int, epoch: Callable[[], int]) -> CellBatches:
+    """Training batches of `size` single cells; ValueError where the network sees more than one."""
+    if not detector.learner.cellwise:
+        raise ValueError(
+            f"training.cells is {size}, but this network sees more than one cell at a time: add denoiser=mlp, or leave "
+            "training.cells out"
+        )
+    encoded = Passes(data.fit_dataloader(), lambda batch: detector.predictor.encode(batch)[:2])
+    return CellBatches.of(encoded, len(data.categories), size, data.batches_per_epoch, data.seed, epoch)
 
 
 def forget(resumable: Path) -> None:

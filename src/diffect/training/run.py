@@ -198,7 +198,8 @@ def prepare(cfg: DictConfig, folder: Path) -> None:
 
 
 def _batches(cfg: DictConfig, data: DataModule) -> str:
-    """What the description of training leaves out: batch size, clipping, precision."""
+    """What the description of training leaves out: images in a batch, clipping, precision."""
     clip = cfg.trainer.get("gradient_clip_val")
     clipped = f", gradients clipped at norm {clip:g}" if clip else ""
-    return f"; batches hold {data.batch_size} images{clipped}, in {cfg.trainer.precision} precision"
+    images = "" if cfg.training.cells else f"; batches hold {data.batch_size} images"
+    return f"{images}{clipped}, in {cfg.trainer.precision} precision"

@@ -44,6 +44,7 @@ class ConvNet(Network):
             raise ValueError(f"denoiser=conv works on data of 1, 2 or 3 axes; x0 has {len(shape) - 1}")
         channels = shape[0]
         self.width, self.kernel, self.expand = width, kernel, expand
+        self.cellwise = kernel == 1
         self.condition = Conditioning(width, classes)
         self.enter = nn.Linear(channels, width)
         self.blocks = nn.ModuleList(ConvBlock(width, kernel, expand, len(shape) - 1) for _ in range(depth))

@@ -18,6 +18,7 @@ from diffect.diffusion.schedules.families import (
     ScaledLinear,
     Shifted,
     Sigmoid,
+    Uniform,
     ZeroTerminalSNR,
 )
 
@@ -34,6 +35,7 @@ __all__ = [
     "ScaledLinear",
     "Shifted",
     "Sigmoid",
+    "Uniform",
     "ZeroTerminalSNR",
     "curves",
 ]

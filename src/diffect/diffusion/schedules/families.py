@@ -12,7 +12,7 @@ from torch.nn.functional import logsigmoid, softplus
 
 from diffect.config.check import checked
 from diffect.config.types import NonNegativeFloat, OpenShare, PositiveFloat, PositiveInt, Range
-from diffect.diffusion.schedules.base import EndPoints, NoiseSchedule
+from diffect.diffusion.schedules.base import CUT, EndPoints, NoiseSchedule
 
 
 class Discrete(NoiseSchedule, ABC):
@@ -202,6 +202,22 @@ class RectifiedFlow(NoiseSchedule):
 
     def native_time(self, log_snr: Tensor) -> Tensor:
         return torch.sigmoid(-log_snr / 2)
+
+
+class Uniform(NoiseSchedule):
+    """Every log-SNR equally often: log_snr = 20 (1 - 2 t), as variational diffusion models begin (Kingma et al. 2021).
+
+    sigma / alpha is geometric in t.
+    """
+
+    def family(self) -> str:
+        return "log-SNR linear in t [@kingma2021variational]"
+
+    def native_log_snr(self, t: Tensor) -> Tensor:
+        return CUT * (1 - 2 * t)
+
+    def native_time(self, log_snr: Tensor) -> Tensor:
+        return (1 - log_snr / CUT) / 2
 
 
 @checked
