@@ -1,9 +1,24 @@
 """Training on single cells: what a batch holds, that it depends on the step alone, and what it cannot train."""
 
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
 import torch
 from torch import Tensor
 
+from diffect.cli.main import main
+from diffect.runs import record_file
 from diffect.training.cells import CellBatches
+
+SMALL = [
+    "data.category=brick",
+    "data.size=64",
+    "training.steps=4",
+    "training.validate_every=2",
+    "evaluation.latency_repeats=1",
+    "evaluation.replicates=20",
+]
 
 
 def batches(*encoded: tuple[Tensor, Tensor | None], size: int = 64, seed: int = 0) -> CellBatches:
@@ -43,16 +58,20 @@ def test_a_cell_has_as_many_axes_as_its_image() -> None:
 
 
 @pytest.mark.slow
-def test_a_network_of_single_cells_learns_from_them_and_others_are_refused(refused: Callable[..., str]) -> None:
+def test_a_network_of_single_cells_is_trained_on_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    runs = [f"hydra.run.dir=cells{cells}" for cells in (64, 32)]
+    for cells, folder in zip((64, 32), runs, strict=True):
+        assert main(["train", *SMALL, "denoiser=mlp", f"training.cells={cells}", folder]) == 0
+    many, few = (record_file.read(tmp_path / folder.partition("=")[2] / record_file.RECORD) for folder in runs)
+    said = "; batches are 64 cells of all images, each at its own noise level"
+    assert said in many.description["training"] and "batches hold" not in many.description["training"]
+    assert many.training.loss_initial == few.training.loss_initial
+    assert len({many.training.losses[-1][1], few.training.losses[-1][1], many.training.loss_initial}) == 3
+
+
+def test_a_network_that_sees_neighbours_is_refused(refused: Callable[..., str]) -> None:
     sentence = refused("train", *SMALL, "denoiser=conv", "training.cells=32")
-    assert "training.cells is 32, but this network sees more than one cell at a time: add denoiser=mlp" in sentence
-
-
-SMALL = [
-    "data.category=brick",
-    "data.size=64",
-    "training.steps=2",
-    "training.validate_every=1",
-    "evaluation.latency_repeats=1",
-    "evaluation.replicates=20",
-]
+    assert sentence.startswith(
+        "training.cells is 32, but only a network that sees one cell at a time learns from single"
+    )

@@ -64,6 +64,7 @@ def build(
     scorer = instantiate(cfg.scorer, channels=channels)
     scorer.check(denoiser, *schedule.reach)  # which refuses a range that the schedule's family does not reach
     check_one_learns(denoiser, scorer)
+    check_cells(cfg.training.cells, denoiser)
     contracts.check_scoring(denoiser, scorer, shape)
     if cfg.get("head") is not None and blank.ndim != 4:
         raise ValueError("head=synthetic trains on defects drawn on images, and these data are none: take head=none")
@@ -93,6 +94,15 @@ def build(
         head=head,
         tiles=tiles,
     )
+
+
+def check_cells(cells: int | None, denoiser: Denoiser) -> None:
+    """Batches of single cells train a network that sees one cell."""
+    if cells is not None and not (isinstance(denoiser, Learner) and denoiser.cellwise):
+        raise ValueError(
+            f"training.cells is {cells}, but only a network that sees one cell at a time learns from single cells: add "
+            "denoiser=mlp, or leave training.cells out"
+        )
 
 
 def check_one_learns(denoiser: Denoiser, scorer: Scorer) -> None:

@@ -110,12 +110,7 @@ def _train(cfg: DictConfig, detector: DetectorModule, data: DataModule, logger: 
 
 
 def _cells(detector: DetectorModule, data: DataModule, size: int, epoch: Callable[[], int]) -> CellBatches:
-    """Training batches of `size` single cells; ValueError where the network sees more than one."""
-    if not detector.learner.cellwise:
-        raise ValueError(
-            f"training.cells is {size}, but this network sees more than one cell at a time: add denoiser=mlp, or leave "
-            "training.cells out"
-        )
+    """Training batches of `size` single cells of the fit set."""
     encoded = Passes(data.fit_dataloader(), lambda batch: detector.predictor.encode(batch)[:2])
     return CellBatches.of(encoded, len(data.categories), size, data.batches_per_epoch, data.seed, epoch)
 
