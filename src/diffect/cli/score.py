@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 
 
 SCORES = "scores.csv"
+_EDGES = (
+    "warning: the run was trained on whole images, and the edge of what is ignored can look like a defect to it; train "
+    "with the same regions (data.ignore, data.look_at) for a threshold that holds"
+)
 _MEANT: dict[Any, tuple[str, ...]] = {True: ("png",), False: (), "both": ("png", "npy")}  # for maps=
 
 
@@ -85,9 +89,12 @@ def run(cfg: DictConfig) -> None:
     rows |= {name: Row(name, status=f"unreadable: {reason}") for name, reason in unreadable.items()}
     write_csv(out / SCORES, [Row._fields, *(rows[name] for name in names)])
     print(f"{_summary(scored, detector.calibrations[0].promised)}: {out / SCORES}")
+    scored_as = {row.category for row in scored}
     for category, sentence in zip(detector.categories, broken, strict=True):
-        if sentence and any(row.category == category for row in scored):
+        if sentence and category in scored_as:
             print(f"warning: {category}: {sentence}")
+    if regions and not _regions_of(record):
+        print(_EDGES)
     if cfg.explain:
         print(f"explained: {out / 'explained'}{missing}")
     if unreadable:
@@ -96,6 +103,12 @@ def run(cfg: DictConfig) -> None:
             f"{len(unreadable)} of {counted(len(names), 'image')} cannot be read: {name} ({reason})"
             + (f" and {more} more, see {out / SCORES}" if more else "")
         )
+
+
+def _regions_of(record: Record) -> Regions:
+    """The regions that a run was trained with."""
+    data = record.config["data"]
+    return Regions(data.get("look_at"), data.get("ignore"))
 
 
 def _config(cfg: DictConfig, record: Record) -> DictConfig:
@@ -224,7 +237,8 @@ def _row(result: ImageResult) -> Row:
 def _summary(rows: Sequence[Row], rate: float | None) -> str:
     """How many images were scored and flagged, or why no decision was made."""
     undecided = sum(not row.flagged for row in rows)
-    reason = f"the run had too few calibration images to promise a rate of {rate:g}" if rate is not None else ""
+    few = f"the run had too few calibration images to promise a rate of {rate}; give rate= or threshold="
+    reason = "" if rate is None else few
     if rows and not rows[0].category:
         reason = "thresholds hold for a category: none was given, and the run does not tell its categories apart"
     parts = [f"{counted(len(rows), 'image')} scored"]

@@ -59,7 +59,7 @@ def run(cfg: DictConfig) -> dict[str, Any]:
 
 
 def check(cfg: DictConfig) -> None:
-    """What can be refused before anything is imported, written or trained: missing values, wrong ones, a `start`."""
+    """Refuse missing and wrong values, and a run that cannot be fine-tuned, before anything is imported or written."""
     validate.check(cfg, fingerprint.section_of(cfg))
     steps, every = cfg.training.steps, cfg.training.validate_every
     if steps % every:

@@ -133,7 +133,8 @@ class Detector:
             for category, one in zip(self.categories, self.calibrations, strict=True):
                 if one.threshold is None:
                     count = len(one.scores)
-                    least = f"promise {1 / (count + 1):.2g} or more; take rate={math.ceil(1e4 / (count + 1)) / 1e4:g}"
+                    lowest = math.ceil(1e4 / (count + 1)) / 1e4
+                    least = f"promise {lowest:g} or more; take rate={lowest:g}"
                     raise ValueError(
                         f"rate is {rate:g}, but {category} has {count} calibration images, which "
                         + (least if count else "promise nothing; give a threshold=")
