@@ -88,8 +88,8 @@ def _train(cfg: DictConfig, detector: DetectorModule, data: DataModule, logger: 
     if resumed:
         checkpoints.read(last, cure)
     loaders: dict[str, Any] = {"datamodule": data}
-    if cfg.training.cells:
-        cells = _cells(detector, data, cfg.training.cells, lambda: fitter.current_epoch)
+    if detector.optimisation.cells is not None:
+        cells = _cells(detector, data, detector.optimisation.cells, lambda: fitter.current_epoch)
         loaders = {"train_dataloaders": cells, "val_dataloaders": data.val_dataloader()}
     try:
         fitter.fit(detector, **loaders, ckpt_path=last if resumed else None, weights_only=True)
