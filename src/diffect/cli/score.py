@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 SCORES = "scores.csv"
 _EDGES = (
-    "warning: the run was trained on whole images, and the edge of what is ignored can look like a defect to it; train "
+    "warning: the run was trained on whole images, so the edge of an ignored region can look like a defect; train "
     "with the same regions (data.ignore, data.look_at) for a threshold that holds"
 )
 _MEANT: dict[Any, tuple[str, ...]] = {True: ("png",), False: (), "both": ("png", "npy")}  # for maps=

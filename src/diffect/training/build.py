@@ -12,6 +12,7 @@ from diffect.data.sample import Kind
 from diffect.data.tiles import Tiles
 from diffect.denoisers.base import Denoiser, Learner
 from diffect.detector.module import DetectorModule
+from diffect.detector.optimisation import Optimisation
 from diffect.diffusion.objective import Objective
 from diffect.representations.base import Representation
 from diffect.scorers.base import Scorer
@@ -64,7 +65,8 @@ def build(
     scorer = instantiate(cfg.scorer, channels=channels)
     scorer.check(denoiser, *schedule.reach)  # which refuses a range that the schedule's family does not reach
     check_one_learns(denoiser, scorer)
-    check_cells(cfg.training.cells, denoiser)
+    optimisation: Optimisation = instantiate(cfg.training)
+    check_cells(optimisation.cells, denoiser)
     contracts.check_scoring(denoiser, scorer, shape)
     if cfg.get("head") is not None and blank.ndim != 4:
         raise ValueError("head=synthetic trains on defects drawn on images, and these data are none: take head=none")
@@ -85,7 +87,7 @@ def build(
             view=side if tiles else None,
         ),
         objective=Objective(schedule, instantiate(cfg.weight)),
-        optimisation=instantiate(cfg.training),
+        optimisation=optimisation,
         categories=categories,
         blank=blank,
         seed=cfg.seed,

@@ -14,9 +14,9 @@ from diffect.data.batches import Batch
 class CellBatches:
     """Batches of random cells of normal images, as a pure function of (seed, epoch, step).
 
-    A batch holds x0 (M, C, *1) and label (M,): each cell is a sample with a grid of one cell, so it has a noise level
-    of its own, which estimates the gradient far better than a few images with one level each. Slot g of a batch takes
-    category g mod G, and there any cell of any image.
+    A batch holds x0 (M, C, *1) and label (M,). Each cell is a sample with a grid of one cell and has its own noise
+    level, so a step sees M levels, where a batch of images sees one for each image. Categories take turns in a batch;
+    within a category every cell of every image is equally likely.
 
     Args:
         cells: (N, C) of each category, on the CPU.
