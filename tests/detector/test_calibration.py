@@ -87,7 +87,7 @@ def test_components_without_an_image_are_those_of_what_is_fitted_to_the_others()
 
 def test_without_selection_images_the_scale_is_not_that_of_images_that_were_seen() -> None:
     data, detector = solved(config("data.shots=4", "denoiser.denoiser.memory=null"))
-    said = calibration.calibrate(detector, data)
+    said = calibration.calibrate(detector.predictor, data)
     assert said == "the fit normals and 8 copies of each (shift, zoom), each scored by a fit to the others"
     anomaly_map = detector.predictor.anomaly_map
     scale = anomaly_map.scale.clone()
@@ -98,7 +98,7 @@ def test_without_selection_images_the_scale_is_not_that_of_images_that_were_seen
 
 def test_one_image_is_calibrated_on_its_copies() -> None:
     data, detector = solved(config("data.shots=1", "denoiser.denoiser.memory=50"))
-    said = calibration.calibrate(detector, data)
+    said = calibration.calibrate(detector.predictor, data)
     assert said.startswith("copies of the fit normals (shift, zoom)")
     anomaly_map = detector.predictor.anomaly_map
     assert (anomaly_map.scale > 1e-3).all() and anomaly_map.border.profiles.numel()
@@ -116,7 +116,7 @@ def calibrated(monkeypatch: pytest.MonkeyPatch, *overrides: str) -> tuple[str, l
         return torch.ones(len(batch["key"]), len(detector.predictor.anomaly_map.scale[0]), 4, 4)
 
     monkeypatch.setattr(detector.predictor, "components", judged)
-    return calibration.calibrate(detector, data), seen, data
+    return calibration.calibrate(detector.predictor, data), seen, data
 
 
 @pytest.mark.parametrize(("shots", "selected"), [(8, 2), (40, 4), (80, 8), (96, 10)])

@@ -55,8 +55,9 @@ def trained(categories: tuple[str, ...], *overrides: str) -> tuple[DataModule, D
     representation.fit((batch["raw"], batch["label"]) for batch in data.fit_dataloader())
     detector = build.build(cfg, data.categories, data.blank(), representation, "conditional").eval()
     detector.solve(data.fit_dataloader(), data.val_dataloader())
-    calibration.calibrate(detector, data)
-    calibration.set_thresholds(detector, data.calibration_dataloader(), 0.5)
+    calibration.calibrate(detector.predictor, data)
+    held = data.calibration_dataloader()
+    detector.calibrations = calibration.calibrations(detector.predictor, held, len(categories), 0.5)
     return data, detector
 
 
@@ -144,7 +145,7 @@ def test_without_selection_images_of_one_category_none_is_scaled_on_them() -> No
     held = anomaly_map.scale.clone()
     for label in (1, 0):  # first grass alone has none, then neither
         data.drop("selection", [at for at, (part, _) in enumerate(data.splits["selection"]) if part == label])
-        said = calibration.calibrate(both, data)
+        said = calibration.calibrate(both.predictor, data)
         assert said.startswith("the fit normals") and said.endswith(", each scored by a fit to the others")
         scales.append(anomaly_map.scale.clone())
     assert torch.equal(*scales) and (scales[0] != held).all()

@@ -20,7 +20,7 @@ from diffect.data.batches import Batch
 from diffect.denoisers.base import Denoiser, Learner, Network
 from diffect.denoisers.gaussian import Gaussian
 from diffect.denoisers.learned import NoDenoiser
-from diffect.detector.calibration import Calibration, set_thresholds
+from diffect.detector.calibration import Calibration, calibrations
 from diffect.detector.module import DetectorModule
 from diffect.detector.optimisation import Optimisation
 from diffect.detector.predictor import Prediction
@@ -383,34 +383,32 @@ def test_thresholds_are_conformal_for_each_category_or_none() -> None:
     with torch.no_grad():
         scores = [torch.cat([predict(detector, b).score[b["label"] == c] for b in batches]) for c in range(2)]
     assert [len(s) for s in scores] == [24, 22]
-    found = set_thresholds(detector, batches, rate=0.05)
+    found = calibrations(detector.predictor, batches, 2, rate=0.05)
     for one, own in zip(found, scores, strict=True):
         assert list(one.scores) == pytest.approx(own.sort().values.tolist(), rel=1e-5)
         assert one.threshold == pytest.approx(own.max().item(), rel=1e-5)  # ceil(25 * 0.95) = 24, ceil(23 * 0.95) = 22
-    few = set_thresholds(detector, batches[:1], rate=0.05)
+    few = calibrations(detector.predictor, batches[:1], 2, rate=0.05)
     assert [one.threshold for one in few] == [None, None]  # 8 images cannot promise 5%
 
 
 def test_outlines_are_conformal_on_the_peaks_of_maps_inside_the_image() -> None:
     detector = calibrated()
-    assert detector.calibrations == []
     held = batch(80, seed=5)
     held["valid"][:, :, -3:] = False
     with torch.no_grad():
         maps = predict(detector, held).map
     peaks = maps[:, :, :-3].amax((1, 2))
-    set_thresholds(detector, [rows(held, slice(0, 50)), rows(held, slice(50, 80))], rate=0.05)
-    for label, outline in enumerate(one.outline for one in detector.calibrations):
-        own = peaks[held["label"] == label]
+    batches = [rows(held, slice(0, 50)), rows(held, slice(50, 80))]
+    for label, one in enumerate(calibrations(detector.predictor, batches, 2, rate=0.05)):
+        own, outline = peaks[held["label"] == label], one.outline or 0.0
         assert len(own) == 40 and outline == pytest.approx(own.sort().values[38].item(), rel=1e-5)  # ceil(41 * 0.95)
         assert (own > outline * (1 + 1e-5)).float().mean() <= 0.05
-    set_thresholds(detector, [rows(held, slice(0, 16))], rate=0.05)
-    assert [one.outline for one in detector.calibrations] == [None, None]
+    few = calibrations(detector.predictor, [rows(held, slice(0, 16))], 2, rate=0.05)
+    assert [one.outline for one in few] == [None, None]
 
 
 def test_the_test_set_is_counted_by_category() -> None:
     detector = calibrated()
-    set_thresholds(detector, [batch(40, seed=5)], rate=0.1)
     with torch.no_grad():
         scores = predict(detector, batch(12, seed=8)).score
         detector.test_step(rows(batch(12, seed=8), list(range(5))), 0)
@@ -420,7 +418,7 @@ def test_the_test_set_is_counted_by_category() -> None:
         own = [i for i in range(12) if labels[i] == category]
         assert list(detector.tally.scores[category]) == [100 + i for i in own]
         assert list(detector.tally.scores[category].values()) == pytest.approx(scores[own].tolist(), rel=1e-5)
-    found = detector.tally.evaluations()
+    found = detector.tally.evaluations([1.0, 1.0])
     anomalous = batch(12, seed=8)["anomalous"]
     for category, evaluation in enumerate(found):
         own = labels == category

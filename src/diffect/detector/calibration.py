@@ -13,7 +13,6 @@ from diffect.data.batches import Batch, Passes
 from diffect.data.datamodule import DataModule
 from diffect.data.splits import Split
 from diffect.denoisers.base import ClosedForm
-from diffect.detector.module import DetectorModule
 from diffect.detector.predictor import Predictor
 from diffect.metrics.conformal import conformal_threshold
 
@@ -70,29 +69,26 @@ class Calibration:
 
 
 @torch.no_grad()
-def set_thresholds(detector: DetectorModule, batches: Iterable[Batch], rate: float) -> list[Calibration]:
-    """Calibrate scores and maps of each category on its calibration images, scored with their labels.
+def calibrations(predictor: Predictor, batches: Iterable[Batch], categories: int, rate: float) -> list[Calibration]:
+    """The calibration of each category's scores and maps on its calibration images, scored with their labels.
 
     Args:
-        detector: gets the calibrations and the thresholds.
+        predictor: whose components are scaled, see `calibrate`.
         batches: of the calibration images.
+        categories: how many there are.
         rate: the promised false-positive rate.
     """
-    detector.eval()
-    scores: list[list[float]] = [[] for _ in detector.categories]
-    peaks: list[list[float]] = [[] for _ in detector.categories]
+    predictor.eval()
+    scores: list[list[float]] = [[] for _ in range(categories)]
+    peaks: list[list[float]] = [[] for _ in range(categories)]
     for batch in batches:
-        prediction = detector.predictor.predict_batch(batch)
+        prediction = predictor.predict_batch(batch)
         highest = prediction.map.masked_fill(~batch["valid"].to(prediction.map.device), -torch.inf).flatten(1).amax(1)
         rows = zip(batch["label"].tolist(), prediction.score.tolist(), highest.tolist(), strict=True)
         for label, score, peak in rows:
             scores[label].append(score)
             peaks[label].append(peak)
-    detector.calibrations = [
-        Calibration(sorted(one), sorted(two), rate) for one, two in zip(scores, peaks, strict=True)
-    ]
-    detector.tally.set_thresholds([one.threshold for one in detector.calibrations])
-    return detector.calibrations
+    return [Calibration(sorted(one), sorted(two), rate) for one, two in zip(scores, peaks, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -139,7 +135,7 @@ def folds(data: DataModule, splits: Sequence[Split], most: int = FOLDS) -> list[
     return all_folds
 
 
-def calibrate(detector: DetectorModule, data: DataModule) -> str:
+def calibrate(predictor: Predictor, data: DataModule) -> str:
     """Fit the scale of the components on normal images that the denoiser was not fitted to; returns which, in words.
 
     These are the selection images. Without one, or without one of each category that has a separate scale, they are the
@@ -148,12 +144,11 @@ def calibrate(detector: DetectorModule, data: DataModule) -> str:
     so that the border correction does not rest on these few. A single image is replaced by its copies. What was trained
     by steps has seen the fit images under noise only, and is calibrated on them.
     """
-    predictor = detector.predictor
     groups = predictor.anomaly_map.groups
     split: Split = "selection" if _fewest(data, "selection", groups) else "fit"
     given, few = real(data, split), data.kind.drawable and _fewest(data, split, groups) < FEW
     joined = f" and {COPIES} copies of each ({', '.join(KINDS)})" if few else ""
-    if split == "selection" or not detector.solves:
+    if split == "selection" or not isinstance(predictor.denoiser, ClosedForm):
         predictor.anomaly_map.calibrate(labelled_components(predictor, _joined(data, split, given, few)))
         return f"the {split} normals{joined}"
     if _fewest(data, split, len(data.categories)) > 1:

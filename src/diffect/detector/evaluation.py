@@ -6,8 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from diffect.data.batches import Batch
-from diffect.detector.anomaly_map import AnomalyMap
-from diffect.detector.predictor import Prediction
+from diffect.detector.predictor import Predictor
 from diffect.metrics.detection import DetectionMetrics
 from diffect.metrics.evaluation import Evaluation
 from diffect.scorers.base import Scorer
@@ -28,35 +27,34 @@ class Tally:
     """The scores and figures of the test set, and the figures of each level alone, by category.
 
     Args:
+        predictor: that is tested; its map is calibrated before the first batch.
         categories: in the order of their labels.
-        scorer: whose components are evaluated.
         replicates: bootstrap resamples of the test images; there are none for single levels.
     """
 
-    def __init__(self, categories: Sequence[str], scorer: Scorer, replicates: int) -> None:
+    def __init__(self, predictor: Predictor, categories: Sequence[str], replicates: int) -> None:
+        self.predictor = predictor
         self.scores: list[dict[int, float]] = [{} for _ in categories]  # per category: row -> score
         self._metrics = [DetectionMetrics(name, replicates) for name in categories]
-        self._components = components_by_level(scorer)
+        self._components = components_by_level(predictor.scorer)
         self._of_level = {level: [DetectionMetrics(name, 0) for name in categories] for level in self._components}
 
-    def set_thresholds(self, thresholds: Sequence[float | None]) -> None:
-        """Set each category's threshold, above which an image is flagged; None where there is none."""
-        for metrics, threshold in zip(self._metrics, thresholds, strict=True):
-            metrics.threshold = threshold
-
-    def update(self, batch: Batch, prediction: Prediction, anomaly_map: AnomalyMap) -> None:
-        """Add a test batch that was scored with its labels by the calibrated map."""
+    def update(self, batch: Batch) -> None:
+        """Score a test batch with its labels, and add it."""
+        prediction = self.predictor.predict_batch(batch)
         _update(self._metrics, prediction.score, prediction.map, batch)
         for level, components in self._components.items():
-            alone = anomaly_map.alone(components)
+            alone = self.predictor.anomaly_map.alone(components)
             maps = alone.map(prediction.components[:, components], batch["valid"].shape[1:], batch["label"])
             _update(self._of_level[level], alone.score(maps, batch["valid"]), maps, batch)
         rows = zip(batch["label"].tolist(), batch["index"].tolist(), prediction.score.tolist(), strict=True)
         for label, row, score in rows:
             self.scores[label][row] = score
 
-    def evaluations(self) -> list[Evaluation]:
-        """The figures of each category."""
+    def evaluations(self, thresholds: Sequence[float | None]) -> list[Evaluation]:
+        """The figures of each category, where scores above its threshold are flagged; None where there is none."""
+        for metrics, threshold in zip(self._metrics, thresholds, strict=True):
+            metrics.threshold = threshold
         return [metrics.compute() for metrics in self._metrics]
 
     def by_level(self) -> dict[str, list[dict[str, Any]]]:

@@ -1,9 +1,7 @@
 """The LightningModule: how the parts of a detector are trained, solved and tested."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -14,6 +12,7 @@ from diffect.data.batches import Batch, Passes
 from diffect.data.tiles import Tiles
 from diffect.denoisers.base import ClosedForm, Denoiser, Learner
 from diffect.detector.anomaly_map import AnomalyMap
+from diffect.detector.calibration import Calibration
 from diffect.detector.evaluation import Tally
 from diffect.detector.head import SyntheticHead
 from diffect.detector.optimisation import Optimisation
@@ -22,9 +21,6 @@ from diffect.diffusion.noise import seed_of
 from diffect.diffusion.objective import Objective, TrainingNoise, denoising_loss
 from diffect.representations.base import Representation
 from diffect.scorers.base import Scorer
-
-if TYPE_CHECKING:
-    from diffect.detector.calibration import Calibration
 
 
 class DetectorModule(pl.LightningModule):
@@ -81,15 +77,10 @@ class DetectorModule(pl.LightningModule):
         self.predictor = Predictor(representation, denoiser, scorer, anomaly_map, head, blank, seed, tiles)
         self.losses: list[tuple[int, float]] = []  # (step, selection loss), the first before any step
         self._selection: list[Tensor] = []
-        self.tally = Tally(self.categories, scorer, replicates)
+        self.tally = Tally(self.predictor, self.categories, replicates)
         self.calibrations: list[Calibration] = []  # one for each category, once there are any
 
     # Training
-
-    @property
-    def solves(self) -> bool:
-        """Whether the denoiser is a closed form, solved at once."""
-        return isinstance(self.predictor.denoiser, ClosedForm)
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
         cells = "x0" in batch  # single cells, see `training.cells`
@@ -189,4 +180,4 @@ class DetectorModule(pl.LightningModule):
     # Testing
 
     def test_step(self, batch: Batch, _: int) -> None:
-        self.tally.update(batch, self.predictor.predict_batch(batch), self.predictor.anomaly_map)
+        self.tally.update(batch)

@@ -15,6 +15,7 @@ from diffect.config.description import enumerated
 from diffect.config.types import PositiveFloat
 from diffect.data.datamodule import DataModule
 from diffect.data.splits import Split
+from diffect.denoisers.base import ClosedForm
 from diffect.detector import calibration
 from diffect.detector.module import DetectorModule
 from diffect.errors import sentence
@@ -108,7 +109,7 @@ class OutlierRemoval:
                 f"outlier_removal=z_score scores by outlier_removal.denoiser and "
                 f"outlier_removal.scorer: {sentence(error)}"
             ) from error
-        if not detector.solves:
+        if not isinstance(detector.predictor.denoiser, ClosedForm):
             raise ValueError(
                 "outlier_removal.denoiser learns by steps; it must be a closed form, such as "
                 "denoiser@outlier_removal.denoiser=empirical_per_scale"

@@ -72,6 +72,7 @@ def training(detector: DetectorModule) -> Training:
 def test(detector: DetectorModule, data: DataModule, milliseconds: float) -> dict[str, Result]:
     """The results of a tested detector by category; `milliseconds` is the latency of one image."""
     levels = detector.tally.by_level()
+    evaluations = detector.tally.evaluations([one.threshold for one in detector.calibrations])
     return {
         category: Result(
             metrics={**evaluation.metrics, "latency_ms": milliseconds},
@@ -81,7 +82,7 @@ def test(detector: DetectorModule, data: DataModule, milliseconds: float) -> dic
             scores=_scores(detector, data, label),
             replicates={name: list(drawn) for name, drawn in evaluation.replicates.items() if drawn is not None},
         )
-        for label, (category, evaluation) in enumerate(zip(data.categories, detector.tally.evaluations(), strict=True))
+        for label, (category, evaluation) in enumerate(zip(data.categories, evaluations, strict=True))
     }
 
 

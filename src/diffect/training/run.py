@@ -136,8 +136,10 @@ class Run:
         """Calibrate, then read the test set, once."""
         record, evaluation = self.record, self.cfg.evaluation
         with self._phase("test"):
-            reference = calibration.calibrate(detector, data)
-            calibration.set_thresholds(detector, data.calibration_dataloader(), evaluation.conformal_rate)
+            reference = calibration.calibrate(detector.predictor, data)
+            detector.calibrations = calibration.calibrations(
+                detector.predictor, data.calibration_dataloader(), len(data.categories), evaluation.conformal_rate
+            )
             fit.test(self.cfg, detector, data, self.folder)
         with self._phase("latency"):
             milliseconds = fit.latency(detector.predictor, data, evaluation.latency_repeats)
