@@ -1,6 +1,7 @@
 """diffect from Python: a finished run's detector takes images of any kind and size; training gives a detector."""
 
 import csv
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -101,13 +102,26 @@ def test_a_folder_is_a_list_of_its_images(detector: diffect.Detector, folder: Pa
     assert found[0].p_value > 0.1 >= found[1].p_value
 
 
+def test_of_a_folder_the_readable_images_are_scored(detector: diffect.Detector, spotted: Path, tmp_path: Path) -> None:
+    shutil.copy(spotted, tmp_path / "whole.png")
+    (tmp_path / "broken.png").write_bytes(spotted.read_bytes()[:300])
+    with pytest.warns(UserWarning, match=r"1 of 2 images not scored: .*broken\.png cannot be read as an image"):
+        assert [one.name for one in detector(tmp_path)] == ["whole.png"]
+    (tmp_path / "whole.png").unlink()
+    for images in (tmp_path, tmp_path / "broken.png", [spotted, tmp_path / "broken.png"]):
+        with pytest.raises(ValueError, match=r"broken\.png cannot be read as an image"):
+            detector(images)
+
+
 @pytest.mark.parametrize(
     ("image", "said"),
     [
         (np.zeros((4, 5, 2), np.uint8), r"an array has shape \(4, 5, 2\); it must be \(H, W\) or \(H, W, 3\)"),
         (np.zeros(7, np.float32), r"an array has shape \(7,\); it must be"),
         (np.full((8, 8), 255.0), r"an array holds float64 from 255 to 255; floating-point pixels must lie in \[0, 1\]"),
-        (np.full((8, 8), np.nan), r"an array holds float64 from nan to nan"),
+        (np.full((8, 8), np.nan), r"an array has pixels that are NaN or infinite; replace them by numbers"),
+        (Image.fromarray(np.full((8, 8), np.nan, np.float32)), r"the image has pixels that are NaN or infinite"),
+        (Image.fromarray(np.zeros((8, 8), np.float32)), r"floating-point pixels; save it with 8 or 16 bits, or train "),
         (np.zeros((8, 8), np.int64), r"an array holds int64; it must hold uint8, uint16 or floating-point numbers"),
         ([], r"images is an empty list; give a file, a folder, a PIL image, an array, or a list of these"),
         (5, r"images is of type int; give a file"),
@@ -122,7 +136,7 @@ def test_what_is_no_image_is_refused_with_a_sentence(detector: diffect.Detector,
 
 def test_a_category_that_is_not_known_is_refused(detector: diffect.Detector, spotted: Path) -> None:
     assert detector(spotted, category="dark").score == detector(spotted, category="none").score
-    with pytest.raises(ValueError, match="category is bolt, which the run was not trained on; it knows dark"):
+    with pytest.raises(ValueError, match="category is bolt, which the run was not trained on; give one of dark"):
         detector(spotted, category="bolt")
 
 
@@ -138,8 +152,13 @@ def test_a_map_at_its_own_size_leaves_padding_out() -> None:
 
 
 def test_a_folder_without_a_finished_run_is_refused(tmp_path: Path, run: Path) -> None:
-    with pytest.raises(ValueError, match=r"record\.json"):
+    for absent in (None, 5, tmp_path / "absent"):
+        with pytest.raises(ValueError, match=f"run is {absent}, which is not a folder; it must be "):
+            diffect.load(absent)
+    with pytest.raises(ValueError, match=r"which has no record\.json; it must be the folder of a finished run"):
         diffect.load(tmp_path)
+    with pytest.raises(ValueError, match=rf"which has no record\.json; .*, such as {run.parent}"):
+        diffect.load(run.parent)
     (tmp_path / "record.json").write_bytes((run / "record.json").read_bytes())
     with pytest.raises(ValueError, match=r"there is no .*checkpoint\.pt; to train the run again, delete the folder"):
         diffect.load(tmp_path)
@@ -172,7 +191,10 @@ def test_training_checks_as_the_command_does_and_refuses_a_sweep(folder: Path, m
     monkeypatch.chdir(folder)
     with pytest.raises(Exception, match="denoiser"):
         diffect.train([*SMALL, "denoiser=nothing_like_this"])
-    for sweep in (["-m", "seed=0,1"], ["experiment=demo"]):
+    for overrides in ("seed=0", None, [5]):
+        with pytest.raises(ValueError, match=r"overrides is .*; it must be a list, such as \['data\.category=brick'"):
+            diffect.train(overrides)
+    for sweep in (["-m", "seed=0,1"], ["seed=0,1"], ["experiment=demo"]):
         with pytest.raises(ValueError, match=r"diffect\.train trains a single run; start a sweep with `diffect train`"):
             diffect.train(sweep)
 

@@ -8,7 +8,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from diffect.config.files import config_folder
-from diffect.config.overrides import as_typed, reachable
+from diffect.config.overrides import as_typed, for_hydra, reachable
 
 NAMES = (
     *("plain", "with space", "Prüfung", "run=3", "copy (1)", "R&D", "it's", "#7", "a$b", "a,b", "[x]", "{y}", "007"),
@@ -76,6 +76,38 @@ def test_home_is_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_what_the_grammar_means_stays(override: str, command: str) -> None:
     assert as_typed(override, command) == override
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ["images=neu", "heute"],
+            "heute is not a setting KEY=VALUE; if it belongs to .* quote both: 'images=neu heute'",
+        ),
+        (["heute"], "heute is not a setting KEY=VALUE"),
+        (
+            ["category=a=b,c"],
+            "category=a=b,c cannot be read: .* double quotes inside single ones, 'category=",
+        ),
+        (["maps=[png,npy"], "maps=.* cannot be read: close its brackets"),
+        (["category=neu(1)"], "category=neu.* cannot be read"),
+        (["a b=3"], "a b=3 cannot be read"),
+    ],
+)
+def test_what_hydra_cannot_read_is_a_sentence(words: list[str], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        for_hydra(words, "score")
+
+
+def test_words_of_hydras_flags_stay() -> None:
+    words = ["--cfg", "job", "-cd", "my folder", "--info", "seed=1", "~data.cache", "detector=glob(pa*)"]
+    assert for_hydra(words, "train") == [*words[:5], "++seed=1", *words[6:]]
+
+
+def test_a_study_is_read_as_it_was_typed() -> None:
+    assert [read(as_typed(f"study={name}", "train")) for name in ("2026", "a b", "x=1")] == ["2026", "a b", "x=1"]
+    assert as_typed("study=a,b", "train") == "study=a,b"
 
 
 def test_a_sweep_over_folders_is_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -157,8 +157,8 @@ def test_no_two_images_share_a_file(trained: Path, tmp_path: Path) -> None:
 def test_two_folders_of_one_name_have_places_of_their_own(trained: Path, tmp_path: Path) -> None:
     for number, name in enumerate(("one/test/a.png", "two/test/a.png")):
         image(tmp_path / name, number)
-    for folder in ("one", "two", "one"):
-        assert main(["score", f"run={trained}", f"images={tmp_path / folder}/test", "maps=false"]) == 0
+    for images in ("one/test", "two/test/*.png", "one/test"):
+        assert main(["score", f"run={trained}", f"images={tmp_path}/{images}", "maps=false"]) == 0
     one, two = (rows(trained / "scored" / name) for name in ("test", "test-2"))
     assert one["a.png"]["score"] != two["a.png"]["score"] and not (trained / "scored" / "test-3").exists()
 
@@ -177,14 +177,43 @@ def test_what_cannot_be_read_is_named_and_the_rest_scored(
     assert main([*asked]) == 1
     said = capsys.readouterr()
     assert (
-        "2 of 5 images cannot be read: 3.png (" in said.err
-        and " and 1 more, see " in said.err
+        f"2 of 5 images not scored: {truncated} cannot be read as an image (" in said.err
+        and "; for the others see " in said.err
         and "3 images scored" in said.out
     )
     assert "1 file ignored" in said.out and "5.webp" in said.out
     found = rows(tmp_path / "out")
     assert [row["status"].partition(":")[0] for row in found.values()] == ["scored"] * 3 + ["unreadable"] * 2
     assert not any(found[name]["score"] for name in ("3.png", "4.png")) and float(found["0.png"]["score"]) > 0
+
+
+def test_a_single_image_that_cannot_be_read_is_the_whole_sentence(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.png").write_bytes(b"")
+    assert main(["score", f"run={trained}", f"images={tmp_path}/a.png", f"out={tmp_path}/out"]) == 1
+    reason = f"{tmp_path}/a.png cannot be read as an image (the file is empty): replace or remove it"
+    assert f"diffect score: {reason}\n" == capsys.readouterr().err
+
+
+def test_strange_pictures_are_scored_with_a_note(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image(tmp_path / "images" / "usual.png")
+    large = Image.open(tmp_path / "images" / "usual.png").resize((600, 300))
+    large.resize((3, 3)).save(tmp_path / "images" / "tiny.png")
+    large.resize((20, 500)).save(tmp_path / "images" / "narrow.png")
+    large.convert("RGBA").save(tmp_path / "images" / "opaque.png")
+    large.putalpha(100)
+    large.save(tmp_path / "images" / "clear.png")
+    Image.new("P", (600, 300)).save(tmp_path / "images" / "palette.png", transparency=0)
+    assert main(["score", f"run={trained}", f"images={tmp_path}/images/*.png", "maps=false"]) == 0
+    assert "note: 4 of 6 scores are doubtful, see scores.csv: clear.png: its transp" in capsys.readouterr().out
+    notes = {name: row["note"] for name, row in rows(trained / "scored" / "images").items()}
+    assert notes["usual.png"] == notes["opaque.png"] == ""
+    assert notes["clear.png"] == notes["palette.png"] == "its transparency is ignored"
+    assert notes["tiny.png"].startswith("it has 3 x 3 pixels only, enlarged ")
+    assert notes["narrow.png"].startswith("its shape is unlike that of the training images: it fills ")
 
 
 def test_nothing_of_the_users_is_removed_or_replaced(

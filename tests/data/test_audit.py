@@ -84,7 +84,7 @@ def test_a_copy_that_was_saved_anew_is_nearly_shared(
     alter(Image.open(root / "part/train/good/large.png"), root / "part/test/good/copy.png")
     found = of(root, tmp_path / "cache")
     assert found["shared"] == 0 and found["near"] == 1 and found["examples"][0][1] == "train/good/large.png"
-    assert "1 nearly so" in found["warning"]
+    assert "1 are near-copies" in found["warning"]
 
 
 def test_flat_surfaces_and_aligned_parts_are_no_copies(make: Make, tmp_path: Path) -> None:

@@ -143,7 +143,7 @@ def _corrupt(path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "spoil", "said"),
     [
-        ("x.png", lambda path: path.write_bytes(b""), "cannot be read as an image (0 bytes"),
+        ("x.png", lambda path: path.write_bytes(b""), "cannot be read as an image (the file is empty"),
         ("x.png", lambda path: path.write_bytes(b"no picture at all"), "no known image format"),
         ("x.png", _truncate, "cannot be read as an image"),
         ("x.jpg", _truncate, "cannot be read as an image"),
@@ -314,9 +314,9 @@ def test_masks_that_cover_everything_or_hide_in_alpha_are_questioned(make: Make,
     module = DataModule(Folder(root), size=32, cache=str(tmp_path / "cache"))
     module.setup()
     empty, wide, hidden = module.summary()["categories"]["part"]["notes"]
-    assert empty.startswith("1 defective images have no masked pixel")
-    assert wide.startswith("2 masks cover 95% of their image or more, first that of test/hole/000.png")
-    assert hidden.startswith(f"2 masks differ in transparency alone, first {truth / '001_mask.png'}")
+    assert empty.startswith("1 defective image without a masked pixel")
+    assert wide.startswith("2 masks of 95% of the image or more, first that of test/hole/000.png")
+    assert hidden.startswith(f"2 masks of one colour with varying transparency, first {truth / '001_mask.png'}")
 
 
 # The cache

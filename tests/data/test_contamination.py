@@ -277,7 +277,7 @@ def test_notes_are_of_the_images_that_are_tested(make: Make, tmp_path: Path) -> 
         data = DataModule(Folder(root), size=32, batch_size=2, cache=str(tmp_path / "cache"), contamination_from=share)
         summary = data.summary()["categories"]["bare"]
         left = 4 if share is None else 2
-        assert summary["notes"] == [f"{left} defective images have no mask: image metrics only"]
+        assert summary["notes"] == [f"{left} defective images without a mask: image metrics only"]
 
 
 def test_the_same_test_defects_are_held_out_at_every_share_and_others_by_another_seed(

@@ -46,7 +46,7 @@ def test_defects_without_masks_are_counted(diffect: Run, make: Make) -> None:
     root = make()
     (root / "part/ground_truth").rename(root / "part/.ground_truth")
     status, out, _ = diffect("data=mvtec", f"data.root={root}")
-    assert status == 0 and "part: 3 defective images have no mask: image metrics only" in out
+    assert status == 0 and "part: 3 defective images without a mask: image metrics only" in out
 
 
 def test_defective_training_images_and_copies_are_counted(diffect: Run, make: Make) -> None:

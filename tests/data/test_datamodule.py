@@ -350,7 +350,7 @@ def test_the_description_says_what_there_is_and_what_is_missing(module: Callable
         "groups": 16,
         "grey_bits": 16,
         "ignored": {"hidden or system files": 3},
-        "notes": ["3 defective images have no mask: image metrics only"],
+        "notes": ["3 defective images without a mask: image metrics only"],
     }
     assert "max(2, round(0.1 n))" in told["rule"] and "{" not in told["rule"]
     assert set(data.audit()) == {"part"}

@@ -36,7 +36,7 @@ def test_copies_are_counted_and_stay_in_one_split(make: Make, tmp_path: Path, co
     module = DataModule(Folder(root), size=32, cache=str(tmp_path / "cache"))
     module.setup()
     found = module.audit()["part"]
-    assert found["copies"] == 24 and "24 training images are copies of others" in found["warning"]
+    assert found["copies"] == 24 and "24 training images are copies or near-copies of others" in found["warning"]
     assert module.summary()["categories"]["part"]["groups"] == 24 + 6
     stems = {name: {module.sample(*row).path.stem[:3] for row in rows} for name, rows in module.splits.items()}
     assert not stems["fit"] & stems["selection"] and not stems["fit"] & stems["calibration"]

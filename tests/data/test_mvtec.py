@@ -10,6 +10,7 @@ import pytest
 from pictures import picture, save
 from PIL import Image
 
+from diffect.data.datamodule import DataModule
 from diffect.data.sample import Kind
 from diffect.data.sources.mvtec import Folder
 from diffect.storage import digests
@@ -122,7 +123,7 @@ def _nothing(root: Path) -> None:
 
 
 def _no_normal_images(root: Path) -> None:
-    (root / "part/train/good").rename(root / "part/train/Good")
+    (root / "part/train/good").rename(root / "part/train/normal")
 
 
 def _mask_missing(root: Path) -> None:
@@ -157,10 +158,10 @@ def _other_format(root: Path) -> None:
         (_nothing, "part/test/hole", ["lies inside", "data.root={root} data.category=part"]),
         (_nothing, "..", ["too high", "pass data.root=", "/set"]),
         (_nothing, "../..", ["too high", "pass data.root=", "/set"]),
-        (_no_normal_images, "", ["no normal images", "train/good", "holds Good"]),
+        (_no_normal_images, "", ["no normal images", "train/good", "holds normal"]),
         (_mask_missing, "", ["1 of 3 images", "have no mask", "001.png", "001_mask.png"]),
-        (_two_masks, "", ["share one", "001_mask.png", "001.png"]),
-        (_one_stem_twice, "", ["share one", "001.bmp", "001.png"]),
+        (_two_masks, "", ["have the same one", "001_mask.png", "001.png"]),
+        (_one_stem_twice, "", ["have the same one", "001.bmp", "001.png"]),
         (_defect_without_masks, "", ["1 of 1 images", "scratch", "have no mask"]),
         (_other_format, "", ["no normal images", "10 files ignored", "format that is not read", "train/good/000.webp"]),
     ],
@@ -191,6 +192,49 @@ def test_an_unknown_category_is_answered_with_the_near_ones(make: Make) -> None:
 
 
 # Layouts
+
+
+def test_subfolders_are_read_with_the_folder_that_they_lie_in(make: Make, tmp_path: Path) -> None:
+    root = make()
+    before = [(one.split, one.defect, one.version()) for one in Folder(root).samples("part")]
+    for place in ("train/good", "test/good", "test/hole", "ground_truth/hole"):
+        for path in sorted((root / "part" / place).iterdir())[1:]:
+            (path.parent / "monday/early").mkdir(parents=True, exist_ok=True)
+            path.rename(path.parent / "monday/early" / path.name)
+    assert [(one.split, one.defect, one.version()) for one in Folder(root).samples("part")] == before
+    assert Folder(root).ignored("part") == {}
+    module = DataModule(Folder(root), size=32, cache=str(tmp_path / "cache"))
+    said = "13 images read from subfolders, such as train/good/monday/early/001.png"
+    assert said in module.summary()["categories"]["part"]["notes"]
+    (root / "part/ground_truth/hole/monday/early/001_mask.png").unlink()
+    with pytest.raises(ValueError, match=r"1 of 3 images in .*hole have .*hole/monday/early/001_mask\.png"):
+        Folder(root).samples("part")
+
+
+def test_a_mask_in_a_subfolder_belongs_to_its_own_image_or_to_that_of_the_folder(make: Make) -> None:
+    root = make(defective=2)
+    hole, truth = root / "part/test/hole", root / "part/ground_truth/hole"
+    save(hole / "000/5.png", picture(3))
+    for name in ("000/5.png", "001/5.png"):
+        save(truth / name, np.ones((40, 40), np.uint8))
+    (truth / "001_mask.png").unlink()
+    masks = {one.name: one.mask_paths for one in Folder(root).samples("part") if one.anomalous}
+    assert masks == {
+        "test/hole/000.png": (truth / "000_mask.png",),
+        "test/hole/000/5.png": (truth / "000/5.png",),
+        "test/hole/001.png": (truth / "001/5.png",),
+    }
+
+
+def test_capital_letters_in_the_names_of_folders_make_no_difference(make: Make) -> None:
+    root = make()
+    before = [(one.split, one.defect, one.version()) for one in Folder(root).samples("part")]
+    for old, new in (("train/good", "train/OK"), ("test/good", "test/Good"), ("ground_truth", "Ground_Truth")):
+        (root / "part" / old).rename(root / "part" / new)
+    for name in ("train", "test"):
+        (root / "part" / name).rename(root / "part" / name.title())
+    after = [(one.split, one.defect, one.version()) for one in Folder(root).samples("part")]
+    assert sorted(after) == sorted(before)
 
 
 def test_several_masks_of_an_image_are_united(make: Make) -> None:

@@ -42,7 +42,7 @@ def test_tiles_in_a_batch_are_images_with_noise_of_their_own() -> None:
 
 
 def test_wrong_tiles_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"data.tiles.overlap is 32; it must be less than data.tiles.size, 32"):
+    with pytest.raises(ValueError, match=r"data.tiles.size is 32; it must be more than data.tiles.overlap, 32"):
         Tiles(32, 32)
     with pytest.raises(ValueError, match=r"data.tiles.size is 128, larger than the images of 64 x 96 pixels"):
         Tiles(128).shape((64, 96))

@@ -250,7 +250,10 @@ def test_without_the_training_images_all_else_is_explained(
 @pytest.mark.parametrize(
     ("setting", "sentence"),
     [
-        ("category=bolt", "category is bolt, which the run was not trained on; it knows dark, light (or category=none"),
+        (
+            "category=bolt",
+            "category is bolt, which the run was not trained on; give one of dark, light, or category=",
+        ),
         ("mm_per_pixel=-2", "mm_per_pixel is -2; it must be a positive number of millimetres per pixel"),
         ("batch_size=0", "batch_size is 0; it must be a whole number, 1 or more"),
         ("batch_size=abc", "batch_size is 'abc'; it must be a whole number, 1 or more"),
@@ -273,7 +276,7 @@ def test_bad_settings_are_refused_with_a_sentence(
 
 def test_several_categories_ask_which(trained: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["score", f"run={trained}", f"images={folder / 'data' / 'dark' / 'test'}"]) != 0
-    assert "category is not set; this run holds several, say which: dark, light" in capsys.readouterr().err
+    assert "category is not set; and this run has several: dark, light" in capsys.readouterr().err
 
 
 def test_of_the_test_images_of_a_run_those_of_the_named_category_are_scored(

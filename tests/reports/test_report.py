@@ -244,17 +244,17 @@ def test_the_config_takes_a_plain_name_and_lets_hydra_write_nothing(tmp_path: Pa
 
 
 def test_nothing_to_report_is_a_sentence(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="holds no runs yet"):
+    with pytest.raises(ValueError, match="has no runs yet"):
         go(tmp_path, None)
-    with pytest.raises(ValueError, match=r"no runs of 'demo' in .*holds no runs yet.*diffect train experiment=demo"):
+    with pytest.raises(ValueError, match=r"no runs of 'demo' in .*has no runs yet.*diffect train experiment=demo"):
         go(tmp_path)
     outputs = tmp_path / "outputs" / "demo"
     outputs.mkdir(parents=True)
-    with pytest.raises(ValueError, match=r"there are no runs in .*diffect train experiment=demo"):
+    with pytest.raises(ValueError, match=r"there are no runs in .*; `diffect train experiment=demo` makes them"):
         go(tmp_path)
-    with pytest.raises(ValueError, match="did you mean demo"):
+    with pytest.raises(ValueError, match=r"did you mean demo\?; `diffect train study=dmo \.\.\.` makes them"):
         go(tmp_path, "dmo")
-    with pytest.raises(ValueError, match="one folder's name"):
+    with pytest.raises(ValueError, match="cannot be the name of a study"):
         go(tmp_path, "../demo")
     lay(outputs, [make(status="failed", error="loss is NaN at step 3")])
     with pytest.raises(ValueError, match=r"none of the 1 runs .* is finished.*loss is NaN at step 3"):

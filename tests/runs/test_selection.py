@@ -109,9 +109,11 @@ def test_some_of_the_runs_are_taken_by_choices_and_keys_of_the_config() -> None:
     ("condition", "says"),
     [
         ("schedul=edm", "where=schedul=edm: no run has a key schedul; did you mean schedule\\?"),
-        ("schedule=emd", "where=.*: no run has schedule=emd; there are cosine, edm, laplace, linear"),
+        ("schedule=emd", "where=.*: no run has schedule=emd; the values are cosine, edm, laplace, linear"),
         ("schedule=edm and data.category=cable", "no run has data.category=cable; there are brick, grass, gravel"),
-        ("schedule", "where=schedule: 'schedule' is no KEY=VALUE"),
+        ("schedule", "where=schedule: 'schedule' is not KEY=VALUE"),
+        ("seed==", "where=seed==: 'seed==' is not KEY=VALUE"),
+        ("seed=", "where=seed=: 'seed=' is not KEY=VALUE"),
     ],
 )
 def test_a_condition_that_no_run_meets_is_a_sentence(condition: str, says: str) -> None:

@@ -91,7 +91,7 @@ def test_records_come_before_logs(tmp_path: Path) -> None:
 
 
 def test_what_is_no_source_is_a_sentence(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"source=.*none is no folder; it is one of runs or W&B logs, or wandb:"):
+    with pytest.raises(ValueError, match=r"source=.*none is not a folder; it must hold runs or W&B logs, or be wandb:"):
         sources.read(str(tmp_path / "none"))
     with pytest.raises(ValueError, match=r"there are no runs in "):
         sources.read(str(tmp_path))
@@ -110,5 +110,5 @@ def test_a_report_says_what_its_source_holds_besides(tmp_path: Path, capsys: pyt
 
 def test_a_study_from_elsewhere_does_not_choose_where_the_report_goes(tmp_path: Path) -> None:
     folder = logs(tmp_path, [make(study="../../x")])
-    with pytest.raises(ValueError, match=r"the runs are of '../../x', which is no folder's name.*out=FOLDER"):
+    with pytest.raises(ValueError, match=r"the study's name, '../../x', cannot name a folder.*out=FOLDER"):
         report.run(OmegaConf.create({"source": str(folder), "outputs": "none"}))

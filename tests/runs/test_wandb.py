@@ -124,7 +124,7 @@ def test_filters_are_pairs_or_a_query() -> None:
         "state": "finished",
     }
     assert wandb.parse_filters('{"config.seed": {"$in": [0, 1]}}') == {"config.seed": {"$in": [0, 1]}}
-    with pytest.raises(ValueError, match=r"filters=state: 'state' is no KEY=VALUE"):
+    with pytest.raises(ValueError, match=r"filters=state: 'state' is not KEY=VALUE"):
         wandb.parse_filters("state")
     with pytest.raises(ValueError, match=r"filters=\{state\} is no JSON"):
         wandb.parse_filters("{state}")

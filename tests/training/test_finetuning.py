@@ -128,12 +128,12 @@ def test_where_the_scorer_is_what_learns_its_settings_count(source: Path, tmp_pa
 @pytest.mark.parametrize(
     ("start", "said"),
     [
-        ("nowhere", "finetune_from is nowhere, which is no folder; it must be the folder of a finished run"),
-        ("5", "finetune_from is 5, which is no folder"),
-        ("empty", "finetune_from is empty, which holds no record.json; it must be the folder of a finished run"),
-        ("foreign", "finetune_from is foreign, which holds no run of diffect's ("),
-        ("broken", "finetune_from is broken, which holds no run of diffect's ("),
-        ("failed", "finetune_from is failed, a run that is failed: only a finished one can be fine-tuned"),
+        ("nowhere", "finetune_from is nowhere, which is not a folder; it must be the folder of a finished run"),
+        ("5", "finetune_from is 5, which is not a folder"),
+        ("empty", "finetune_from is empty, which has no record.json; it must be the folder of a finished run"),
+        ("foreign", "foreign/record.json has format None, of another version of diffect"),
+        ("broken", "the record broken/record.json is corrupt: "),
+        ("failed", "finetune_from is failed, which is a run that is failed; it must be the folder of a finished run"),
     ],
 )
 def test_a_folder_that_is_no_finished_run_is_named(

@@ -12,13 +12,14 @@ if TYPE_CHECKING:
 def train(overrides: Sequence[str] = ()) -> Detector:
     """Train one run in this process, as `diffect train OVERRIDES` does, and give its detector.
 
-    Settings are checked in the same way, the run lies in the same folder, and one that is finished is loaded, not
-    repeated. ValueError for a sweep: each of its runs has a detector of its own, see `diffect.load`.
+    Settings are checked in the same way, the run is written to the same folder, and a finished run is only loaded.
+    ValueError for a sweep: it makes several detectors, see `diffect.load`.
 
     Args:
         overrides: such as ["data.category=brick", "seed=1"].
     """
     from hydra import compose, initialize_config_dir
+    from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.types import RunMode
 
     from diffect.cli.launch import launch
@@ -26,11 +27,16 @@ def train(overrides: Sequence[str] = ()) -> Detector:
     from diffect.config.overrides import for_hydra
     from diffect.training.load import load
 
+    if not isinstance(overrides, list | tuple) or not all(isinstance(one, str) for one in overrides):
+        raise ValueError(f"overrides is {overrides!r}; it must be a list, such as ['data.category=brick', 'seed=1']")
     sweep = "diffect.train trains a single run; start a sweep with `diffect train`, and load its runs with diffect.load"
     if any(override in ("-m", "--multirun") for override in overrides):
         raise ValueError(sweep)
+    given = for_hydra(overrides, "train")
+    if any(override.is_sweep_override() for override in OverridesParser.create().parse_overrides(given)):
+        raise ValueError(sweep)
     with initialize_config_dir(str(config_folder("train")), version_base="1.3"):
-        composed = compose("train", for_hydra(overrides, "train"), return_hydra_config=True)
+        composed = compose("train", given, return_hydra_config=True)
     if composed.hydra.mode == RunMode.MULTIRUN or composed.hydra.sweeper.get("params"):
         raise ValueError(sweep)
     return load(launch("train", overrides)["folder"])

@@ -1,6 +1,6 @@
 """`diffect data`: check a data set, say what it holds, audit it; or download one."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from typing import Any
 
@@ -17,8 +17,7 @@ from diffect.data.sources import download, folders
 def run(cfg: DictConfig) -> None:
     """Decode and check every image and mask of `data`, print counts, splits and the audit.
 
-    With `download=NAME` that data set is fetched into `root` instead. Raises ValueError for the first thing
-    that is wrong.
+    With `download=NAME` that data set is fetched into `root` instead. ValueError for the first fault.
     """
     validate.check(cfg, settings.Data)
     if cfg.download:
@@ -27,23 +26,32 @@ def run(cfg: DictConfig) -> None:
         return
     module = instantiate(cfg.data)
     module.setup()
-    held = module.summary()["categories"]
+    summary = module.summary()
+    held = summary["categories"]
     samples = {category: module.parts[label].samples for label, category in enumerate(module.categories)}
     audited = module.audit()
     print(_table([_contents(category, counts, samples[category]) for category, counts in held.items()]))
     print(f"\nsplits (data.seed={module.seed}):")
     print(_table([_splits(category, counts) for category, counts in held.items()]))
-    if "contamination_from" in (found := module.summary()):
-        print(f"contamination: {found['contamination_from']}")
+    if "contamination_from" in summary:
+        print(f"contamination: {summary['contamination_from']}")
     print("\naudit: AUROC of one trivial statistic alone, + higher or - lower on defective images")
     print(_table([_audit(category, found) for category, found in audited.items()]))
+    said = defaultdict(list)  # a remark, and the categories that it is about
     for category, found in audited.items():
-        remarks = [f"warning: {found['warning']}"] if found["warning"] else []
-        remarks += [f"{test} is (nearly) {train}" for test, train in found["examples"]]
-        quiet = held[category].get("ignored", {}).items()
-        remarks += [f"{counted(n, 'file')} ignored ({why})" for why, n in quiet if why in folders.EXPECTED]
-        for remark in remarks + held[category]["notes"]:
-            print(f"{category}: {remark}")
+        for remark in _remarks(found, held[category]):
+            said[remark].append(category)
+    for remark, categories in said.items():
+        print(f"{', '.join(categories)}: {remark}")
+
+
+def _remarks(audited: dict[str, Any], held: dict[str, Any]) -> list[str]:
+    """What should be known about a category."""
+    remarks = [f"warning: {audited['warning']}"] if audited["warning"] else []
+    remarks += [f"{test} is a copy or near-copy of {train}" for test, train in audited["examples"]]
+    quiet = held.get("ignored", {}).items()
+    remarks += [f"{counted(n, 'file')} ignored ({why})" for why, n in quiet if why in folders.EXPECTED]
+    return remarks + held["notes"]
 
 
 def _contents(category: str, counts: dict[str, Any], samples: list[Sample]) -> dict[str, str]:
@@ -72,7 +80,8 @@ def _splits(category: str, counts: dict[str, Any]) -> dict[str, str]:
 
 
 def _audit(category: str, found: dict[str, Any]) -> dict[str, str]:
-    cells = {"category": category} | {name: str(found[name]) for name in ("shared", "near", "copies")}
+    counts = {"also in train": "shared", "nearly so": "near", "copies or near-copies in train": "copies"}
+    cells = {"category": category} | {title: str(found[name]) for title, name in counts.items()}
     for name, area in found["trivial"].items():
         sign = "+" if found["direction"].get(name) == "higher" else "-"
         cells[name.replace("_", " ")] = "n/a" if area is None else f"{area:.2f}{'' if area == 0.5 else sign}"

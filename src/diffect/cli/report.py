@@ -8,6 +8,7 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from diffect.config import settings, validate
+from diffect.config.files import command_for
 from diffect.errors import suggest
 from diffect.runs import sources, table, wandb
 from diffect.runs.selection import Selection, matching
@@ -70,19 +71,17 @@ def _select(cfg: DictConfig) -> Selection:
     """The runs that the config names, by `source` or by `experiment`."""
     name, source, filters = _text(cfg, "experiment"), _text(cfg, "source"), _filters(cfg)
     if name is not None and not _is_folder_name(name):
-        raise ValueError(f"experiment={name} is no study's name: it is one folder's name")
+        raise ValueError(f"experiment={name} cannot be the name of a study: it must be the name of a folder in outputs")
     if source is not None:
         return sources.read(source, name, filters)
     outputs = Path(str(cfg.outputs)).expanduser()
     known = sorted(path.name for path in outputs.iterdir() if path.is_dir()) if outputs.is_dir() else []
-    there = f"in {outputs} there are: {', '.join(known)}" if known else f"{outputs} holds no runs yet"
+    there = f"{outputs} has {', '.join(known)}" if known else f"{outputs} has no runs yet"
     if name is None:
-        raise ValueError(f"say which study to report: diffect report experiment=NAME; {there}")
+        raise ValueError(f"experiment is not set; say which study to report, experiment=NAME: {there}")
     if name not in known:
         guess = suggest(name, known) or f"; {there}"
-        raise ValueError(
-            f"there are no runs of '{name}' in {outputs}{guess}; diffect train experiment={name} makes them"
-        )
+        raise ValueError(f"there are no runs of '{name}' in {outputs}{guess}; `{command_for(name)}` makes them")
     return sources.read(str(outputs / name), name, filters)
 
 
@@ -103,11 +102,11 @@ def _filters(cfg: DictConfig) -> dict[str, Any]:
 
 
 def _out(cfg: DictConfig, name: str) -> Path:
-    """Where the report goes: `out`, or the folder in experiments/ that is named like the study."""
+    """The folder of the report: `out`, or experiments/STUDY."""
     if (out := _text(cfg, "out")) is not None:
         return Path(out).expanduser()
     if not _is_folder_name(name):  # it may come from anybody's log
-        raise ValueError(f"the runs are of '{name}', which is no folder's name: say where the report goes, out=FOLDER")
+        raise ValueError(f"the study's name, '{name}', cannot name a folder; say where the report goes, out=FOLDER")
     return Path("experiments") / name
 
 

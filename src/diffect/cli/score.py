@@ -41,16 +41,17 @@ class Row(NamedTuple):
     flagged: str = ""
     p_value: str = ""
     status: str = "scored"
+    note: str = ""
 
 
 def run(cfg: DictConfig) -> None:
-    """Write `out`/scores.csv, and what is asked for of maps/, masks/, overlays/ and explained/.
+    """Write `out`/scores.csv, and those of maps/, masks/, overlays/ and explained/ that the config asks for.
 
     `category` is the one that the image was scored as: the one that was given, or with category=none the likeliest;
-    empty where the run does not tell its categories apart. `flagged` says whether the score exceeds the threshold, the
+    empty where the run cannot tell its categories apart. `flagged` says whether the score exceeds the threshold, the
     run's conformal one for that category unless `threshold` or `rate` is given; `p_value` see `Calibration`. They are
     empty without calibration images enough, and without a category. `status` is "scored", or why the image cannot be
-    read.
+    read; `note` says what makes a score doubtful.
 
     Raises:
         ValueError: a setting is wrong, `out` holds other things, or, when all others are scored, an image cannot be
@@ -61,7 +62,7 @@ def run(cfg: DictConfig) -> None:
 
     validate.check(cfg, settings.Score)
     if cfg.mm_per_pixel is not None and not cfg.explain:
-        raise ValueError(f"mm_per_pixel is {cfg.mm_per_pixel}, but only explanations tell sizes; set explain=true")
+        raise ValueError(f"mm_per_pixel is {cfg.mm_per_pixel}, but only explanations state sizes; set explain=true")
     folder = Path(cfg.run).expanduser()
     detector, record = load(folder), record_file.read(folder / record_file.RECORD)
     detector.decide_by(cfg.threshold, cfg.rate)
@@ -97,12 +98,11 @@ def run(cfg: DictConfig) -> None:
         print(_EDGES)
     if cfg.explain:
         print(f"explained: {out / 'explained'}{missing}")
+    _show_notes(scored)
     if unreadable:
-        (name, reason), more = next(iter(unreadable.items())), len(unreadable) - 1
-        raise ValueError(
-            f"{len(unreadable)} of {counted(len(names), 'image')} cannot be read: {name} ({reason})"
-            + (f" and {more} more, see {out / SCORES}" if more else "")
-        )
+        count = f"{len(unreadable)} of {len(names)} images not scored: " if len(names) > 1 else ""
+        more = f"; for the others see {out / SCORES}" if len(unreadable) > 1 else ""
+        raise ValueError(f"{count}{next(iter(unreadable.values()))}{more}")
 
 
 def _regions_of(record: Record) -> Regions:
@@ -117,7 +117,7 @@ def _config(cfg: DictConfig, record: Record) -> DictConfig:
     if root is not None:
         old = data.get("root")
         if old is None:
-            raise ValueError(f"data.root is {root}, but the data of this run lie in no folder; leave it out")
+            raise ValueError(f"data.root is {root}, but the data of this run are not in a folder; leave data.root out")
         data = _moved(data, old, root)
     if cfg.look_at is not None or cfg.ignore is not None:
         data = data | {"look_at": cfg.look_at, "ignore": cfg.ignore}
@@ -152,15 +152,15 @@ def _kinds(cfg: DictConfig, detector: Detector) -> list[str]:
 def _images(
     cfg: DictConfig, detector: Detector, trained: DictConfig, unreadable: dict[str, str]
 ) -> tuple[list[str], Iterator[ScoredBatch]]:
-    """Names and batches of the images that are to be scored; those that turn out unreadable are put down with why."""
+    """Names and batches of the images to score; `unreadable` takes the images that cannot be read, with the reason."""
     from diffect.detector.images import list_images
 
     if cfg.images is None:
         return _own_test_images(cfg, detector, trained)
     if not detector.kind.drawable:
         raise ValueError(
-            f"images={cfg.images} names pictures, and the run was trained on samples of kind {detector.kind.name}: "
-            "give their arrays to diffect.load(RUN), from Python"
+            f"images={cfg.images} are pictures, and the run was trained on samples of kind {detector.kind.name}: score "
+            "arrays of these from Python, by diffect.load(RUN)(ARRAY)"
         )
     label = detector.label_of(cfg.category)
     listing = list_images(cfg.images)
@@ -211,7 +211,9 @@ def _out(cfg: DictConfig, run: Path, kinds: Sequence[str], stems: Mapping[str, s
     source, name = "the run's own test images", "test"
     if cfg.images is not None:
         given = Path(cfg.images).expanduser().resolve()
-        source, name = str(given), given.stem if given.is_file() else given.name if given.is_dir() else "images"
+        source, name = str(given), given.stem if given.is_file() else given.name
+        if not given.exists():  # a pattern: the folder that it looks in
+            name = next(above for above in given.parents if above.is_dir()).name
     made = [*(FILES[kind] for kind in kinds), *(EXPLAINED if cfg.explain else ())]
     names = [SCORES, *(name.format(stem) for name in made for stem in stems.values())]
     if cfg.out is not None:
@@ -222,8 +224,14 @@ def _out(cfg: DictConfig, run: Path, kinds: Sequence[str], stems: Mapping[str, s
     return out
 
 
+def _show_notes(rows: Sequence[Row]) -> None:
+    """How many images have a note, with an example."""
+    if noted := [row for row in rows if row.note]:
+        print(f"note: {len(noted)} of {len(rows)} scores are doubtful, see {SCORES}: {noted[0].name}: {noted[0].note}")
+
+
 def _row(result: ImageResult) -> Row:
-    """What a detector says about one image."""
+    """The row of a scored image."""
     return Row(
         name=result.name,
         category=result.category or "",
@@ -231,6 +239,7 @@ def _row(result: ImageResult) -> Row:
         threshold="" if result.threshold is None else repr(result.threshold),
         flagged="" if result.flagged is None else str(result.flagged).lower(),
         p_value="" if result.p_value is None else f"{result.p_value:.6g}",
+        note="; ".join(result.notes),
     )
 
 
@@ -240,7 +249,7 @@ def _summary(rows: Sequence[Row], rate: float | None) -> str:
     few = f"the run had too few calibration images to promise a rate of {rate}; give rate= or threshold="
     reason = "" if rate is None else few
     if rows and not rows[0].category:
-        reason = "thresholds hold for a category: none was given, and the run does not tell its categories apart"
+        reason = "each category has its own threshold; none was given, and the run cannot tell its categories apart"
     parts = [f"{counted(len(rows), 'image')} scored"]
     if undecided < len(rows):
         parts.append(f"{sum(row.flagged == 'true' for row in rows)} flagged")

@@ -20,6 +20,12 @@ def config_folder(command: str) -> Path:
     return conf / "logged" if (conf / "logged" / f"{command}.yaml").is_file() else conf
 
 
+def command_for(study: str) -> str:
+    """The command that makes the runs of a study: its experiment where one ships, or else any run with that name."""
+    shipped = (config_folder("train") / "experiment" / f"{study}.yaml").is_file()
+    return f"diffect train experiment={study}" if shipped else f"diffect train study={study} ..."
+
+
 def owners(key: str) -> list[str]:
     """The choices, as GROUP=NAME, whose files have this key."""
     conf = config_folder("train")

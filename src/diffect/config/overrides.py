@@ -19,8 +19,31 @@ _PLAIN = re.compile(r"(?!(null|true|false|inf|nan)$)[A-Za-z_./][\w./:-]*", re.IG
 
 
 def for_hydra(overrides: Sequence[str], command: str) -> list[str]:
-    """A command's overrides as a user typed them, as Hydra must be given them."""
-    return [reachable(as_typed(override, command)) for override in overrides]
+    """A command's overrides as a user typed them, as Hydra must be given them; ValueError for one that it cannot read.
+
+    The words of Hydra's own flags, such as those of `--cfg job`, stay as they are.
+    """
+    given = []
+    for before, override in zip(["", *overrides], overrides, strict=False):
+        if not override.startswith("-") and ("=" in override or not before.startswith("-")):
+            given.append(reachable(as_typed(override, command)))
+            _check(given[-1], override, before)
+        else:
+            given.append(override)
+    return given
+
+
+def _check(given: str, typed: str, before: str) -> None:
+    """ValueError where Hydra cannot read an override, with the one `before` it, which it may be a piece of."""
+    key, equals, value = typed.partition("=")
+    try:
+        OverridesParser.create().parse_override(given)
+    except HydraException as error:
+        if not equals:
+            whole = f"; if it belongs to the value before, quote both: '{before} {typed}'" if "=" in before else ""
+            raise ValueError(f"{typed} is not a setting KEY=VALUE{whole}") from error
+        cure = f"put the value into double quotes inside single ones, '{key}=\"{value}\"'"
+        raise ValueError(f"{typed} cannot be read: close its brackets and quotes, or {cure}") from error
 
 
 def reachable(override: str) -> str:

@@ -7,6 +7,7 @@ from annotated_types import Ge
 
 from diffect.config.types import (
     Display,
+    FolderName,
     Names,
     NonNegativeInt,
     OpenShare,
@@ -32,7 +33,7 @@ class Evaluation(Section):
 
 
 class Train(Section):
-    study: Display[str]
+    study: Text[Display[FolderName]]
     study_note: Display[str | None]
     evidence: Display[bool]
     seed: NonNegativeInt

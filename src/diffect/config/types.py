@@ -48,6 +48,9 @@ Levels = Annotated[Sequence[LogSNR], MinLen(1), Phrase("a list of log-SNRs betwe
 Range = Annotated[Sequence[float], Phrase("two numbers, [low, high] with low below high")]
 Names = Annotated[str | Sequence[str], Phrase("a name or a list of names")]
 
+FolderName = Annotated[
+    str, StringConstraints(pattern=r"^[^/\\]{0,254}[^/\\.\s]$"), Phrase("a name for a folder, without / and \\")
+]
 ProjectName = Annotated[
     str, StringConstraints(pattern=r"^[^/\\#?%:]{1,128}$"), Phrase("1 to 128 characters, none of / \\ # ? % :")
 ]

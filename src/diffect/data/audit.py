@@ -18,10 +18,10 @@ def audit(samples: list[Sample], store: Store, small: NDArray[np.float64] | None
     """The audit of one category; near copies and statistics are looked for in pictures only.
 
     shared: test samples whose content is also in train. near: further test images of which a training image is
-    a close copy (see `duplicates.near_copies`). copies: training samples that are copies of others in train. trivial:
-    {statistic: AUROC of it alone, whichever direction is better, or None without both normal and defective test
-    images}. direction: {statistic: "higher" | "lower" on defective images}. examples: up to 10 pairs [test, train] of
-    shared or near samples. warning: one sentence, or None.
+    a close copy (see `duplicates.near_copies`). copies: training samples that are copies or near-copies of others.
+    trivial: {statistic: AUROC of it alone, whichever direction is better, or None without both normal and defective
+    test images}. direction: {statistic: "higher" | "lower" on defective images}. examples: up to 10 pairs [test, train]
+    of shared or near samples. warning: one sentence, or None.
 
     small: thumbnails of pictures, see `duplicates.thumbnails`; None for all other samples.
     """
@@ -69,9 +69,9 @@ def _warning(
 ) -> str | None:
     parts = []
     if shared or near:
-        parts.append(f"{shared} test images are also in train and {near} nearly so")
+        parts.append(f"{shared} test images are also in train and {near} are near-copies of images in train")
     if copies:
-        parts.append(f"{copies} training images are copies of others in train; copies stay in one split")
+        parts.append(f"{copies} training images are copies or near-copies of others; these stay in one split")
     defective = int(anomalous.sum())
     normal = len(anomalous) - defective
     telling = {name: area for name, area in trivial.items() if area is not None and area >= SUSPECT}

@@ -81,15 +81,15 @@ def to_pixels(picture: Image.Image, depth: Depth, name: Path | str) -> NDArray[n
         except _UNREADABLE as error:
             raise ValueError(_problem(name, error)) from error
     values = np.asarray(picture)
+    if not np.isfinite(values).all():
+        raise ValueError(f"{name} has pixels that are NaN or infinite; replace them by numbers")
     low, high = depth.value_range or (0, 2**depth.bits - 1)
     if mode in ("I", "F") and depth.value_range is None and (mode == "F" or values.min() < 0 or values.max() > 65535):
         what = "floating-point pixels" if mode == "F" else f"values {values.min()} to {values.max()}"
         raise ValueError(
-            f"{name} holds {what}; say which values are black and white with data.source.value_range=[BLACK,WHITE], or "
-            f"save it with 8 or 16 bits"
+            f"{name} holds {what}; save it with 8 or 16 bits, or train with data.source.value_range=[BLACK,WHITE], the "
+            "values of black and white"
         )
-    if not np.isfinite(values).all():
-        raise ValueError(f"{name} holds NaN or infinite pixels; give each a number")
     if mode.startswith("I;16"):
         low, high = 0, 2**depth.bits - 1
     return np.repeat(scaled(values, low, high)[..., None], 3, axis=2)
@@ -155,6 +155,14 @@ def read_mask(path: Path, width: int, height: int) -> NDArray[np.uint8]:
     return mask
 
 
+def is_transparent(image: Path | Image.Image) -> bool:
+    """Whether some pixels of a readable file or of a picture in memory are transparent."""
+    if isinstance(image, Path):
+        with Image.open(image, formats=FORMATS) as picture:
+            return is_transparent(picture)
+    return image.has_transparency_data and image.convert("RGBA").getchannel("A").getextrema()[0] != 255
+
+
 def hides_in_alpha(path: Path) -> bool:
     """Whether a mask file is of one colour while its transparency varies: the mask may be in the alpha channel."""
     picture, _ = _load(path)
@@ -194,7 +202,7 @@ def _load(path: Path) -> tuple[Image.Image, bool]:
     frames = 1
     try:
         if path.stat().st_size == 0:
-            raise ValueError("0 bytes")
+            raise ValueError("the file is empty")
         with Image.open(path, formats=FORMATS) as picture:
             # A phone's MPO is a photograph with a preview behind it, every other sequence is a film.
             frames = 1 if picture.format == "MPO" else getattr(picture, "n_frames", 1)
@@ -262,4 +270,4 @@ def _problem(name: Path | str, error: Exception) -> str:
         return f"{name} is too large to be read as one image ({reason}): scale it down, or cut it into several"
     if isinstance(error, UnidentifiedImageError):
         reason = "no known image format, or a variant that is not read, such as TIFF with colours in floating point"
-    return f"{name} cannot be read as an image ({reason}): it is truncated or corrupt; replace or remove it"
+    return f"{name} cannot be read as an image ({reason}): replace or remove it"

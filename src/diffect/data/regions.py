@@ -20,7 +20,10 @@ from diffect.storage.digests import file_digest, file_digests
 Rectangle = tuple[int, int, int, int]  # left, top, width, height
 
 Region = Annotated[Any, TEXT]  # checked by `Regions`, whose errors name the image
-FORMS = "a mask picture, a folder of them, [left, top, width, height], a list of such rectangles, or one for a category"
+FORMS = (
+    "a mask picture, a folder of them, a rectangle [left, top, width, height] of whole numbers from 0 on, a list of "
+    "rectangles, or a mapping from categories to these"
+)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from diffect.config.description import counted
 from diffect.data import decode
 from diffect.data.batches import Part, Row
 from diffect.data.sample import Sample, Source
@@ -72,6 +73,8 @@ def _contaminated(
 def _notes(samples: list[Sample], store: Store, tested: list[int]) -> list[str]:
     """What a reader of the record should know about a category with test samples at these rows."""
     notes = []
+    if deep := [sample.name for sample in samples if sample.path is not None and sample.name.count("/") > 2]:
+        notes.append(f"{counted(len(deep), 'image')} read from subfolders, such as {deep[0]}")
     defective = [row for row in tested if samples[row].anomalous]
     if not tested:
         notes.append("no test images: nothing is tested")
@@ -79,21 +82,21 @@ def _notes(samples: list[Sample], store: Store, tested: list[int]) -> list[str]:
         notes.append(f"no {'normal' if defective else 'defective'} test images: no detection metrics")
     unmasked = sum(not store.has_mask[row] for row in defective)
     if unmasked:
-        notes.append(f"{unmasked} defective images have no mask: image metrics only")
+        notes.append(f"{counted(unmasked, 'defective image')} without a mask: image metrics only")
     shares = {row: (store.content(row)[1] == 1).mean() for row in defective if store.has_mask[row]}
     empty = [row for row, share in shares.items() if share == 0]
     if empty:
-        notes.append(f"{len(empty)} defective images have no masked pixel left at this size")
+        notes.append(f"{counted(len(empty), 'defective image')} without a masked pixel at this size: raise data.size")
     wide = [row for row, share in shares.items() if share >= NEARLY_ALL]
     if wide:
         notes.append(
-            f"{len(wide)} masks cover {NEARLY_ALL:.0%} of their image or more, first that of {samples[wide[0]].name}: "
-            "do they mark the defect, and not what surrounds it?"
+            f"{counted(len(wide), 'mask')} of {NEARLY_ALL:.0%} of the image or more, first that of "
+            f"{samples[wide[0]].name}: if white surrounds the defect, invert the masks"
         )
     hidden = [path for row in empty + wide for path in samples[row].mask_paths if decode.hides_in_alpha(path)]
     if hidden:
         notes.append(
-            f"{len(hidden)} masks differ in transparency alone, first {hidden[0]}: if the mask is in the "
-            "alpha channel, save it as a grey picture"
+            f"{counted(len(hidden), 'mask')} of one colour with varying transparency, first {hidden[0]}: if the mask "
+            "is in the alpha channel, save it as a grey picture"
         )
     return notes

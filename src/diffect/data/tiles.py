@@ -29,7 +29,10 @@ class Tiles:
 
     def __init__(self, size: PositiveInt | None = None, overlap: NonNegativeInt = 0) -> None:
         if size is not None and overlap >= size:
-            raise ValueError(f"data.tiles.overlap is {overlap}; it must be less than data.tiles.size, {size}")
+            raise ValueError(
+                f"data.tiles.size is {size}; it must be more than data.tiles.overlap, {overlap}: take larger tiles, or "
+                "a smaller overlap"
+            )
         self.size, self.overlap = size, overlap
 
     def __bool__(self) -> bool:

@@ -1,9 +1,11 @@
 """The detector that users hold: images of any size in, results with thresholds and p-values out."""
 
 import math
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +18,7 @@ from diffect.data.decode import Depth
 from diffect.data.regions import Regions
 from diffect.data.sample import Kind
 from diffect.detector.calibration import Calibration
-from diffect.detector.images import at_own_size, named_images, read_pixels, read_sample
+from diffect.detector.images import at_own_size, named_images, notes_on, read_pixels, read_sample
 from diffect.detector.predictor import Prediction, Predictor
 
 NO_CATEGORY = "none"  # as `category`: images are scored without any
@@ -42,6 +44,7 @@ class ImageResult:
     box: tuple[int, ...]  # of the image on the canvas: where it starts on each axis, then its size on each
     canvas_map: NDArray[np.float32]  # (*canvas), padding included; where the image is ignored, the least of the others
     valid: NDArray[np.bool_]  # (*canvas), False on padding and where the image is ignored
+    notes: Sequence[str] = ()  # what makes the score doubtful, such as "its transparency is ignored"
 
     @property
     def map(self) -> NDArray[np.float32]:
@@ -59,6 +62,7 @@ class ScoredBatch:
     """A batch of images with their prediction.
 
     `batch` is what the predictor was given, with image and valid; `photographs` read the images at their own sizes.
+    `notes` are those of each image, see `ImageResult`.
     """
 
     names: Sequence[str]
@@ -66,6 +70,7 @@ class ScoredBatch:
     prediction: Prediction
     sizes: Sequence[tuple[int, ...]]
     photographs: Sequence[Callable[[], NDArray[Any]]]
+    notes: Sequence[Sequence[str]]
 
     @property
     def labels(self) -> list[int | None]:
@@ -110,12 +115,22 @@ class Detector:
             images: a file, a folder, a PIL image, an array (H, W) or (H, W, 3) of uint8 or of floating-point numbers
                 in [0, 1], or a list of these; of any size. A detector of series or volumes takes arrays (*size, C) as
                 its source gives them.
-            category: what the images show; needed where the detector knows several. "none" scores them without any.
+            category: what the images show; needed where the detector knows several. "none" stands for the likeliest
+                one, and for no category where the detector cannot tell them apart.
             batch_size: images that are scored at once; no score depends on it.
+
+        Raises:
+            ValueError: an image cannot be read. Of a folder the others are scored, and a warning names those.
         """
         label = self.label_of(category)
         given, single = named_images(images)
-        results = [one for batch in self.scored(given, label, batch_size) for one in self.results(batch)]
+        unreadable: dict[str, str] | None = {} if isinstance(images, str | Path) and not single else None
+        results = [one for batch in self.scored(given, label, batch_size, unreadable) for one in self.results(batch)]
+        if unreadable:
+            said = f"{len(unreadable)} of {len(given)} images not scored: {'; '.join(unreadable.values())}"
+            if not results:
+                raise ValueError(said)
+            warnings.warn(said, stacklevel=2)
         return results[0] if single else results
 
     def decide_by(self, threshold: float | None = None, rate: float | None = None) -> None:
@@ -145,8 +160,8 @@ class Detector:
         several = len(self.categories) > 1
         if category is None and several:
             raise ValueError(
-                f"category is not set; this run holds several, say which: {', '.join(self.categories)} (or "
-                f"category={NO_CATEGORY}, to score without any)"
+                f"category is not set, and this run has several: {', '.join(self.categories)}; give one of them, or "
+                f"category={NO_CATEGORY} for the likeliest"
             )
         if category is None:
             return 0
@@ -154,8 +169,8 @@ class Detector:
             return None if several else 0
         if category not in self.categories:
             raise ValueError(
-                f"category is {category}, which the run was not trained on; it knows {', '.join(self.categories)} (or "
-                f"category={NO_CATEGORY}, to score without any)"
+                f"category is {category}, which the run was not trained on; give one of {', '.join(self.categories)}, "
+                f"or category={NO_CATEGORY} for the likeliest"
             )
         return self.categories.index(category)
 
@@ -175,10 +190,10 @@ class Detector:
             unreadable: takes the names of images that cannot be read, with why; without it the first one raises.
         """
         for start in range(0, len(images), size):
-            read: list[tuple[str, NDArray[Any]]] = []
+            read: list[tuple[str, Any, NDArray[Any]]] = []
             for name, image in images[start : start + size]:
                 try:
-                    read.append((name, self._read(image, label)))
+                    read.append((name, image, self._read(image, label)))
                 except ValueError as error:
                     if unreadable is None:
                         raise
@@ -193,9 +208,9 @@ class Detector:
         depth = max(self.depths, key=lambda depth: depth.bits) if label is None else self.depths[label]
         return read_pixels(image, depth)
 
-    def _scored(self, read: Sequence[tuple[str, NDArray[Any]]], label: int | None) -> ScoredBatch:
-        """The batch of these names and arrays."""
-        placed = [self._placed(name, array, label) for name, array in read]
+    def _scored(self, read: Sequence[tuple[str, Any, NDArray[Any]]], label: int | None) -> ScoredBatch:
+        """The batch of these names, images and their arrays."""
+        placed = [self._placed(name, array, label) for name, _, array in read]
         arrays, masks, boxes = (list(part) for part in zip(*placed, strict=True))
         batch: Batch = {
             "image": torch.from_numpy(np.stack(arrays)).movedim(-1, 1).contiguous(),
@@ -204,10 +219,13 @@ class Detector:
         }
         if label is not None:
             batch["label"] = torch.full((len(read),), label)
-        sizes = [array.shape[:-1] for _, array in read]
-        return self.score_batch(
-            [name for name, _ in read], batch, sizes, [partial(_itself, array) for _, array in read]
-        )
+        names, images, photographs = zip(*read, strict=True)
+        sizes = [array.shape[:-1] for array in photographs]
+        scored = self.score_batch(names, batch, sizes, [partial(_itself, array) for array in photographs])
+        if not self.kind.drawable:
+            return scored
+        each = zip(images, sizes, boxes, strict=True)
+        return replace(scored, notes=[notes_on(image, size, box, self.canvas) for image, size, box in each])
 
     def _placed(
         self, name: str, array: NDArray[Any], label: int | None
@@ -229,7 +247,7 @@ class Detector:
         """Score a batch with image and valid, with label if there is one, and with raw and key or without."""
         if "raw" not in batch:
             batch = batch | self.predictor.features(batch["image"])
-        return ScoredBatch(names, batch, self.predictor.predict_batch(batch), sizes, photographs)
+        return ScoredBatch(names, batch, self.predictor.predict_batch(batch), sizes, photographs, [()] * len(names))
 
     def results(self, scored: ScoredBatch) -> list[ImageResult]:
         """One result for each image of a batch."""
@@ -251,6 +269,7 @@ class Detector:
                     box=tuple(boxes[row]),
                     canvas_map=_without_ignored(maps[row], valid[row], boxes[row]),
                     valid=valid[row],
+                    notes=scored.notes[row],
                 )
             )
         return results

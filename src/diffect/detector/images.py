@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,8 @@ from diffect.data.sample import Kind
 from diffect.data.sources.folders import EXTENSIONS, Listing, scan
 
 Box = tuple[float, float, float, float]  # left, top, width, height
+MAX_ENLARGED = 4  # times that an image is enlarged on the canvas; more leaves no details to score
+MIN_SHARE = 1 / 3  # of the canvas that an image fills; below, its shape is another than that of the training images
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,9 @@ def read_pixels(image: Any, depth: decode.Depth) -> NDArray[np.uint8]:
         pixels = decode.scaled(image, 0, 2**depth.bits - 1)
     elif np.issubdtype(image.dtype, np.floating):
         low, high = depth.value_range or (0, 1)
-        if not (image.min() >= low and image.max() <= high):  # false for NaN too
+        if not np.isfinite(image).all():
+            raise ValueError("an array has pixels that are NaN or infinite; replace them by numbers")
+        if image.min() < low or image.max() > high:
             raise ValueError(
                 f"an array holds {image.dtype} from {image.min():g} to {image.max():g}; floating-point pixels must lie "
                 f"in [{low:g}, {high:g}]"
@@ -108,6 +113,25 @@ def read_pixels(image: Any, depth: decode.Depth) -> NDArray[np.uint8]:
     else:
         raise ValueError(f"an array holds {image.dtype}; it must hold uint8, uint16 or floating-point numbers")
     return np.repeat(pixels[..., None], 3, axis=2) if pixels.ndim == 2 else pixels
+
+
+def notes_on(image: Any, size: Sequence[int], box: Sequence[int], canvas: Sequence[int]) -> list[str]:
+    """What makes the score of a picture doubtful, though it can be read.
+
+    Args:
+        image: as it was given.
+        size: its height and width.
+        box: that it fills on the canvas.
+        canvas: height and width.
+    """
+    notes, enlarged, share = [], box[2] / size[0], box[2] * box[3] / math.prod(canvas)
+    if enlarged > MAX_ENLARGED:
+        notes.append(f"it has {size[1]} x {size[0]} pixels only, enlarged {enlarged:.0f} times")
+    if share < MIN_SHARE:
+        notes.append(f"its shape is unlike that of the training images: it fills {share:.0%} of the canvas")
+    if isinstance(image, Path | Image.Image) and decode.is_transparent(image):
+        notes.append("its transparency is ignored")
+    return notes
 
 
 def read_sample(sample: Any, kind: Kind, size: Sequence[int]) -> NDArray[Any]:

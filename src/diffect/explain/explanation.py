@@ -143,7 +143,7 @@ class Explanation:
         if threshold is None:
             return f"score {three_digits(self.score)}, no threshold"
         sign, word = (">", "flagged") if self.result.flagged else ("≤", "passes")
-        return f"{word}: score {three_digits(self.score)} {sign} {three_digits(threshold)}"
+        return f"{word}: score {three_digits(self.score)} {sign} its threshold {three_digits(threshold)}"
 
     @property
     def sentences(self) -> list[str]:
@@ -153,7 +153,11 @@ class Explanation:
             does = "exceeds" if self.result.flagged else "does not exceed"
             lie = "" if self.rate is None else f"at most {self.rate:.0%} of good parts lie"
             means = f"above which {lie}, as promised for parts like the held-out ones" if lie else "which was given"
-            sentences.append(f"The score {does} {three_digits(self.result.threshold)}, {means}.")
+            sentences.append(
+                f"The score {does} the threshold of scores, {three_digits(self.result.threshold)}, {means}."
+            )
+        if self.outline is not None:
+            sentences.append(f"Pixels above the threshold of maps, {three_digits(self.outline)}, are outlined.")
         quiet = self.outline is not None and not self.region.outlined
         place = "No pixel is outlined; the most suspicious region" if quiet else "The worst region"
         notes = (f"{note[0].upper()}{note[1:]}." for note in self.notes)

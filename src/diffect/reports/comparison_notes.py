@@ -118,7 +118,10 @@ def _interval(comparison: Comparison) -> Iterator[str]:
     elif sources:
         yield f"±: half-width of the 95% interval of the difference, paired by category (fixed), {over}."
     else:
-        yield "no interval: there are fewer than two common seeds, and no bootstrap replicates to pair."
+        yield (
+            "no interval: there are fewer than two common seeds and no bootstrap replicates to pair, or all "
+            "differences are equal."
+        )
 
 
 def _p(comparison: Comparison) -> Iterator[str]:

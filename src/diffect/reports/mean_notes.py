@@ -45,13 +45,20 @@ def _sources(rows: Rows) -> set[str]:
     return {source for _, row in rows for estimate in row for source in estimate.sources}
 
 
+def no_interval(estimates: Iterable[Estimate]) -> str:
+    """Why estimates over test images and seeds have no interval."""
+    if any(estimate.constant for estimate in estimates):
+        return "no interval: seeds and bootstrap replicates all give the same figure, so its error is not known"
+    return "no interval: there are fewer than three seeds, and the records have no bootstrap replicates"
+
+
 def _interval(rows: Rows) -> Iterator[str]:
     sources = _sources(rows)
     if "categories" in sources:
         yield from _over_categories(rows)
         return
     if not sources:
-        yield "no interval: there are fewer than three seeds, and the records hold no bootstrap replicates."
+        yield f"{no_interval(one for _, row in rows for one in row)}."
         return
     ways = {"seeds": "seeds (Student's t)", "images": "test images (bootstrap)"}
     over = " and ".join(text for source, text in ways.items() if source in sources)

@@ -111,7 +111,7 @@ def _sums(group: Group, metric: str, category: str | None, estimate: Estimate, e
         over = ", ".join(_SOURCES[source] for source in parts)
         yield f"{estimate.half!r} = half-width of the 95% interval = sqrt({squares}), from {over}"
     else:
-        yield "no interval: there are fewer than three seeds, and the records hold no bootstrap replicates"
+        yield mean_notes.no_interval([estimate])
 
 
 def _place(metric: str, category: str | None, estimate: Estimate) -> str:

@@ -39,6 +39,29 @@ def read(path: Path) -> Record:
     return loads(text, str(path))
 
 
+def finished_run(key: str, given: object) -> tuple[Path, Record]:
+    """The folder and the record of the finished run that a setting names.
+
+    Args:
+        key: the setting's name, for errors.
+        given: its value, the path of the run's folder.
+
+    Raises:
+        ValueError: it is not the folder of a finished run.
+    """
+    found, cure = f"{key} is {given!s}, which", "it must be the folder of a finished run, outputs/STUDY/SIGNATURE"
+    folder = Path(str(given)).expanduser()
+    if not isinstance(given, str | Path) or not folder.is_dir():
+        raise ValueError(f"{found} is not a folder; {cure}")
+    if not (folder / RECORD).is_file():
+        runs = sorted(path.parent for path in folder.glob(f"*/{RECORD}"))
+        raise ValueError(f"{found} has no {RECORD}; {cure}" + (f", such as {runs[0]}" if runs else ""))
+    record = read(folder / RECORD)
+    if record.status != "finished":
+        raise ValueError(f"{found} is a run that is {record.status}; {cure}: start the same command again")
+    return folder, record
+
+
 def finished(folder: Path, signature: str) -> Record | None:
     """The record of the finished run `signature` in `folder`, or None where that run is still to be done.
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from diffect.config.files import command_for
 from diffect.errors import suggest
 from diffect.runs.record import Record
 from diffect.runs.table import LeftOut, Run
@@ -44,7 +45,7 @@ def select(runs: Iterable[Run], unread: Sequence[LeftOut], where: str, study: st
         first = (left_out or ignored)[0]
         raise ValueError(
             f"none of the {len(mine) + len(unread)} runs of '{name}' in {where} is finished; the first,"
-            f" {first.name}, is {first.reason}; to go on: diffect train experiment={name}"
+            f" {first.name}, is {first.reason}; to go on, start the same `diffect train` command again"
         )
     current, older = _newest_version(finished)
     kept, doubles = _one_per_cell(current)
@@ -61,8 +62,8 @@ def matching(selection: Selection, condition: str) -> Selection:
     runs = selection.runs
     for part in re.split(r"\s+and\s+", condition.strip()):
         key, equals, value = (piece.strip() for piece in part.partition("="))
-        if not equals:
-            raise ValueError(f"where={condition}: '{part}' is no KEY=VALUE, as in seed=0 and denoiser=conv")
+        if not (key and equals and value) or value.startswith("="):
+            raise ValueError(f"where={condition}: '{part}' is not KEY=VALUE, as in seed=0 and denoiser=conv")
         settings = [_settings(run) for run in runs]
         values = sorted({known[key] for known in settings if key in known})
         if not values:
@@ -70,7 +71,7 @@ def matching(selection: Selection, condition: str) -> Selection:
             raise ValueError(f"where={condition}: no run has a key {key}{suggest(key, sorted(keys))}")
         runs = tuple(run for run, known in zip(runs, settings, strict=True) if known.get(key) == value)
         if not runs:
-            raise ValueError(f"where={condition}: no run has {key}={value}; there are {', '.join(values)}")
+            raise ValueError(f"where={condition}: no run has {key}={value}; the values are {', '.join(values)}")
     others = LeftOut(f"{len(selection.runs) - len(runs)} of {len(selection.runs)} runs", f"not where {condition}")
     return replace(selection, runs=runs, ignored=(*selection.ignored, others))
 
@@ -87,7 +88,7 @@ def _study(runs: Sequence[Run], unread: Sequence[LeftOut], where: str, study: st
     """The study to report: `study` if it is there, or else the only one."""
     counts = Counter(run.record.study for run in runs)
     there = ", ".join(f"{name} ({count})" for name, count in sorted(counts.items()))
-    again = "" if study is None else f"; diffect train experiment={study} makes them"
+    again = "" if study is None else f"; `{command_for(study)}` makes them"
     if study in counts:
         return str(study)
     if unread and not counts:
@@ -99,7 +100,7 @@ def _study(runs: Sequence[Run], unread: Sequence[LeftOut], where: str, study: st
         guess = suggest(study, counts) or f"; there are runs of {there}"
         raise ValueError(f"there are no runs of '{study}' in {where}{guess}{again}")
     if len(counts) > 1:
-        raise ValueError(f"{where} holds runs of {len(counts)} experiments: {there}; pick one by experiment=NAME")
+        raise ValueError(f"{where} holds runs of {len(counts)} studies: {there}; choose one, experiment=NAME")
     return next(iter(counts))
 
 
@@ -135,7 +136,7 @@ def _metrics(run: Run) -> dict[str, dict[str, float | None]]:
 def _unfinished(run: Run) -> LeftOut:
     status, signature = run.record.status, run.record.signature
     if status == "failed":
-        return LeftOut(signature, f"failed: {_line(run.record.error) or 'it says not why'}")
+        return LeftOut(signature, f"failed: {_line(run.record.error) or 'it does not say why'}")
     return LeftOut(signature, f"unfinished: its status is {status}")
 
 

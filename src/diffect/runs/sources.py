@@ -25,7 +25,7 @@ def read(source: str, study: str | None = None, filters: Mapping[str, Any] | Non
     if source.startswith(WANDB):
         runs, unread = wandb.read_project(source.removeprefix(WANDB), study, filters or {})
     elif filters:
-        raise ValueError(f"filters= asks a W&B project, and source={source} is a folder; use experiment=NAME there")
+        raise ValueError(f"filters= is for a W&B project, and source={source} is a folder; use experiment= or where=")
     else:
         runs, unread = _folder(Path(source).expanduser(), study)
     return selection.select(runs, unread, source, study)
@@ -33,7 +33,7 @@ def read(source: str, study: str | None = None, filters: Mapping[str, Any] | Non
 
 def _folder(folder: Path, study: str | None) -> tuple[list[Run], list[LeftOut]]:
     if not folder.is_dir():
-        raise ValueError(f"source={folder} is no folder; it is one of runs or W&B logs, or wandb:ENTITY/PROJECT")
+        raise ValueError(f"source={folder} is not a folder; it must hold runs or W&B logs, or be wandb:ENTITY/PROJECT")
     named = [folder / study] if study is not None and (folder / study).is_dir() else []
     every = [folder, *(path for path in folder.iterdir() if path.is_dir())]
     for parents in (named, every):

@@ -61,8 +61,13 @@ class Estimate:
             parts["images"] = (-float(ndtri(alpha / 2)), self.image_error)
         if self.category_error is not None:
             parts["categories"] = (-float(stdtrit(len(self.categories) - 1, alpha / 2)), self.category_error)
-        # Without any spread at all, as where every figure is 1, nothing is known about the error.
-        return parts if any(error for _, error in parts.values()) else {}
+        return {} if self.constant else parts
+
+    @property
+    def constant(self) -> bool:
+        """Whether all figures are equal, as where each is 1: then nothing is known about the error."""
+        errors = {self.seed_error, self.image_error, self.category_error} - {None}
+        return errors == {0.0}
 
     @property
     def sources(self) -> tuple[str, ...]:

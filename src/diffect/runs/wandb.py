@@ -106,7 +106,7 @@ def parse_filters(text: str) -> dict[str, Any]:
     for part in text.split(","):
         key, equals, value = (piece.strip() for piece in part.partition("="))
         if not key or not equals:
-            raise ValueError(f"filters={text}: '{part}' is no KEY=VALUE, as in config.seed=0 or state=finished")
+            raise ValueError(f"filters={text}: '{part}' is not KEY=VALUE, as in config.seed=0 or state=finished")
         filters[key] = _typed(value)
     return filters
 

@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from diffect.config.description import enumerated
 from diffect.runs import record_file
-from diffect.runs.record import FineTuning, Record
+from diffect.runs.record import FineTuning
 from diffect.runs.selection import flat
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def check(cfg: DictConfig) -> None:
     """
     if cfg.finetune_from is None:
         return
-    record = _finished(cfg.finetune_from)
+    _, record = record_file.finished_run("finetune_from", cfg.finetune_from)
     parts = {part: OmegaConf.to_container(cfg[part], resolve=True) for part in ("denoiser", "scorer", "representation")}
     theirs, ours = _meaning(record.config), _meaning(parts)
     if theirs.get("denoiser._target_") != ours.get("denoiser._target_"):
@@ -53,7 +53,7 @@ def start_from(folder: Path, detector: DetectorModule) -> FineTuning:
     """
     from diffect.storage import checkpoints
 
-    record, given = _finished(folder), f"finetune_from is {folder}"
+    (_, record), given = record_file.finished_run("finetune_from", folder), f"finetune_from is {folder}"
     if detector.learner is None or detector.averaged is None:
         raise ValueError(f"{given}, but nothing learns by steps here: take a denoiser that does, such as denoiser=conv")
     try:
@@ -63,7 +63,7 @@ def start_from(folder: Path, detector: DetectorModule) -> FineTuning:
     learned = f"{kept.get('learned')}."
     state = {name.removeprefix(learned): value for name, value in kept["state"].items() if name.startswith(learned)}
     if not state:
-        raise ValueError(f"{given}, a run without a network: its denoiser was solved at once")
+        raise ValueError(f"{given}, a run without a network: its denoiser has a closed form")
     try:
         detector.learner.load_state_dict(state)
         detector.averaged.module.load_state_dict(state)
@@ -78,23 +78,6 @@ def start_from(folder: Path, detector: DetectorModule) -> FineTuning:
 def describe(run: FineTuning) -> str:
     """Where the weights come from, for reports."""
     return f"that of a run on {enumerated(run.categories)}"
-
-
-def _finished(start: Any) -> Record:
-    """The record of the finished run in the folder that `finetune_from` names."""
-    folder, given = Path(str(start)).expanduser(), f"finetune_from is {start}"
-    allowed = "it must be the folder of a finished run, outputs/STUDY/SIGNATURE"
-    if not folder.is_dir():
-        raise ValueError(f"{given}, which is no folder; {allowed}")
-    if not (folder / record_file.RECORD).is_file():
-        raise ValueError(f"{given}, which holds no {record_file.RECORD}; {allowed}")
-    try:
-        record = record_file.read(folder / record_file.RECORD)
-    except ValueError as error:
-        raise ValueError(f"{given}, which holds no run of diffect's ({error}); {allowed}") from error
-    if record.status != "finished":
-        raise ValueError(f"{given}, a run that is {record.status}: only a finished one can be fine-tuned")
-    return record
 
 
 def _meaning(config: dict[str, Any]) -> dict[str, Any]:

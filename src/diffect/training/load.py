@@ -15,16 +15,13 @@ from diffect.storage import checkpoints
 from diffect.training import build
 
 
-def load(folder: str | Path) -> Detector:
-    """The detector of the finished run in `folder`, such as outputs/single/0123456789ab.
+def load(run: str | Path) -> Detector:
+    """The detector of the finished run in a folder, such as outputs/single/0123456789ab.
 
     Nothing in the checkpoint is executed. ValueError where the run is not finished, or where the checkpoint cannot be
     read or belongs to another run.
     """
-    folder = Path(folder).expanduser()
-    record = record_file.read(folder / record_file.RECORD)
-    if record.status != "finished":
-        raise ValueError(f"the run in {folder} is {record.status}: only a finished run can score")
+    folder, record = record_file.finished_run("run", run)
     cfg, categories, splits = DictConfig(record.config), record.categories, record.splits
     path = folder / record_file.CHECKPOINT
     kept = checkpoints.read(path, f"to train the run again, delete the folder {folder}")

@@ -22,11 +22,12 @@ HIDDEN = "hidden or system files"
 DOCUMENT = "documents"
 UNREAD = f"a format that is not read; {', '.join(one[1:] for one in EXTENSIONS)} are"
 NOWHERE = "links that lead nowhere"
-ROUND = "links back to a folder above them"
-OURS = "folders that diffect wrote"
-CLOSED = "folders that may not be opened"
-SPECIAL = "neither files nor folders"
+ROUND = "links to a folder that they lie in"
+OURS = "results that diffect wrote"
+CLOSED = "no permission to open them"
+SPECIAL = "pipes, sockets or devices"
 EXPECTED = (HIDDEN, DOCUMENT)  # reasons that no result depends on
+_NOUNS = {NOWHERE: "link", ROUND: "link", OURS: "folder", CLOSED: "folder"}  # of what is ignored for a reason
 
 Ignored = dict[str, list[str]]  # reason: names of files, relative to their folder
 
@@ -80,7 +81,7 @@ def scan(place: str | Path) -> Listing:
 def remarks(ignored: Ignored) -> list[str]:
     """A sentence for each reason for which files are ignored, hidden files and documents apart."""
     return [
-        f"{counted(len(names), 'file')} ignored ({reason}), such as {names[0]}"
+        f"{counted(len(names), _NOUNS.get(reason, 'file'))} ignored ({reason}), such as {names[0]}"
         for reason, names in ignored.items()
         if reason not in EXPECTED
     ]

@@ -8,10 +8,10 @@ from diffect.data.sources.folders import entries, folders
 
 @dataclass(frozen=True)
 class Layout:
-    """What the folders of a category are called.
+    """What the folders of a category are called, in small or capital letters.
 
-    root/<category>/<train>/<good>/*     normal images
-    root/<category>/<test>/<kind>/*      a name in `good` is normal, every other name is a kind of defect
+    root/<category>/<train>/<good>/**    normal images
+    root/<category>/<test>/<kind>/**     a name in `good` is normal, every other name is a kind of defect
     root/<category>/<masks>/<kind>/<stem>_mask.png, or <stem>.png, or all images in <stem>/
     """
 
@@ -22,7 +22,18 @@ class Layout:
 
     def is_category(self, folder: Path) -> bool:
         """Whether a folder looks like a category: it has train/, or test/good."""
-        return (folder / self.train).is_dir() or any((folder / self.test / name).is_dir() for name in self.good)
+        inside = folders(folder)
+        tests = [path for path in inside if same_name(path.name, self.test)]
+        good = any(self.is_good(path.name) for test in tests for path in folders(test))
+        return good or any(same_name(path.name, self.train) for path in inside)
+
+    def is_good(self, name: str) -> bool:
+        """Whether a folder of this name holds normal images."""
+        return any(same_name(name, good) for good in self.good)
+
+    def elsewhere(self) -> str:
+        """Why an image in none of these folders is ignored, and what to do."""
+        return f"not in {self.train}/{self.good[0]}, {self.test}/KIND or {self.masks}/KIND: move them there"
 
     def expected(self) -> str:
         """What a category must hold, in words."""
@@ -54,3 +65,8 @@ class Layout:
             f"data.root={root} is not a dataset in MVTec AD layout, {content}; it must hold one folder per "
             f"category, each with {self.expected()}"
         )
+
+
+def same_name(one: str, other: str) -> bool:
+    """Whether two names of folders are the same but for capital letters."""
+    return one.casefold() == other.casefold()

@@ -1,7 +1,8 @@
 """Any folder in MVTec AD layout as a source of samples: what it holds, and what is wrong with it."""
 
 from collections import defaultdict
-from pathlib import Path
+from collections.abc import Iterable
+from pathlib import Path, PurePath
 
 from diffect.config.check import checked
 from diffect.config.types import Names, Place, Range, as_list
@@ -10,7 +11,7 @@ from diffect.data.sample import GOOD, IMAGE, Kind, Sample, Source
 from diffect.data.sources import folders
 from diffect.data.sources.files import ImageFiles, sensor_bits
 from diffect.data.sources.folders import EXTENSIONS, Ignored, Listing
-from diffect.data.sources.layout import Layout
+from diffect.data.sources.layout import Layout, same_name
 
 
 @checked
@@ -84,8 +85,9 @@ class Folder(Source):
             )
         test = []
         for kind, paths in content.test.items():
-            masks = content.masks_of(kind, paths) if content.masks and kind not in self.layout.good else {}
-            defect = GOOD if kind in self.layout.good else kind
+            normal = self.layout.is_good(kind)
+            masks = content.masks_of(kind, paths) if content.masks and not normal else {}
+            defect = GOOD if normal else kind
             test += [
                 files.sample("test", content.listing.name(path), defect, path, masks.get(path, ())) for path in paths
             ]
@@ -111,76 +113,88 @@ class Folder(Source):
 
 
 class _Content:
-    """The files of a category by what they are: training images, test images by kind, masks by kind and stem."""
+    """The files of a category by what they are: training images, test images by kind, masks by kind, and the rest.
+
+    Subfolders are part of the folder that they lie in.
+    """
 
     def __init__(self, listing: Listing, layout: Layout) -> None:
         self.listing, self._layout = listing, layout
         self.train: list[Path] = []
         self.test: dict[str, list[Path]] = defaultdict(list)
-        self.masks: dict[str, dict[str, list[Path]]] = {}
+        self.masks: dict[str, list[Path]] = defaultdict(list)
         self._normal_masks: list[Path] = []
         self._misplaced: list[Path] = []
         for path in listing.images:
-            self._sort(path, path.relative_to(listing.root).parts)
+            self._sort(path, self._parts(path))
+
+    def _parts(self, path: Path) -> tuple[str, ...]:
+        return path.relative_to(self.listing.root).parts
 
     def _sort(self, path: Path, parts: tuple[str, ...]) -> None:
-        layout = self._layout
-        if len(parts) == 3 and parts[0] == layout.train and parts[1] in layout.good:
+        place, kind = (parts[0], parts[1]) if len(parts) > 2 else ("", "")
+        normal = self._layout.is_good(kind)
+        if normal and same_name(place, self._layout.train):
             self.train.append(path)
-        elif len(parts) == 3 and parts[0] == layout.test:
-            self.test[parts[1]].append(path)
-        elif len(parts) in (3, 4) and parts[0] == layout.masks and parts[1] in layout.good:
-            self._normal_masks.append(path)
-        elif len(parts) in (3, 4) and parts[0] == layout.masks:
-            # Several masks of one image lie in a folder of its name.
-            stem = parts[2] if len(parts) == 4 else path.stem
-            self.masks.setdefault(parts[1], defaultdict(list))[stem].append(path)
+        elif same_name(place, self._layout.test):
+            self.test[kind].append(path)
+        elif same_name(place, self._layout.masks):
+            (self._normal_masks if normal else self.masks[kind]).append(path)
         else:
             self._misplaced.append(path)
 
-    def masks_of(self, kind: str, images: list[Path]) -> dict[Path, tuple[Path, ...]]:
-        """The masks of each image of a kind of defect, by stem with or without `_mask`.
+    def _by_stem(self, paths: Iterable[Path]) -> dict[str, list[Path]]:
+        """Files by their stem, which includes the subfolder of their kind: monday/003."""
+        by_stem = defaultdict(list)
+        for path in paths:
+            by_stem[PurePath(*self._parts(path)[2:]).with_suffix("").as_posix()].append(path)
+        return by_stem
 
-        ValueError where an image has none, and where two images or two files of masks have one stem.
+    def masks_of(self, kind: str, images: list[Path]) -> dict[Path, tuple[Path, ...]]:
+        """The masks of each image of a kind of defect: STEM or STEM_mask, or all in a folder of that name.
+
+        ValueError where an image has none, and where two images or two masks have the same stem.
         """
-        by_stem, truth = self.masks.get(kind, {}), self.listing.root / self._layout.masks
+        stems, masks = self._by_stem(images), self._by_stem(self.masks[kind])
+        inside: dict[str, list[Path]] = defaultdict(list)
+        for mask in masks.keys() - {name for stem in stems for name in _mask_names(stem)}:
+            inside[mask.rpartition("/")[0]] += masks[mask]
         matched: dict[Path, tuple[Path, ...]] = {}
-        owners: dict[str, Path] = {}
-        for path in images:
-            fitting = by_stem.get(f"{path.stem}_mask", []) + by_stem.get(path.stem, [])
-            files = [mask for mask in fitting if mask.parent == truth / kind]
-            if path.stem in owners or len(files) > 1 or (files and files != fitting):
-                clash = [path, owners[path.stem]] if path.stem in owners else fitting
+        for stem, owners in stems.items():
+            single = [path for name in _mask_names(stem) for path in masks.get(name, [])]
+            several = [path for name in _mask_names(stem) for path in sorted(inside.get(name, []))]
+            if len(owners) > 1 or len(single) > 1 or (single and several):
+                clash = owners if len(owners) > 1 else single + several
                 raise ValueError(
-                    f"masks are matched by stem, and {clash[0]} and {clash[1]} share one; rename or remove one"
+                    f"masks are matched by stem, and {clash[0]} and {clash[1]} have the same one; rename or remove one"
                 )
-            owners[path.stem] = path
-            if fitting:
-                matched[path] = tuple(fitting)
-        missing = [path for path in images if path not in matched]
-        if missing:
+            if single or several:
+                matched[owners[0]] = (*single, *several)
+        if missing := [path for path in images if path not in matched]:
+            first, root = self._parts(missing[0]), self.listing.root
+            wanted = root.joinpath(self._layout.masks, *first[1:]).with_name(f"{missing[0].stem}_mask.png")
             raise ValueError(
-                f"{len(missing)} of {len(images)} images in {missing[0].parent} have no mask, first "
-                f"{missing[0].name}: add {truth / kind / missing[0].stem}_mask.png, or remove the category's "
-                f"{self._layout.masks} folder to have image metrics only"
+                f"{len(missing)} of {len(images)} images in {root.joinpath(*first[:2])} have no mask, first "
+                f"{missing[0].name}: add {wanted}, or remove the category's {self._layout.masks} folder to have image "
+                "metrics only"
             )
         return matched
 
     def unused(self) -> Ignored:
         """The names of image files that are neither samples nor masks of samples, by reason."""
-        layout = self._layout
-        stems = {kind: {path.stem for path in images} for kind, images in self.test.items()}
-        strays = [
-            path
-            for kind, by_stem in self.masks.items()
-            for stem, paths in by_stem.items()
-            for path in paths
-            if not {stem, stem.removesuffix("_mask")} & stems.get(kind, set())
-        ]
-        places = f"{layout.train}/{layout.good[0]}, {layout.test}/KIND and {layout.masks}/KIND"
+        strays = []
+        for kind, masks in self.masks.items():
+            known = {name for stem in self._by_stem(self.test.get(kind, [])) for name in _mask_names(stem)}
+            for stem, paths in self._by_stem(masks).items():
+                strays += paths if known.isdisjoint((stem, stem.rpartition("/")[0])) else []
         unused = {
-            f"no image is looked for there, but in {places}": self._misplaced,
+            self._layout.elsewhere(): self._misplaced,
             "masks that belong to no image": strays,
             "masks of normal images": self._normal_masks,
         }
         return {reason: list(map(self.listing.name, paths)) for reason, paths in unused.items() if paths}
+
+
+def _mask_names(stem: str) -> tuple[str, str]:
+    """What the mask of an image may be called, without its ending; a folder of its masks too."""
+    return f"{stem}_mask", stem
