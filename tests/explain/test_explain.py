@@ -276,7 +276,7 @@ def test_bad_settings_are_refused_with_a_sentence(
 
 def test_several_categories_ask_which(trained: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["score", f"run={trained}", f"images={folder / 'data' / 'dark' / 'test'}"]) != 0
-    assert "category is not set; and this run has several: dark, light" in capsys.readouterr().err
+    assert "category is not set, and this run has several: dark, light" in capsys.readouterr().err
 
 
 def test_of_the_test_images_of_a_run_those_of_the_named_category_are_scored(
