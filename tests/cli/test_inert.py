@@ -7,7 +7,7 @@ import pytest
 
 pytestmark = pytest.mark.slow
 
-CLOSED = "which is solved at once: add denoiser=conv"
+CLOSED = "which has a closed form: add denoiser=conv"
 
 
 @pytest.mark.parametrize(

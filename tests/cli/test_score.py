@@ -223,7 +223,7 @@ def test_nothing_of_the_users_is_removed_or_replaced(
     image(photos / "a.png")
     for out, stranger in ((tmp_path / "photos", "maps/a.png"), (photos, "a.png")):
         assert main(["score", f"run={trained}", f"images={photos}", f"out={out}"]) == 1
-        assert f"out is {out}, which holds {stranger}, and diffect did not write that" in capsys.readouterr().err
+        assert f"out is {out}, which holds {stranger}, not written by diffect" in capsys.readouterr().err
     assert main(["score", f"run={trained}", f"images={photos}", f"out={photos}/scored"]) == 0
     before = (photos / "scored" / "scores.csv").read_text()
     assert main(["score", f"run={trained}", f"images={photos}", f"out={photos}/scored"]) == 0

@@ -149,7 +149,7 @@ def test_ctrl_c_is_reported_and_is_no_failure(
     monkeypatch.setattr(DetectorModule, "training_step", interrupted)
     assert train("-m", "seed=0,1", "study=stopped") == 130
     said = capsys.readouterr().err
-    assert "0 of 2 runs finished" in said and "the same command goes on from here" in said
+    assert "0 of 2 runs finished" in said and "start the same command again to continue" in said
     (path,) = tmp_path.glob("outputs/stopped/*/record.json")  # the second was not begun
     record = json.loads(path.read_text())
     assert record["status"] == "interrupted" and record["error"] is None
@@ -361,7 +361,7 @@ def test_what_the_images_were_used_for_is_said(capsys: pytest.CaptureFixture[str
         (["data.shots=true"], "data.shots is True"),
         (["data.contamination=abc"], "data.contamination is 'abc'; it must be a number"),
         (["data.contamination=null"], "data.contamination is null"),
-        (["data.contamination=0.1", "data.contamination_from=3"], "data.contamination_from=3 is no folder"),
+        (["data.contamination=0.1", "data.contamination_from=3"], "data.contamination_from=3 is not a folder"),
         (["data.augment=null"], "data.augment is null; it must be"),
         (["data.augment=3"], "data.augment is 3"),
         (["denoiser.guidance=abc"], "denoiser.guidance is 'abc'; it must be a number"),

@@ -229,8 +229,8 @@ def test_ranks_correlate_as_spearman_has_it() -> None:
     ("overrides", "said"),
     [
         (["tune.candidates=[{scorer.level:[1]}]"], "scorer.level, which the config does not have; did you mean scorer"),
-        (["tune.candidates=[{scorers:[1]}]"], "names scorers, in which nothing can be chosen; did you mean scorer?"),
-        (["tune.candidates=[{data.size:[64]}]"], "names data.size, in which nothing can be chosen"),
+        (["tune.candidates=[{scorers:[1]}]"], "names scorers, which cannot be tuned; did you mean scorer?"),
+        (["tune.candidates=[{data.size:[64]}]"], "names data.size, which cannot be tuned"),
         (["tune.candidates=[{scorer:[denoisings]}]"], "there is no scorer=denoisings; did you mean denoising?"),
         (["tune.candidates=[{scorer.levels:[]}]"], "gives scorer.levels the values []"),
         (["tune.candidates=[]"], "tune.candidates is []; it must be a list of grids"),

@@ -301,7 +301,7 @@ def test_fresh_copies_are_of_the_real_images_and_others_than_those_trained_on(
         ),
         (
             {"kinds": ["flip", "mirror"], "copies": 4},
-            r"mirror and flip make 3 different copies .* so many at most, or add",
+            r"mirror and flip make 3 different copies .* set at most 3, or add",
         ),
         ({"kinds": "quarter", "copies": 4}, r"quarter makes 3 different"),
         ({"kinds": ["mirror", "quarter"], "copies": 8}, r"mirror and quarter make 7 different copies"),

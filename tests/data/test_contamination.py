@@ -335,7 +335,7 @@ def test_what_cannot_be_had_is_said_in_one_sentence(module: Callable[..., DataMo
         module(0.5, contamination_from=str(defective)).setup()
     with pytest.raises(ValueError, match=r"replaces 7 of the 20 normal images of b .* holds 4 for it"):
         module(0.35, category="b", contamination_from=str(defective)).setup()
-    with pytest.raises(ValueError, match=r"data\.contamination_from=nowhere is no folder"):
+    with pytest.raises(ValueError, match=r"data\.contamination_from=nowhere is not a folder"):
         module(0.1, contamination_from="nowhere").setup()
 
 

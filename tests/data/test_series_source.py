@@ -158,7 +158,7 @@ def test_what_needs_images_is_refused_in_a_sentence(
     common = [f"hydra.searchpath=[file://{study}/conf]", "data=windows", "representation=pixels", "denoiser=gaussian"]
     for override, said in (
         ("data.contamination=0.2", "data.contamination_from=null works on images only"),
-        ("head=synthetic", "head=synthetic trains on defects drawn on images"),
+        ("head=synthetic", "head=synthetic draws defects on images"),
         ("denoiser=dit", "two axes"),
     ):
         assert main(["train", *common, override]) == 1

@@ -210,13 +210,13 @@ def test_wrong_settings_are_refused(setting: str, message: str) -> None:
         (
             ["denoiser@outlier_removal.denoiser=none"],
             (
-                r"outlier_removal=z_score scores by outlier_removal\.denoiser and outlier_removal\.scorer: "
+                r"outlier_removal=z_score scores with outlier_removal\.denoiser and outlier_removal\.scorer: "
                 r"denoiser=none leaves the scorer"
             ),
         ),
         (
             ["outlier_removal.denoiser.denoiser.keep=most"],
-            r"outlier_removal=z_score scores by outlier_removal\.denoiser .* is 'most'; it must be random or greedy",
+            r"outlier_removal=z_score scores with outlier_removal\.denoiser .* is 'most'; it must be random or greedy",
         ),
     ],
 )

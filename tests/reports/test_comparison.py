@@ -158,12 +158,12 @@ def test_what_each_group_lacks_is_told_by_group_and_by_metric_where_these_differ
 
 
 def test_a_baseline_that_is_no_group_is_a_sentence() -> None:
-    with pytest.raises(ValueError, match="baseline=padum names no group; name one of: padim; diffusion; noise"):
+    with pytest.raises(ValueError, match="baseline=padum fits no group; give one of: padim; diffusion; noise"):
         built(detection(), baseline="padum")
     records = detection(("padim", "diffusion"))
     for record in records:
         record["choices"]["anomaly_map"] = f"{record['seed'] % 2}"
-    with pytest.raises(ValueError, match=r"detector=padim names 2 groups \(anomaly_map=[01], padim; anomaly_map=[01]"):
+    with pytest.raises(ValueError, match=r"detector=padim fits 2 groups \(anomaly_map=[01], padim; anomaly_map=[01]"):
         built(records, baseline="detector=padim")
     for text in ("anomaly_map=1,detector=padim", "1, padim", "1,padim"):
         assert built(records, baseline=text).tables[1].title == "differences from anomaly_map=1, padim"

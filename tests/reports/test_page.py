@@ -131,7 +131,7 @@ def test_pictures_have_a_bound_and_every_group_has_some(tmp_path: Path) -> None:
         ("../../secret.png", "does not lie in the run's gallery/"),
         ("gallery/..", "does not lie in the run's gallery/"),
         ("gallery/absent.png", "cannot be read: No such file"),
-        ("gallery/words.png", "is no small JPEG or PNG"),
+        ("gallery/words.png", "is not a small JPEG or PNG"),
     ],
 )
 def test_a_picture_that_is_none_is_told_and_not_shown(name: str, said: str, tmp_path: Path) -> None:

@@ -81,8 +81,8 @@ def test_random_categories_have_their_own_interval() -> None:
     ("wanted", "sentence"),
     [
         ("image_aurok,cosine", r"no metric 'image_aurok'; did you mean image_auroc\? There are: image_auroc; "),
-        ("image_auroc,cosin", r"no one group 'cosin'; did you mean cosine\? There are: "),
-        ("image_auroc,cosin,brick", r"no one group 'cosin'; did you mean cosine\?"),
+        ("image_auroc,cosin", r"no single group is called 'cosin'; did you mean cosine\? There are: "),
+        ("image_auroc,cosin,brick", r"no single group is called 'cosin'; did you mean cosine\?"),
         ("image_auroc,cosine,brik", r"no category 'brik'; did you mean brick\? There are: brick; grass; gravel"),
         ("", r"no metric ''"),
     ],

@@ -172,7 +172,7 @@ def test_a_file_that_is_no_program_is_refused(small: Path, tmp_path: Path) -> No
     for content in (b"", b"no program", whole[: len(whole) // 2], whole[100:], zipped.getvalue(), saved.getvalue()):
         path = tmp_path / "bad.pt2"
         path.write_bytes(content)
-        with pytest.raises(ValueError, match=r"backbone\.path is .*bad\.pt2: no program that is safe to load \(.+\)"):
+        with pytest.raises(ValueError, match=r"backbone\.path is .*bad\.pt2: not a program that is safe \(.+\)"):
             Exported(str(path))
 
 
@@ -298,7 +298,7 @@ def test_a_tampered_program_is_refused_and_runs_nothing(
     small: Path, tmp_path: Path, tamper: Callable[[Members, Path], None]
 ) -> None:
     path, mark = tampered(small, tmp_path, tamper)
-    with pytest.raises(ValueError, match="no program that is safe to load"):
+    with pytest.raises(ValueError, match="not a program that is safe to load"):
         Exported(str(path))
     assert not mark.exists()
 

@@ -74,7 +74,7 @@ def test_a_corrupt_record_is_refused_by_path(tmp_path: Path, text: str, says: st
 
 
 def test_a_record_of_an_older_format_says_how_to_make_the_run_anew() -> None:
-    with pytest.raises(ValueError, match=r"has format 1, .* reads format 2: make the run anew with .*diffect train"):
+    with pytest.raises(ValueError, match=r"has format 1, .* reads format 2: repeat the run by .*diffect train"):
         record_file.parse({"format": 1, "status": "finished", "metrics": {}})
 
 

@@ -126,5 +126,5 @@ def test_filters_are_pairs_or_a_query() -> None:
     assert wandb.parse_filters('{"config.seed": {"$in": [0, 1]}}') == {"config.seed": {"$in": [0, 1]}}
     with pytest.raises(ValueError, match=r"filters=state: 'state' is not KEY=VALUE"):
         wandb.parse_filters("state")
-    with pytest.raises(ValueError, match=r"filters=\{state\} is no JSON"):
+    with pytest.raises(ValueError, match=r"filters=\{state\} is not JSON"):
         wandb.parse_filters("{state}")

@@ -24,12 +24,12 @@ def test_what_was_written_is_removed_with_the_folders_that_are_empty_then(tmp_pa
 def test_a_strangers_file_is_named_and_all_stays(tmp_path: Path) -> None:
     written.claim(tmp_path / "out", ["maps/a.png"], "photos", "out")
     make(tmp_path / "out", "maps/a.png", "maps/mine.txt")
-    with pytest.raises(ValueError, match=r"out is .*out, which holds maps/mine.txt, and diffect did not write that"):
+    with pytest.raises(ValueError, match=r"out is .*out, which holds maps/mine.txt, not written by diffect"):
         written.claim(tmp_path / "out", ["maps/a.png"], "photos", "out")
     written.remove(tmp_path / "out")
     assert [path.name for path in (tmp_path / "out").rglob("*")] == ["maps", "mine.txt"]
     make(tmp_path, "file")
-    with pytest.raises(ValueError, match=r"out is .*file, which is a file; name a new or an empty folder"):
+    with pytest.raises(ValueError, match=r"out is .*file, which is a file; give a new or an empty folder"):
         written.claim(tmp_path / "file", [], "photos", "out")
 
 
@@ -70,7 +70,9 @@ def test_what_is_published_takes_the_place_of_what_was_published_before(tmp_path
     left = sorted(path.relative_to(tmp_path / "report").as_posix() for path in (tmp_path / "report").rglob("*.*"))
     assert left == ["README.md", "figures/new.pdf", "table.md", written.MANIFEST]
     with (
-        pytest.raises(ValueError, match=r"out is .*report, whose README.md diffect did not write: name another"),
+        pytest.raises(
+            ValueError, match=r"out is .*report, which holds README.md, not written by diffect: give another"
+        ),
         written.publishing(tmp_path / "report", "a study", "out") as made,
     ):
         make(made, "README.md", "table.md")

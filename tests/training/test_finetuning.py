@@ -78,7 +78,7 @@ def test_the_learner_and_its_average_have_the_weights(source: Path) -> None:
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [
-        (["denoiser=gaussian"], "finetune_from changes no score of denoiser=gaussian, which is solved at once"),
+        (["denoiser=gaussian"], "finetune_from changes no score of denoiser=gaussian, which has a closed form"),
         (["denoiser=none", "scorer=diffusion_time"], "other tensors: give the same denoiser"),
         (["denoiser.network.width=24"], "something else: denoiser.network.width is 16 there and 24 here; it must be"),
         (["denoiser.prediction=x0"], "something else: denoiser.prediction is v there and x0 here; it must be the same"),

@@ -22,7 +22,7 @@ def run(cfg: DictConfig) -> None:
     validate.check(cfg, settings.Data)
     if cfg.download:
         where = download.fetch(str(cfg.download), cfg.root, cfg.accept_license, cfg.url, cfg.sha256)
-        print(f"{cfg.download} is in {where}: diffect data data=mvtec data.root={where}")
+        print(f"{cfg.download} is in {where}; check it with `diffect data data=mvtec data.root={where}`")
         return
     module = instantiate(cfg.data)
     module.setup()

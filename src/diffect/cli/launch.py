@@ -90,4 +90,4 @@ def _refuse_several_experiments(overrides: Sequence[str]) -> None:
     """Two experiments in one launch would lose both sweeps silently (Hydra merges one sweep per launch)."""
     chosen = [value for value in overrides if re.match(r"[+~]*experiment=", value)]
     if len(chosen) > 1 or any(re.search(r"[,\[(]", value) for value in chosen):
-        raise ValueError(f"one experiment per launch: found {' '.join(chosen)}; launch each by itself")
+        raise ValueError(f"one experiment per launch: found {' '.join(chosen)}; start each separately")

@@ -93,7 +93,7 @@ def _run(given: Sequence[str]) -> int:
             return 0
         launch(command, overrides)
     except KeyboardInterrupt:
-        print(f"\ndiffect {command}: interrupted; the same command goes on from here", file=sys.stderr)
+        print(f"\ndiffect {command}: interrupted; start the same command again to continue", file=sys.stderr)
         return 130
     except BrokenPipeError:
         raise

@@ -65,7 +65,7 @@ def check(cfg: DictConfig) -> None:
     if steps % every:
         raise ValueError(
             f"training.validate_every is {every}; it must divide training.steps, {steps}, so that the last step is "
-            "looked at too"
+            "validated"
         )
     _check_trainer(cfg.trainer)
     finetuning.check(cfg)

@@ -63,6 +63,6 @@ def check(cfg: DictConfig) -> None:
         raise ValueError(f"tune.{error}") from error
     if cfg.data.get("shots") is not None and cfg.data.shots < LEAST:
         raise ValueError(
-            f"data.shots is {cfg.data.shots}, which leaves no selection images to choose settings on; tuning takes "
+            f"data.shots is {cfg.data.shots}, which leaves no selection images to choose settings on; tuning needs "
             f"{LEAST} or more"
         )

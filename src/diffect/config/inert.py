@@ -82,4 +82,4 @@ def _is_idle(key: str, config: DictConfig) -> bool:
 def _sentence(key: str, job: Job) -> str:
     if key == "data.root":
         return "data.root says where a folder of images is, and the chosen data have none; add data=mvtec"
-    return f"{key} changes no score of denoiser={job.denoiser}, which is solved at once: add denoiser=conv"
+    return f"{key} changes no score of denoiser={job.denoiser}, which has a closed form: add denoiser=conv"

@@ -60,8 +60,8 @@ class Augmentation:
             raise ValueError(
                 f"data.augment_copies={self.copies} is not allowed: {' and '.join(self.kinds)} "
                 f"{'make' if len(self.kinds) > 1 else 'makes'} {len(exact)} "
-                f"different {'copies' if len(exact) > 1 else 'copy'} of an image; take so many at most, or add turn, "
-                f"shift or zoom to data.augment"
+                f"different {'copies' if len(exact) > 1 else 'copy'} of an image; set at most {len(exact)}, or add "
+                "turn, shift or zoom to data.augment"
             )
 
     def check(self, canvas: tuple[int, ...]) -> None:

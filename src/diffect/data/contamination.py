@@ -42,7 +42,7 @@ class Contamination:
     def __post_init__(self) -> None:
         if self.folder not in (None, TEST) and not Path(self.folder).expanduser().is_dir():
             raise ValueError(
-                f"data.contamination_from={self.folder} is no folder; it must hold defective images, or a folder of "
+                f"data.contamination_from={self.folder} is not a folder; it must hold defective images, or a folder of "
                 f"them for each category, or be {TEST} for half of the test defects, or null for synthetic defects"
             )
 
@@ -160,8 +160,8 @@ class Contamination:
         if shared:
             raise ValueError(
                 f"data.contamination_from={self.folder} holds {len(shared)} images that are also in the test set of "
-                f"{category}, first {shared[0]}: what is trained on cannot be tested on; take them out of one, or "
-                f"set data.contamination_from={TEST}, which does"
+                f"{category}, first {shared[0]}: an image cannot be used for both; remove these from one, or "
+                f"set data.contamination_from={TEST}"
             )
         order = splits.generator(self.seed, category, "brought").permutation(len(samples))
         return Part(part.label, store, samples, mislabelled=True), order[:count].tolist()

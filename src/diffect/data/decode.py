@@ -212,7 +212,7 @@ def _load(path: Path) -> tuple[Image.Image, bool]:
                 return ImageOps.exif_transpose(picture), deep
     except _UNREADABLE as error:
         raise ValueError(_problem(path, error)) from error
-    raise ValueError(f"{path} is animated or has several pages ({frames} frames); save the one that is meant")
+    raise ValueError(f"{path} is animated or has several pages ({frames} frames); save one of them as an image")
 
 
 def _is_deep(picture: ImageFile.ImageFile) -> bool:

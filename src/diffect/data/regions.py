@@ -149,8 +149,8 @@ def _drawn(chosen: Path | list[Rectangle], size: Sequence[int], what: str) -> ND
     for left, top, across, down in chosen:
         if left + across > width or top + down > height:
             raise MisfitError(
-                f"{what} has the rectangle [{left}, {top}, {across}, {down}], which leaves the image of {width} x "
-                f"{height} pixels; rectangles are [left, top, width, height]"
+                f"{what} has the rectangle [{left}, {top}, {across}, {down}], which reaches beyond the image of "
+                f"{width} x {height} pixels; rectangles are [left, top, width, height]"
             )
         mask[top : top + down, left : left + across] = True
     return mask

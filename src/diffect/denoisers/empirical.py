@@ -203,7 +203,7 @@ class Empirical(ClosedForm):
             if empty:
                 raise ValueError(
                     f"window of denoiser=empirical is {self.window}, and {empty} of the {math.prod(self.grid)} cells "
-                    f"have no stored patch that near; raise it, or the memory, which is {self.memory}"
+                    f"have no stored patch so near; raise it, or the memory, which is {self.memory}"
                 )
 
     def _read(self, x_t: Tensor, log_snr: Tensor, label: Tensor | None, read: Read) -> Tensor:

@@ -190,7 +190,9 @@ def group_named(groups: Sequence[Group], axes: Sequence[str], text: str) -> Grou
             if all(run.choice(keys.get(key, key)) == value for run in group.runs for key, _, value in choices)
         ]
     if len(named) != 1:
-        what = "no group" if not named else f"{len(named)} groups ({'; '.join(group.label for group in named)})"
+        what = (
+            "fits no group" if not named else f"fits {len(named)} groups ({'; '.join(group.label for group in named)})"
+        )
         allowed = "; ".join(group.label for group in groups)
-        raise ValueError(f"baseline={text} names {what}; name one of: {allowed}")
+        raise ValueError(f"baseline={text} {what}; give one of: {allowed}")
     return named[0]

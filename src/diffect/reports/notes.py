@@ -138,7 +138,7 @@ def _patchy(study: Study) -> Iterator[str]:
             yield f"{title}: no run has a finite figure."
         elif lacking:
             where = f"{len(lacking)} of {len(cells)} cells ({first_few(lacking)})"
-            yield f"{title}: no finite figure in {where}; what is said of it is made of the others."
+            yield f"{title}: no finite figure in {where}; the sentences about it use the others."
 
 
 def _warnings(study: Study) -> Iterator[str]:
@@ -181,7 +181,7 @@ def _likeness(study: Study) -> Iterator[str]:
     ]
     if texts:
         what = "; ".join(texts)
-        yield f"runs of one group differ in more than seed and data ({what}): what is said of it mixes them."
+        yield f"runs of one group differ in more than seed and data ({what}): its figures mix them."
 
 
 def _differing(runs: Sequence[Run]) -> str:

@@ -39,7 +39,7 @@ class Exported(Backbone):
             program = torch.export.load(io.BytesIO(content))
         except Exception as error:
             raise ValueError(
-                f"backbone.path is {path}: no program that is safe to load ({_first_line(error)})"
+                f"backbone.path is {path}: not a program that is safe to load ({_first_line(error)})"
             ) from error
         self.identity = f"exported:{hashlib.sha256(content).hexdigest()[:16]}"
         # The guards are Python source that would be executed; shapes are checked without them.
@@ -115,7 +115,7 @@ def _refuse_code(content: bytes) -> None:
     torch.load(io.BytesIO(reader.read_bytes("data/sample_inputs/model.pt")), weights_only=True)
     for key, text in _strings(json.loads(reader.read_string("models/model.json"))):
         if key in _ALLOWED and not _ALLOWED[key].fullmatch(text):
-            raise ValueError(f"its graph holds the {key} {text[:80]!r}, which no export of plain operators holds")
+            raise ValueError(f"its graph holds the {key} {text[:80]!r}, which is not allowed")
 
 
 def _strings(node: Any, key: str = "") -> Iterator[tuple[str, str]]:

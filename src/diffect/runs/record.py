@@ -307,7 +307,7 @@ class Record(Part):
     @model_validator(mode="after")
     def _whole(self) -> Self:
         if self.status == "finished" and (missing := [one for one in self.categories if one not in self.results]):
-            raise ValueError(f"results: there is none of category {missing[0]}")
+            raise ValueError(f"results: category {missing[0]} is missing")
         return self
 
     def broken_promise(self, category: str) -> str:

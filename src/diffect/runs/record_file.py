@@ -72,7 +72,7 @@ def finished(folder: Path, signature: str) -> Record | None:
     if not path.is_file():
         if others := [name for name in OUTPUTS if (folder / name).exists()]:
             raise ValueError(
-                f"the run's folder {folder} holds {others[0]} and no {RECORD}, so that diffect did not write it: set "
+                f"the run's folder {folder} holds {others[0]} but no {RECORD}, so diffect did not write it: set "
                 "hydra.run.dir to a new or an empty folder"
             )
         return None
@@ -134,7 +134,7 @@ def parse(content: Any, where: str = "the record") -> Record:
     if content.get("format") != FORMAT:
         raise ValueError(
             f"{where} has format {content.get('format')!r}, of another version of diffect, and this one reads format "
-            f"{FORMAT}: make the run anew with the same `diffect train` command, in another folder or after deleting it"
+            f"{FORMAT}: repeat the run by its `diffect train` command, in another folder or after deleting this one"
         )
     try:
         return Record.model_validate(content)
@@ -146,7 +146,7 @@ def parse(content: Any, where: str = "the record") -> Record:
 
 
 def _refuse_constant(name: str) -> None:
-    raise ValueError(f"it holds {name}, which is no JSON number")
+    raise ValueError(f"it holds {name}, which is not a JSON number")
 
 
 def _plain(value: Any, where: str) -> Any:
@@ -157,7 +157,7 @@ def _plain(value: Any, where: str) -> Any:
             return {name: _plain(getattr(value, name), f"{where}.{name}".lstrip(".")) for name in names}
         case dict():
             if strange := [key for key in value if not isinstance(key, str)]:
-                raise ValueError(f"the record's key {strange[0]!r} in '{where}' is no string")
+                raise ValueError(f"the record's key {strange[0]!r} in '{where}' is not text")
             return {key: _plain(value[key], f"{where}.{key}") for key in sorted(value)}
         case list() | tuple():
             return [_plain(item, where) for item in value]

@@ -101,7 +101,7 @@ def parse_filters(text: str) -> dict[str, Any]:
         try:
             return dict(json.loads(text))
         except ValueError as error:
-            raise ValueError(f"filters={text} is no JSON: {error}") from error
+            raise ValueError(f"filters={text} is not JSON: {error}") from error
     filters = {}
     for part in text.split(","):
         key, equals, value = (piece.strip() for piece in part.partition("="))

@@ -30,10 +30,10 @@ def claim(folder: Path, names: Iterable[str], source: str, key: str) -> None:
         ValueError: the folder is a file, or holds a file that diffect did not write.
     """
     if folder.exists() and not folder.is_dir():
-        raise ValueError(f"{key} is {folder}, which is a file; name a new or an empty folder")
+        raise ValueError(f"{key} is {folder}, which is a file; give a new or an empty folder")
     if (stranger := first_stranger(folder)) is not None:
         raise ValueError(
-            f"{key} is {folder}, which holds {stranger}, and diffect did not write that; name a new or an empty folder"
+            f"{key} is {folder}, which holds {stranger}, not written by diffect; give a new or an empty folder"
         )
     remove(folder)
     note(folder, names, source)
@@ -58,7 +58,7 @@ def publishing(folder: Path, source: str, key: str) -> Iterator[Path]:
         for name in names:
             if name not in known and (folder / name).exists():
                 raise ValueError(
-                    f"{key} is {folder}, whose {name} diffect did not write: name another folder, or move that file"
+                    f"{key} is {folder}, which holds {name}, not written by diffect: give another folder, or move it"
                 )
         remove(folder)
         note(folder, names, source)

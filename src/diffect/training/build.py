@@ -69,7 +69,7 @@ def build(
     check_cells(optimisation.cells, denoiser)
     contracts.check_scoring(denoiser, scorer, shape)
     if cfg.get("head") is not None and blank.ndim != 4:
-        raise ValueError("head=synthetic trains on defects drawn on images, and these data are none: take head=none")
+        raise ValueError("head=synthetic draws defects on images, and these data are not images: take head=none")
     head = instantiate(cfg.get("head"), components=scorer.components, channels=sum(channels))
     components, weights = scorer.components, None
     if head is not None:  # one more component, with its weight

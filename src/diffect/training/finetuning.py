@@ -55,7 +55,7 @@ def start_from(folder: Path, detector: DetectorModule) -> FineTuning:
 
     (_, record), given = record_file.finished_run("finetune_from", folder), f"finetune_from is {folder}"
     if detector.learner is None or detector.averaged is None:
-        raise ValueError(f"{given}, but nothing learns by steps here: take a denoiser that does, such as denoiser=conv")
+        raise ValueError(f"{given}, but this detector is not trained by steps: take a network, such as denoiser=conv")
     try:
         kept = checkpoints.read(folder / record_file.CHECKPOINT, f"to train the run again, delete the folder {folder}")
     except ValueError as error:

@@ -106,7 +106,7 @@ class OutlierRemoval:
             detector = build.build(config, data.categories, data.blank(), representation, "outlier_removal")
         except (ValueError, InstantiationException) as error:
             raise ValueError(
-                f"outlier_removal=z_score scores by outlier_removal.denoiser and "
+                f"outlier_removal=z_score scores with outlier_removal.denoiser and "
                 f"outlier_removal.scorer: {sentence(error)}"
             ) from error
         if not isinstance(detector.predictor.denoiser, ClosedForm):

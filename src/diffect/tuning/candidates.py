@@ -81,7 +81,7 @@ def _grids(cfg: DictConfig, allowed: Sequence[str]) -> list[dict[str, list[Any]]
         if str(key).split(".")[0] not in allowed or key == "training":
             hint = suggest(str(key), allowed) or ";"
             raise ValueError(
-                f"tune.candidates names {key}, in which nothing can be chosen{hint} allowed: a key of "
+                f"tune.candidates names {key}, which cannot be tuned{hint} allowed: a key of "
                 f"{', '.join(allowed)}, or one of these groups itself"
             )
         if not isinstance(values, list) or not values:

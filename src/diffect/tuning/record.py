@@ -86,8 +86,8 @@ def finished(folder: Path, signature: str, hindsight: bool) -> TuningRecord | No
     record = read(folder)
     if record is not None and record.signature != signature:
         raise ValueError(
-            f"{folder / NAME} is the tuning {record.signature}, not {signature}: set hydra.run.dir to another folder "
-            "(the default names it by the tuning), or delete that one"
+            f"{folder / NAME} holds the tuning {record.signature}, not {signature}: set hydra.run.dir to another "
+            "folder (the default names it by the tuning), or delete that one"
         )
     if record is None or record.status != "finished" or (hindsight and record.hindsight is None):
         return None

@@ -73,7 +73,7 @@ def scan(place: str | Path) -> Listing:
         return Listing(given.parent, [given], [])
     starts = sorted(Path(given.anchor).glob(str(given.relative_to(given.anchor))))
     if not starts:
-        raise ValueError(f"{given} does not exist, neither as a file or folder nor as a pattern")
+        raise ValueError(f"{given} does not exist, and no file fits it as a pattern")
     root = Path(os.path.commonpath([start.parent for start in starts]))
     return _listing(root, (entry for start in starts for entry in _visit(start, _hidden(start.name), frozenset())))
 

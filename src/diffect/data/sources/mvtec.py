@@ -36,7 +36,7 @@ class Folder(Source):
         value_range: Range | None = None,
     ) -> None:
         if value_range is not None and not (len(value_range) == 2 and value_range[0] < value_range[1]):
-            raise ValueError(f"data.source.value_range is {list(value_range)}; it must be [BLACK, WHITE], rising")
+            raise ValueError(f"data.source.value_range is {list(value_range)}; it must be [BLACK, WHITE], increasing")
         self._root = root
         self._value_range = None if value_range is None else (float(value_range[0]), float(value_range[1]))
         self.layout = Layout(train, test, masks, tuple(as_list(good)))

@@ -42,8 +42,8 @@ class UNet(Network):
         halvings = 2 ** (len(widths) - 1)
         if any(side % halvings for side in grid):
             raise ValueError(
-                f"denoiser.network.widths has {len(widths)} resolutions, so both sides of the grid must divide by "
-                f"{halvings}; they are {grid[0]} x {grid[1]}"
+                f"denoiser.network.widths has {len(widths)} resolutions, so both sides of the grid must be divisible "
+                f"by {halvings}; they are {grid[0]} x {grid[1]}"
             )
         if len(attention) != len(widths) or any(width % 8 for width in widths):
             raise ValueError(

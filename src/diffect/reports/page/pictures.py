@@ -79,7 +79,7 @@ def _uri(folder: Path, name: str) -> str:
         raise ValueError(f"{folder.name}: the picture {name} cannot be read: {error.strerror or error}") from error
     kind = next((kind for magic, kind in _KINDS.items() if data.startswith(magic)), None)
     if kind is None or len(data) > _LARGEST:
-        raise ValueError(f"{folder.name}: the picture {name} is no small JPEG or PNG")
+        raise ValueError(f"{folder.name}: the picture {name} is not a small JPEG or PNG")
     return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
 
 
