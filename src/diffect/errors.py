@@ -9,7 +9,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 
 def expected(error: BaseException) -> bool:
-    """Whether an error is the user's to mend: it is then told as a sentence, without a traceback."""
+    """Whether an error is the user's to correct; it is then printed as a sentence, without a traceback."""
     return isinstance(error, ValueError | OSError | HydraException | OmegaConfBaseException)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from diffect.reports.mean_notes import no_interval
 from diffect.runs.statistics import Estimate, fixed_mean, p_value, paired
 
 Z = NormalDist().inv_cdf(0.975)
@@ -212,3 +213,13 @@ def test_intervals_of_simulated_differences_cover_and_are_tight(gap: float, seed
     if gap == 0:
         assert clear <= 0.05 + noise
     assert all((p_value(found) < 0.05) == (abs(found.value) > found.half) for found, _, _ in studies[:50])
+
+
+def test_figures_that_are_all_equal_have_no_interval_and_say_so() -> None:
+    equal = fixed_mean({("a", 0): 1.0, ("a", 1): 1.0}, {("a", 0): [1.0, 1.0], ("a", 1): [1.0, 1.0]})
+    assert equal.constant and equal.half is None and equal.sources == ()
+    unknown = fixed_mean({("a", 0): 1.0})
+    assert not unknown.constant and unknown.half is None
+    (because,) = {no_interval([equal, unknown]), no_interval([equal])}
+    assert because == "no interval: seeds and bootstrap replicates all give the same figure, so its error is not known"
+    assert no_interval([unknown]).endswith("and the records have no bootstrap replicates")

@@ -19,7 +19,7 @@ complete -o nospace -o default -F _diffect diffect"""
 
 
 def answers(overrides: Sequence[str], commands: Sequence[str]) -> str | None:
-    """What is printed at once: the script to install; None where Hydra answers, its query made ready."""
+    """The script to install; None for a query, which Hydra answers."""
     if "install=bash" in overrides:
         return SCRIPT.format(commands=" ".join(commands))
     if "query=bash" not in overrides:

@@ -7,9 +7,12 @@ from pathlib import Path
 
 
 def text(command: str, folder: Path, overrides: Sequence[str] = ()) -> str:
-    """What the command does, its groups with a line for each choice, its keys with their defaults and comments.
+    """What a command does, its groups with a line for each choice, its keys with their defaults and comments.
 
-    Choices are also those of the folders that an override `hydra.searchpath=[...]` names.
+    Args:
+        command: its name.
+        folder: of its config file.
+        overrides: `hydra.searchpath=[...]` among them adds the choices of other folders.
     """
     folders = [folder, *_searched(overrides)]
     lines = (folder / f"{command}.yaml").read_text(encoding="utf-8").splitlines()

@@ -44,7 +44,7 @@ class Command:
         self.result: Any = None  # of a single job
 
     def check(self, cfg: DictConfig) -> None:
-        """What the command refuses of a config before it does anything."""
+        """ValueError for a config that the command cannot run."""
         import_module(f"diffect.cli.{self.name}").check(cfg)
 
     def __call__(self, cfg: DictConfig) -> Any:

@@ -27,7 +27,13 @@ _NAMES = {
 
 
 def check_value(key: str, value: Any, annotation: Any) -> None:
-    """ValueError that names the key, the value and what is allowed, unless the annotation allows the value."""
+    """ValueError unless an annotation allows a value.
+
+    Args:
+        key: of the config, for the error.
+        value: in Python's own types or OmegaConf's.
+        annotation: a type, such as those of `config.types`.
+    """
     if isinstance(value, Sequence) and not isinstance(value, str):
         value = list(value)  # OmegaConf's lists are no lists to pydantic
     try:

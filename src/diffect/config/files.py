@@ -11,8 +11,8 @@ import diffect
 def config_folder(command: str) -> Path:
     """The folder of a command's config: conf/, inside the installed package or at the top of the checkout.
 
-    Commands that read logged runs have conf/logged/ instead, where `experiment` is a plain string: with the group in
-    sight Hydra would compose the experiment's sweep and launch the command once per job.
+    Commands that read logged runs have conf/logged/ instead, where `experiment` is a plain string: as a group it would
+    make Hydra start the command once for each job of the experiment's sweep.
     """
     package = Path(diffect.__file__).parent
     shipped = package / "conf"

@@ -24,7 +24,7 @@ class Setting:
     annotations: tuple[Any, ...]
 
     def marked(self, mark: Mark) -> bool:
-        """Whether the value, or a part of the config that holds it, bears the mark."""
+        """Whether the value, or a part of the config that holds it, has the mark."""
         return any(mark in metadata(annotation) for annotation in self.annotations)
 
 
@@ -69,7 +69,13 @@ def _of_mapping(
 
 
 def settings_below(key: str, value: Any, annotations: tuple[Any, ...]) -> Iterator[Setting]:
-    """The values of a key and of all below it, where the annotations on the way to it are these, its last."""
+    """The values of a key and of all keys below it.
+
+    Args:
+        key: of the config.
+        value: of the key.
+        annotations: of the keys that lead to it; its own is the last.
+    """
     annotation = annotations[-1]
     plain = get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
     open_ended = annotation is Any or takes_part(annotation)

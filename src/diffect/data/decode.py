@@ -73,7 +73,13 @@ def read_image(path: Path, depth: Depth = Depth()) -> NDArray[np.uint8]:
 
 
 def to_pixels(picture: Image.Image, depth: Depth, name: Path | str) -> NDArray[np.uint8]:
-    """The same of a picture in memory; `name` is what errors call it."""
+    """Pixels (H, W, 3) of a picture in memory, as `read_image` gives them.
+
+    Args:
+        picture: turned already.
+        depth: for more than 8 bits.
+        name: of the picture, for errors.
+    """
     mode = picture.mode
     if not mode.startswith(("I", "F")):
         try:
@@ -132,7 +138,16 @@ def sensor_bits(paths: Iterable[Path]) -> int:
 
 
 def read_mask(path: Path, width: int, height: int) -> NDArray[np.uint8]:
-    """A mask (H, W) of 0 and 1, from a file of the image's size that holds 0 and at most one other value."""
+    """A mask (H, W) of 0 and 1, from a file that holds 0 and at most one other value.
+
+    Args:
+        path: of the mask.
+        width: of its image, in pixels.
+        height: of its image.
+
+    Raises:
+        ValueError: the file cannot be read, has another size or more than two values.
+    """
     picture, _ = _load(path)
     if picture.size != (width, height):
         raise ValueError(

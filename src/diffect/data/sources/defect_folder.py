@@ -26,7 +26,7 @@ class DefectFolder(Samples):
         return cls(Path(str(folder)).expanduser()) if share and folder not in (None, TEST) else None
 
     def samples(self, category: str, depth: Depth | None = None) -> list[Sample]:
-        """The images of a category: in the folder itself and in its subfolders, one for each defect, except `good`."""
+        """The images of a category: in the folder itself and in its subfolders, one for each defect, but not `good`."""
         folder = self.root / category if (self.root / category).is_dir() else self.root
         layout = Layout()
         if layout.is_category(folder):
@@ -34,7 +34,7 @@ class DefectFolder(Samples):
         files = ImageFiles(category, lambda: depth or Depth(), str(depth))
         by_depth = [(path.relative_to(folder).parts, path) for path in folders.scan(folder).images]
         return [
-            files.sample("train", path.relative_to(self.root).as_posix(), ("defective", *parts[:-1])[-1], path)
+            files.sample("train", path.relative_to(self.root).as_posix(), parts[0] if parts[1:] else "defective", path)
             for parts, path in sorted(by_depth, key=lambda pair: len(pair[0]))
-            if len(parts) <= 2 and parts[0] not in layout.good
+            if not layout.is_good(parts[0])
         ]

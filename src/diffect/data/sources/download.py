@@ -55,10 +55,17 @@ def fetch(
     url: str | None = None,
     sha256: str | None = None,
 ) -> Path:
-    """Downloads, checks and unpacks a data set into the folder `root` (default ./data/<name>), which it returns.
+    """Download, check and unpack a data set; return its folder. After an interruption it continues where it stopped.
 
-    Run again after an interruption it goes on where it stopped. An archive that already lies beside `root`, fetched by
-    hand, is unpacked and left there. url, sha256: another source. Raises ValueError with the next step to take.
+    Args:
+        name: of `DATA_SETS`.
+        root: the folder, by default data/NAME; an archive in the folder above it is unpacked, and stays there.
+        accept_license: without it the licence is shown, and nothing is downloaded.
+        url: of another source.
+        sha256: of another archive.
+
+    Raises:
+        ValueError: says what to do next.
     """
     if name not in DATA_SETS:
         raise ValueError(f"download={name} is not known; there is {', '.join(DATA_SETS)}")
@@ -67,8 +74,7 @@ def fetch(
     if not accept_license:
         print(f"{data.title}\n{data.size}\nlicence: {data.license}")
         raise ValueError(
-            f"the licence of {name} is not accepted yet; this accepts it: "
-            f"diffect data download={name} accept_license=true"
+            f"the licence of {name} is not accepted yet; to accept it: diffect data download={name} accept_license=true"
         )
     target = Path(root or Path("data") / name).expanduser()
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
@@ -105,7 +111,7 @@ def _unpack_once(part: Path, target: Path, sha256: str) -> None:
 
 
 def download(url: str, part: Path, by_hand: Path) -> None:
-    """Fetches `url` into `part`, after what it holds already (HTTP Range); errors name `by_hand`, where to put it."""
+    """Append the rest of `url` to `part` (HTTP Range); errors name `by_hand`, where a user can put the file."""
     if not url.startswith(("http://", "https://")):
         raise ValueError(f"url={url} is not allowed; it must begin with https:// or http://")
     have = part.stat().st_size if part.exists() else 0
@@ -129,7 +135,7 @@ def download(url: str, part: Path, by_hand: Path) -> None:
 
 
 def verify(path: Path, sha256: str, cure: str) -> None:
-    """Compares a file's SHA-256 with the one that is wanted; another one raises ValueError, which ends in the cure."""
+    """ValueError, which ends in the `cure`, unless the file has this SHA-256."""
     with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != sha256:

@@ -33,7 +33,15 @@ class ImageFiles:
     def sample(
         self, split: Literal["train", "test"], name: str, defect: str, path: Path, masks: Sequence[Path] = ()
     ) -> Sample:
-        """The sample of an image file and of its mask files; several masks of one image are united."""
+        """The sample of an image file.
+
+        Args:
+            split: train or test.
+            name: unique in the category.
+            defect: "good" for a normal image.
+            path: of the file.
+            masks: of the image, which are united.
+        """
         self._paths += [path, *masks]
 
         def load_mask() -> NDArray[np.bool_]:

@@ -18,10 +18,16 @@ from diffect.data.sources.layout import Layout, same_name
 class Folder(Source):
     """A folder of one or more categories in MVTec AD layout, also with nested masks (MVTec LOCO) or ok and ko (BTAD).
 
-    Nothing is read until it is needed, so a wrong `root` is reported by the first call that needs it. Messages name
-    `root` as `data.root`, its key on the command line. train, test, masks, good: what the folders are called, see
-    `Layout`. value_range: which values are black and white in images of floating-point numbers or 32-bit integers;
-    without it they are refused. A category without test images can be trained on.
+    Nothing is read until it is needed, so a wrong `root` is reported by the first call that needs it. A category
+    without test images can be trained on.
+
+    Args:
+        root: the folder; errors call it data.root, its key on the command line.
+        train: name of the folder of training images in a category, see `Layout`.
+        test: of test images.
+        masks: of masks.
+        good: of normal images in `train` and `test`; one name or several.
+        value_range: black and white in images of floating-point numbers or 32-bit integers; None refuses them.
     """
 
     kind: Kind = IMAGE  # type: ignore[assignment]
