@@ -276,7 +276,7 @@ def test_a_scorer_learns_by_steps_where_there_is_no_denoiser(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("denoiser", "scorer", "said"),
     [
-        (Gaussian((3, SIZE, SIZE)), Learning(), "Learning learns by itself: set denoiser=none, not a Gaussian"),
+        (Gaussian((3, SIZE, SIZE)), Learning(), "Learning is trained itself: set denoiser=none, not a Gaussian"),
         (NoDenoiser((3, SIZE, SIZE)), Centre(), "denoiser=none leaves the scorer Centre nothing to score with"),
     ],
     ids=["two that learn", "none that does"],

@@ -44,7 +44,7 @@ def test_what_json_does_not_know_is_named(tmp_path: Path) -> None:
     for config, says in (
         ({"trainer": {"steps": {1}}}, r"'config\.trainer\.steps' is a set"),
         ({"trainer": np.float32(1)}, r"'config\.trainer' is a float32"),
-        ({"trainer": {1: 2}}, "no string"),
+        ({"trainer": {1: 2}}, "is not text"),
     ):
         record.config = config
         with pytest.raises(ValueError, match=says):

@@ -198,4 +198,4 @@ def test_a_run_trains_it_in_the_denoisers_place(
 def test_with_a_denoiser_it_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(["train", *SMALL[1:], "scorer=diffusion_time", "denoiser=gaussian"]) == 1
-    assert "the scorer DiffusionTime learns by itself: set denoiser=none" in capsys.readouterr().err
+    assert "the scorer DiffusionTime is trained itself: set denoiser=none" in capsys.readouterr().err

@@ -111,7 +111,7 @@ def check_one_learns(denoiser: Denoiser, scorer: Scorer) -> None:
     """A scorer that learns takes no denoiser, and any other needs one."""
     name = type(scorer).__name__
     if isinstance(scorer, Learner) and not denoiser.absent:
-        raise ValueError(f"the scorer {name} learns by itself: set denoiser=none, not a {type(denoiser).__name__}")
+        raise ValueError(f"the scorer {name} is trained itself: set denoiser=none, not a {type(denoiser).__name__}")
     if denoiser.absent and not isinstance(scorer, Learner):
         raise ValueError(f"denoiser=none leaves the scorer {name} nothing to score with: choose another denoiser")
 

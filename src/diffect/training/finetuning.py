@@ -40,7 +40,7 @@ def check(cfg: DictConfig) -> None:
         if key not in FREE and there != here:
             name = key.removeprefix("representation.") if key.startswith("representation.backbone.") else key
             raise ValueError(
-                f"finetune_from is {cfg.finetune_from}, whose network means something else: {name} is {there} there "
+                f"finetune_from is {cfg.finetune_from}, whose settings differ: {name} is {there} there "
                 f"and {here} here; it must be the same"
             )
 

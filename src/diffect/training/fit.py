@@ -83,7 +83,7 @@ def _train(cfg: DictConfig, detector: DetectorModule, data: DataModule, logger: 
     )
     fitter = trainer(cfg, resumable.parent, logger=logger, callbacks=[keep])
     last, best = resumable / LAST, resumable / BEST
-    cure = f"delete {resumable} to start this run anew"
+    cure = f"delete {resumable} to start this run again"
     resumed = last.is_file()
     if resumed:
         checkpoints.read(last, cure)
