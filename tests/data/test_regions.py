@@ -52,7 +52,7 @@ def test_a_region_is_a_rectangle_a_picture_a_folder_or_one_of_each_category(tmp_
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"ignore": [50, 0, 20, 10]}, r"data.ignore of the image 7 has the rectangle \[50, 0, 20, 10\], which reaches beyond"),
+        ({"ignore": [50, 0, 20, 10]}, r"the image 7 has the rectangle \[50, 0, 20, 10\], which reaches beyond"),
         ({"ignore": [0, 0, 60, 40]}, r"data.ignore leaves nothing of the image 7"),
         ({"ignore": [0, 0, 5]}, r"data.ignore is \[0, 0, 5\]; it must be a mask picture, a folder"),
         ({"ignore": [[-1, 0, 5, 5]]}, r"data.ignore is \[\[-1, 0, 5, 5\]\]; it must be"),
