@@ -28,6 +28,7 @@ class Section:
 
 class Evaluation(Section):
     conformal_rate: OpenShare
+    folds: Annotated[int, Ge(2)] | None
     replicates: NonNegativeInt
     latency_repeats: PositiveInt
 

@@ -1,35 +1,48 @@
-"""Calibration on held-out normal images: the scale of components, and the thresholds of scores and maps."""
+"""Calibration on normal images that were not fitted to: the scale of components, and thresholds of scores and maps."""
 
 import bisect
 import copy
-from collections.abc import Iterable, Iterator, Sequence
+import logging
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
 import torch
 from torch import Tensor
 
-from diffect.data.batches import Batch, Passes
+from diffect.data.batches import Batch
 from diffect.data.datamodule import DataModule
+from diffect.data.folds import fewest_groups, originals, without_folds
 from diffect.data.splits import Split
 from diffect.denoisers.base import ClosedForm
+from diffect.detector.anomaly_map import AnomalyMap
 from diffect.detector.predictor import Predictor
-from diffect.metrics.conformal import conformal_threshold
+from diffect.metrics.conformal import conformal_threshold, shortfall
 
-FOLDS = 8  # at most; more folds cost more fits, each closer to the fit on all images
-FEW = 8  # normal images of a category to calibrate on; with fewer, copies are added
-KINDS, COPIES = ("shift", "zoom"), 8  # of each
+FOLDS = 5  # where the config does not say how many; each costs one more fit
+ENOUGH = 200  # calibration images of each category, to which out-of-fold scores would add little
+FEW = 8  # normal images of a category to scale components on; with fewer, copies are added
+KINDS, COPIES = ("shift", "zoom"), 8  # of each of these
+
+Refit = Callable[[DataModule, int], Predictor]  # fits a predictor to the data without the fold of this number
+Labelled = tuple[Tensor, Tensor]  # components (B, K, *grid) and labels (B,)
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """The scores and map peaks of one category's calibration images, and the thresholds that follow from them.
+    """Scores and map peaks of a category's normal images that were not fitted to, and the thresholds that follow.
 
-    With n calibration images, all normal, a new normal image exceeds `threshold` with probability at most `rate`
-    (split conformal prediction, Vovk et al. 2005). Both thresholds are None where n is too small for the rate.
+    If they are n images of the calibration split, a new normal image exceeds `threshold` with probability at most
+    `rate` (split conformal prediction, Vovk et al. 2005). If out-of-fold scores are among them, and if a new image were
+    scored by the fits of all K folds, this probability would be at most 2 rate + sqrt(2 / n), and is about `rate` in
+    practice (cross-conformal prediction, Vovk 2015; CV+, Barber et al. 2021, theorem 4). One detector scores it here:
+    then it is about `rate` where leaving out a fold hardly moves the scores of other images (section 5 there), and
+    below it where folds of fewer images fit worse; there is no bound for the worst case.
+
+    Both thresholds are None where n is too small for the rate.
 
     Args:
-        scores: of the calibration images, in ascending order.
+        scores: of these images, in ascending order.
         peaks: the highest value of each image's map, padding excluded, in ascending order.
         rate: the promised false-positive rate.
         given: a threshold of scores and maps that replaces both, and promises nothing; or None.
@@ -55,6 +68,11 @@ class Calibration:
         """A pixel is outlined if its value in the map is higher."""
         return conformal_threshold(self.peaks, self.rate) if self.given is None else self.given
 
+    @property
+    def shortfall(self) -> str:
+        """Why there is no threshold, and which rate can be promised; "" where there is one."""
+        return shortfall(len(self.scores), self.rate) if self.threshold is None else ""
+
     def flagged(self, score: float) -> bool | None:
         """Whether an image of this score is flagged; None without a threshold."""
         return None if self.threshold is None else score > self.threshold
@@ -68,150 +86,160 @@ class Calibration:
         return (1 + count - bisect.bisect_left(self.scores, score)) / (count + 1) if count else None
 
 
-@torch.no_grad()
-def calibrations(predictor: Predictor, batches: Iterable[Batch], categories: int, rate: float) -> list[Calibration]:
-    """The calibration of each category's scores and maps on its calibration images, scored with their labels.
-
-    Args:
-        predictor: whose components are scaled, see `calibrate`.
-        batches: of the calibration images.
-        categories: how many there are.
-        rate: the promised false-positive rate.
-    """
-    predictor.eval()
-    scores: list[list[float]] = [[] for _ in range(categories)]
-    peaks: list[list[float]] = [[] for _ in range(categories)]
-    for batch in batches:
-        prediction = predictor.predict_batch(batch)
-        highest = prediction.map.masked_fill(~batch["valid"].to(prediction.map.device), -torch.inf).flatten(1).amax(1)
-        rows = zip(batch["label"].tolist(), prediction.score.tolist(), highest.tolist(), strict=True)
-        for label, score, peak in rows:
-            scores[label].append(score)
-            peaks[label].append(peak)
-    return [Calibration(sorted(one), sorted(two), rate) for one, two in zip(scores, peaks, strict=True)]
-
-
-@dataclass(frozen=True)
-class Joined:
-    """Several loaders, one after the other; can be iterated repeatedly."""
-
-    loaders: Sequence[Iterable[Batch]]
-
-    def __iter__(self) -> Iterator[Batch]:
-        return chain.from_iterable(self.loaders)
-
-
 @dataclass(frozen=True)
 class Fold:
-    """Images that are left out of a fit, the rest, and the (split, position) of those left out, in order."""
+    """What a predictor that was fitted without the images of a fold says of them.
 
-    rest: Joined
-    left_out: Joined
-    positions: list[tuple[Split, int]]
-
-
-def folds(data: DataModule, splits: Sequence[Split], most: int = FOLDS) -> list[Fold]:
-    """Folds, `most` at most, that leave out every image of these splits once, with all its copies.
-
-    Each fold holds images of every category, so there are no more folds than a category has images; ValueError where
-    one has a single image only.
+    Args:
+        data: without the fold, whose images are the calibration split.
+        left_out: components and labels of each batch of these.
+        reference: the same of images to scale the map on.
+        shared: whether these are the same images for all folds, which none was fitted to; else they are those left out
+            and copies of them, so that the map of a fold is scaled on those of the others.
     """
-    by_label: list[list[tuple[Split, int]]] = [[] for _ in data.categories]
-    for split in splits:
-        for position in real(data, split):
-            by_label[_label(data, split, position)].append((split, position))
-    counts = [len(pairs) for pairs in by_label]
-    number = min(most, *counts)
-    if number < 2:
-        category = data.categories[counts.index(min(counts))]
-        raise ValueError(f"category {category} has one normal image, so that no other is left to fit to")
-    turns = {pair: turn % number for pairs in by_label for turn, pair in enumerate(pairs)}
-    fold_of = {(split, i): turns[split, origin] for split in splits for i, origin in enumerate(data.origins(split))}
-    all_folds = []
-    for turn in range(number):
-        left_out = [pair for pair, fold in fold_of.items() if fold == turn]
-        rest = [pair for pair, fold in fold_of.items() if fold != turn]
-        all_folds.append(Fold(_loaders(data, rest), _loaders(data, left_out), left_out))
-    return all_folds
+
+    data: DataModule
+    left_out: list[Labelled]
+    reference: list[Labelled]
+    shared: bool
 
 
-def calibrate(predictor: Predictor, data: DataModule) -> str:
+def number_of_folds(predictor: Predictor, data: DataModule, asked: int | None) -> int:
+    """How many folds the fit images are cut into; 0 for none.
+
+    As many as are asked for. By default FOLDS, or as many as there are groups, for what is solved at once, and none for
+    what is trained by steps, the head included, or where each category has ENOUGH calibration images.
+    """
+    category, groups = fewest_groups(data, ["fit"])
+    if asked is not None:
+        if asked > groups:
+            raise ValueError(
+                f"evaluation.folds is {asked}, but category {category} has {groups} groups of images to fit to: take "
+                "at most as many, or null"
+            )
+        return asked
+    if _unseen(predictor, data):
+        trained = predictor.head is not None or not isinstance(predictor.denoiser, ClosedForm)
+        if trained or _fewest(data, "calibration", len(data.categories)) >= ENOUGH:
+            return 0
+    return min(FOLDS, groups) if groups > 1 else 0
+
+
+def cross_fit(predictor: Predictor, data: DataModule, refit: Refit, number: int) -> list[Fold]:
+    """Fit without each of `number` folds of the fit images, and score the images that are left out.
+
+    Features are not computed again. Beside the fits it costs one more scoring of the fit images, and of the selection
+    images for each fold.
+    """
+    unseen, few = _unseen(predictor, data), _few(predictor, data)
+    folds = []
+    logging.disable(logging.WARNING)  # the fit to all images has warned already
+    try:
+        for fold, view in enumerate(without_folds(data, ["fit"], number) if number else ()):
+            fitted = refit(view, fold)
+            left_out = labelled_components(fitted, view.calibration_dataloader())
+            reference = _with_copies(view, unseen or "calibration", few)
+            folds.append(Fold(view, left_out, labelled_components(fitted, reference), unseen is not None))
+    finally:
+        logging.disable(logging.NOTSET)
+    return folds
+
+
+def calibrate(predictor: Predictor, data: DataModule, folds: Sequence[Fold] = ()) -> str:
     """Fit the scale of the components on normal images that the denoiser was not fitted to; returns which, in words.
 
     These are the selection images. Without one, or without one of each category that has a separate scale, they are the
     fit images. A closed form that is fitted to an image explains it too well, since it stores its patches: so each fit
-    image is scored by a fit to the others. To fewer than `FEW` images copies are added, slightly shifted and rescaled,
-    so that the border correction does not rest on these few. A single image is replaced by its copies. What was trained
-    by steps has seen the fit images under noise only, and is calibrated on them.
+    image is scored by a fit to other folds. To fewer than `FEW` images copies are added, slightly shifted and rescaled,
+    so that the border correction does not rest on these few. Images of a single group are replaced by their copies.
+    What was trained by steps has seen the fit images under noise only, and is calibrated on them.
+
+    Args:
+        predictor: fitted; its anomaly map is calibrated.
+        data: that it was fitted to.
+        folds: see `cross_fit`; a closed form without selection images needs them.
     """
-    groups = predictor.anomaly_map.groups
-    split: Split = "selection" if _fewest(data, "selection", groups) else "fit"
-    given, few = real(data, split), data.kind.drawable and _fewest(data, split, groups) < FEW
+    unseen, few = _unseen(predictor, data), _few(predictor, data)
     joined = f" and {COPIES} copies of each ({', '.join(KINDS)})" if few else ""
-    if split == "selection" or not isinstance(predictor.denoiser, ClosedForm):
-        predictor.anomaly_map.calibrate(labelled_components(predictor, _joined(data, split, given, few)))
-        return f"the {split} normals{joined}"
-    if _fewest(data, split, len(data.categories)) > 1:
-        pairs: list[tuple[Iterable[Batch], Iterable[Batch]]] = [
-            (fold.rest, _joined(data, split, [position for _, position in fold.positions if position in given], few))
-            for fold in folds(data, [split])
-        ]
-        used = f"the fit normals{joined}, each scored by a fit to the others"
-    else:
-        pairs = [(data.normal_dataloader(split, given), data.augmented(split, KINDS, COPIES, data.seed))]
-        used = f"copies of the fit normals ({', '.join(KINDS)}), scored by the fit to the images themselves"
-    predictor.anomaly_map.calibrate(part for pair in pairs for part in components_without(predictor, *pair))
-    return used
+    if unseen:
+        predictor.anomaly_map.calibrate(labelled_components(predictor, _with_copies(data, unseen, few)))
+        return f"the {unseen} normals{joined}"
+    if folds:
+        predictor.anomaly_map.calibrate(part for fold in folds for part in fold.reference)
+        return f"the fit normals{joined}, each scored by a fit to the others"
+    copies = data.augmented("fit", KINDS, COPIES, data.seed)
+    predictor.anomaly_map.calibrate(labelled_components(predictor, copies))
+    return f"copies of the fit normals ({', '.join(KINDS)}), scored by the fit to the images themselves"
 
 
 @torch.no_grad()
-def components_without(
-    predictor: Predictor, rest: Iterable[Batch], left_out: Iterable[Batch]
-) -> list[tuple[Tensor, Tensor]]:
-    """Components and labels of the batches of `left_out`, by a closed form that is fitted to those of `rest` alone."""
-    fitted, again = predictor.denoiser, copy.deepcopy(predictor.denoiser)
-    assert isinstance(again, ClosedForm)
-    predictor.denoiser = again
-    try:
-        again.fit(Passes(rest, lambda batch: predictor.encode(batch)[:2]))
-        return labelled_components(predictor, left_out)
-    finally:
-        predictor.denoiser = fitted
+def calibrations(
+    predictor: Predictor, batches: Iterable[Batch], count: int, rate: float, folds: Sequence[Fold] = ()
+) -> list[Calibration]:
+    """Scores and map peaks of each category's normal images that were not fitted to, scored with their labels.
+
+    These are the calibration images, and the images that the folds leave out. The map of a fold is scaled by the fold's
+    fit, so that a fit to fewer images, whose errors are larger, does not score higher for that.
+
+    Args:
+        predictor: calibrated.
+        batches: of the calibration images; can be iterated repeatedly.
+        count: how many categories there are.
+        rate: the promised false-positive rate.
+        folds: see `cross_fit`.
+    """
+    rows = _scored(predictor.anomaly_map, labelled_components(predictor, batches), batches)
+    for fold in folds:
+        references = [fold] if fold.shared else [other for other in folds if other is not fold]
+        anomaly_map = copy.deepcopy(predictor.anomaly_map)
+        anomaly_map.calibrate(part for one in references for part in one.reference)
+        rows += _scored(anomaly_map, fold.left_out, fold.data.calibration_dataloader())
+    by_label = [[row for row in rows if row[0] == label] for label in range(count)]
+    return [
+        Calibration(sorted(score for _, score, _ in own), sorted(peak for _, _, peak in own), rate) for own in by_label
+    ]
+
+
+def _scored(
+    anomaly_map: AnomalyMap, parts: Sequence[Labelled], batches: Iterable[Batch]
+) -> list[tuple[int, float, float]]:
+    """Label, score, and the highest value of the map without padding, of each image of these batches."""
+    rows: list[tuple[int, float, float]] = []
+    for (components, label), batch in zip(parts, batches, strict=True):
+        valid = batch["valid"].to(components.device)
+        maps = anomaly_map.map(components, valid.shape[1:], label)
+        peaks = maps.masked_fill(~valid, -torch.inf).flatten(1).amax(1)
+        rows += zip(label.tolist(), anomaly_map.score(maps, valid).tolist(), peaks.tolist(), strict=True)
+    return rows
 
 
 @torch.no_grad()
-def labelled_components(predictor: Predictor, batches: Iterable[Batch]) -> list[tuple[Tensor, Tensor]]:
+def labelled_components(predictor: Predictor, batches: Iterable[Batch]) -> list[Labelled]:
     """Components of each batch and its labels, on the predictor's device."""
     predictor.eval()
     return [(predictor.components(batch), batch["label"].to(predictor.device)) for batch in batches]
 
 
+def _unseen(predictor: Predictor, data: DataModule) -> Split | None:
+    """The split whose images scale components, see `calibrate`; None where a closed form was fitted to all of them."""
+    if _fewest(data, "selection", predictor.anomaly_map.groups):
+        return "selection"
+    return None if isinstance(predictor.denoiser, ClosedForm) else "fit"
+
+
+def _few(predictor: Predictor, data: DataModule) -> bool:
+    """Whether the images that scale components are so few that copies join them."""
+    split = _unseen(predictor, data) or "fit"
+    return data.kind.drawable and _fewest(data, split, predictor.anomaly_map.groups) < FEW
+
+
 def _fewest(data: DataModule, split: Split, groups: int) -> int:
     """How many images, without copies, a split has of the category with the fewest, or in all for a single group."""
-    labels = [_label(data, split, position) for position in real(data, split)]
+    labels = [data.parts[data.splits[split][position][0]].label for position in originals(data, split)]
     return len(labels) if groups == 1 else min(map(labels.count, range(groups)))
 
 
-def _joined(data: DataModule, split: Split, positions: Sequence[int], few: bool) -> Joined:
-    """The images at these positions, and new copies of them where they are few."""
-    loaders = [data.normal_dataloader(split, positions)]
-    if few:
-        loaders.append(data.augmented(split, KINDS, COPIES, data.seed, positions))
-    return Joined(loaders)
-
-
-def real(data: DataModule, split: Split) -> list[int]:
-    """Positions of the images themselves, without the copies of them that training adds."""
-    return [position for position, origin in enumerate(data.origins(split)) if position == origin]
-
-
-def _label(data: DataModule, split: Split, position: int) -> int:
-    part, _ = data.splits[split][position]
-    return data.parts[part].label
-
-
-def _loaders(data: DataModule, pairs: Sequence[tuple[Split, int]]) -> Joined:
-    by_split: dict[Split, list[int]] = {}
-    for split, position in pairs:
-        by_split.setdefault(split, []).append(position)
-    return Joined([data.normal_dataloader(split, positions) for split, positions in by_split.items()])
+def _with_copies(data: DataModule, split: Split, few: bool) -> Iterable[Batch]:
+    """The images of a split without the copies that training adds, and new copies of them where they are few."""
+    images = data.normal_dataloader(split, originals(data, split))
+    return chain(images, data.augmented(split, KINDS, COPIES, data.seed)) if few else images

@@ -6,6 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from diffect.data.batches import Batch
+from diffect.detector.calibration import Calibration
 from diffect.detector.predictor import Predictor
 from diffect.metrics.detection import DetectionMetrics
 from diffect.metrics.evaluation import Evaluation
@@ -51,10 +52,10 @@ class Tally:
         for label, row, score in rows:
             self.scores[label][row] = score
 
-    def evaluations(self, thresholds: Sequence[float | None]) -> list[Evaluation]:
-        """The figures of each category, where scores above its threshold are flagged; None where there is none."""
-        for metrics, threshold in zip(self._metrics, thresholds, strict=True):
-            metrics.threshold = threshold
+    def evaluations(self, calibrations: Sequence[Calibration]) -> list[Evaluation]:
+        """The figures of each category, where scores above its threshold are flagged."""
+        for metrics, calibration in zip(self._metrics, calibrations, strict=True):
+            metrics.threshold, metrics.no_threshold = calibration.threshold, calibration.shortfall
         return [metrics.compute() for metrics in self._metrics]
 
     def by_level(self) -> dict[str, list[dict[str, Any]]]:

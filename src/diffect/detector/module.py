@@ -124,16 +124,19 @@ class DetectorModule(pl.LightningModule):
     def solve(self, fit: Iterable[Batch], selection: Iterable[Batch] | None) -> None:
         """Fit what is solved at once: a closed-form denoiser, then what the scorer needs.
 
-        The selection loss of a closed form is that of the objective for learned denoisers, for comparison. The scorer
-        is fitted on the selection images if there are any: a denoiser has smaller errors on images it was fitted to.
+        The scorer is fitted on the selection images if there are any: a denoiser has smaller errors on images it was
+        fitted to.
         """
         self.eval()
         denoiser, encode = self.predictor.denoiser, self.predictor.encode
         if isinstance(denoiser, ClosedForm):
             denoiser.fit(Passes(fit, lambda batch: encode(batch)[:2]))
-            losses = [self._selection_losses(batch) for batch in selection or ()]
-            self.losses = [(0, float(torch.cat(losses).double().mean()))] if losses else []
         self.predictor.scorer.fit(denoiser, Passes(fit if selection is None else selection, encode))
+
+    @torch.no_grad()
+    def selection_loss(self, selection: Iterable[Batch]) -> float:
+        """The mean loss of the objective for learned denoisers; that of a closed form is for comparison with them."""
+        return float(torch.cat([self._selection_losses(batch) for batch in selection]).double().mean())
 
     def _selection_losses(self, batch: Batch) -> Tensor:
         """The losses of a batch's images at fixed noise, each at several draws."""

@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from diffect.data.datamodule import DataModule
-from diffect.detector import calibration
+from diffect.data.folds import originals
 from diffect.detector.images import Box, Fitting
 from diffect.detector.predictor import Predictor
 from diffect.runs.record import Record
@@ -80,7 +80,7 @@ class NormalImages:
 
     def __init__(self, data: DataModule, predictor: Predictor) -> None:
         self.data, self.predictor = data, predictor
-        positions = calibration.real(data, "fit")
+        positions = originals(data, "fit")
         self.rows = [data.splits["fit"][position] for position in positions]
         self.loader = data.normal_dataloader("fit", positions)
 

@@ -1,10 +1,11 @@
-"""A threshold with a promised false-positive rate from held-out normal images: split conformal prediction."""
+"""A threshold with a promised false-positive rate from normal images that were not fitted to: conformal prediction."""
 
 import math
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from diffect.config.description import counted
 from diffect.metrics.curves import Floats
 
 CONFORMAL_METRICS = ("conformal_fpr", "conformal_tpr")
@@ -27,6 +28,19 @@ def conformal_threshold(calibration_scores: ArrayLike, rate: float = 0.05) -> fl
     # The slack absorbs the rounding of decimal rates: 0.05 * 20 must allow one miss in spite of its last bit.
     rank = scores.size + 1 - math.floor((scores.size + 1) * rate + 1e-9)
     return float(scores[rank - 1]) if rank <= scores.size else None
+
+
+def lowest_rate(count: int) -> float:
+    """The lowest rate, rounded up to 0.01%, for which `count` scores have a threshold."""
+    return math.ceil(1e4 / (count + 1)) / 1e4
+
+
+def shortfall(count: int, rate: float) -> str:
+    """Why `count` scores have no threshold for a rate: "7 calibration images can promise 12.5% or more, not 5%"."""
+    if not count:
+        return "no normal images are left to calibrate on"
+    promise = f"can promise a false-positive rate of {100 * lowest_rate(count):g}% or more, not {100 * rate:g}%"
+    return f"{counted(count, 'calibration image')} {promise}"
 
 
 def flagged_share(scores: ArrayLike, threshold: float, weights: ArrayLike | None = None) -> Floats:

@@ -49,7 +49,7 @@ class DetectionMetrics(Metric):
     """Image, pixel and conformal figures of one category, with bootstrap intervals.
 
     Scores are kept raw, and maps as float32 in a temporary file: curves that are binned or squashed batch by batch are
-    wrong. Set `threshold` (the conformal one, or None) before `compute`. Images must come in the same order in every
+    wrong. Before `compute` set `threshold` to the conformal one, or `no_threshold` to why there is none. Images must come in the same order in every
     run for replicates to pair.
 
     Args:
@@ -69,6 +69,7 @@ class DetectionMetrics(Metric):
         super().__init__(compute_with_cache=False)
         self.category, self.replicates, self.bins = category, replicates, bins
         self.threshold: float | None = None
+        self.no_threshold = ""
         self.add_state("scores", default=[], dist_reduce_fx="cat")
         self.add_state("labels", default=[], dist_reduce_fx="cat")
         self._spill = Spill()
@@ -99,7 +100,7 @@ class DetectionMetrics(Metric):
         anomalous, has_mask = dim_zero_cat(self.labels).numpy().T
         scores = dim_zero_cat(self.scores).numpy()
         images = ScoredImages(self.category, scores, anomalous, *self._spill.read(), has_mask)
-        return images.evaluate(self.threshold, self.replicates, self.bins)
+        return images.evaluate(self.threshold, self.replicates, self.bins, self.no_threshold)
 
     def reset(self) -> None:
         """Forget all images."""

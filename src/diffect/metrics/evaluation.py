@@ -80,18 +80,25 @@ class ScoredImages:
                 f"Masks of category '{self.category}' mark defects in {marked} test images labelled normal."
             )
 
-    def evaluate(self, threshold: float | None = None, replicates: int = 1000, bins: int = 2048) -> Evaluation:
-        """All figures of METRICS; `threshold` is the conformal one, None leaves its two figures undefined.
+    def evaluate(
+        self, threshold: float | None = None, replicates: int = 1000, bins: int = 2048, no_threshold: str = ""
+    ) -> Evaluation:
+        """All figures of METRICS.
 
         Resamples are drawn among normal images, defective ones with a mask, and defective ones without.
-        Pixel replicates come from histograms with at most `bins` bins, pixel figures do not.
+
+        Args:
+            threshold: the conformal one; None leaves its two figures undefined.
+            replicates: bootstrap resamples of the images.
+            bins: at most, of the histograms that pixel replicates come from; pixel figures do not.
+            no_threshold: why there is none.
         """
         result = Evaluation()
         weights = resample(self.category, np.where(self.anomalous, 1 + ~self.has_mask, 0), replicates)
         self._images(result, weights)
         self._pixels(result, weights, bins)
         self._peaks(result, weights)
-        self._conformal(result, weights, threshold)
+        self._conformal(result, weights, threshold, no_threshold)
         return result
 
     def _images(self, result: Evaluation, weights: Floats) -> None:
@@ -127,13 +134,13 @@ class ScoredImages:
             samples = samples[:0]
         result.put(dict.fromkeys(PEAK_METRICS, value), dict.fromkeys(PEAK_METRICS, samples))
 
-    def _conformal(self, result: Evaluation, weights: Floats, threshold: float | None) -> None:
+    def _conformal(self, result: Evaluation, weights: Floats, threshold: float | None, no_threshold: str) -> None:
         for name, kind, chosen in (
             ("conformal_fpr", "normal", ~self.anomalous),
             ("conformal_tpr", "defective", self.anomalous),
         ):
             if threshold is None:
-                result.omit((name,), "no threshold: too few calibration images for the promised rate")
+                result.omit((name,), f"no threshold: {no_threshold}")
             elif not chosen.any():
                 result.omit((name,), f"the test set holds no {kind} image")
             else:

@@ -59,7 +59,8 @@ def fit(cfg: DictConfig, detector: DetectorModule, data: DataModule, logger: Log
     if head is not None:
         copies = data.synthetic("fit", head.copies, head.kinds, cfg.seed)
         train_head(detector.predictor, data.fit_dataloader(), copies, held, cfg.seed)
-    if detector.learner is None and detector.losses and logger is not None:
+    if detector.learner is None and held is not None and logger is not None:
+        detector.losses = [(0, detector.selection_loss(held))]
         logger.log_metrics({"selection_loss": detector.losses[0][1]}, step=0)
 
 

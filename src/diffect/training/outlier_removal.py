@@ -1,6 +1,5 @@
 """Outlier removal: leaves out training images that a model of the other images explains badly."""
 
-from collections import Counter
 from typing import Annotated
 
 import numpy as np
@@ -13,7 +12,9 @@ from omegaconf import DictConfig
 from diffect.config.check import checked
 from diffect.config.description import enumerated
 from diffect.config.types import PositiveFloat
+from diffect.data.batches import Row
 from diffect.data.datamodule import DataModule
+from diffect.data.folds import fewest_groups, without_folds
 from diffect.data.splits import Split
 from diffect.denoisers.base import ClosedForm
 from diffect.detector import calibration
@@ -23,7 +24,7 @@ from diffect.representations.base import Representation
 from diffect.runs import record
 from diffect.training import build
 
-LEAST = 3  # images of a category: two are equally far from their median, |z| = 1 / 1.4826
+LEAST = 3  # groups of images of a category: two are equally far from their median, |z| = 1 / 1.4826
 
 
 @checked
@@ -72,32 +73,24 @@ class OutlierRemoval:
 
         Raises ValueError if a category has too few images, or if `denoiser` is no closed form.
         """
-        self._check_enough(data)
-        predictor = self._detector(cfg, data, representation).predictor
-        folds = calibration.folds(data, self.splits, self.folds)
-        given = {(split, position) for split in self.splits for position in calibration.real(data, split)}
-        components = [calibration.components_without(predictor, fold.rest, fold.left_out) for fold in folds]
-        predictor.anomaly_map.calibrate(part for parts in components for part in parts)
-        scores: dict[tuple[Split, int], float] = {}
-        for fold, parts in zip(folds, components, strict=True):
-            pairs = zip(parts, fold.left_out, strict=True)
+        category, groups = fewest_groups(data, self.splits)
+        if groups < LEAST:
+            raise ValueError(
+                f"outlier_removal=z_score needs {LEAST} groups of normal images or more of each category in "
+                f"{enumerated(self.splits)}, and {category} has {groups}: take more, or outlier_removal=none"
+            )
+        detector = self._detector(cfg, data, representation)
+        views = without_folds(data, self.splits, min(self.folds, groups))
+        folds = [(view, _left_out(detector, view)) for view in views]
+        predictor, scores = detector.predictor, dict[Row, float]()
+        predictor.anomaly_map.calibrate(part for _, parts in folds for part in parts)
+        for view, parts in folds:
+            pairs = zip(parts, view.calibration_dataloader(), strict=True)
             batches = [predictor.combine(part, batch["valid"], label).score for (part, label), batch in pairs]
-            scored = zip(fold.positions, torch.cat(batches).tolist(), strict=True)
-            scores.update((position, score) for position, score in scored if position in given)
+            scores |= zip(view.splits["calibration"], torch.cat(batches).tolist(), strict=True)
         removed = self._remove(data, scores)
         representation.fit(data.fit_features())
         return removed
-
-    def _check_enough(self, data: DataModule) -> None:
-        images = [(split, position) for split in self.splits for position in calibration.real(data, split)]
-        counts = Counter(_category(data, *image) for image in images)
-        for category in data.categories:
-            if counts[category] < LEAST:
-                raise ValueError(
-                    f"outlier_removal=z_score needs {LEAST} normal images or more of each category in "
-                    f"{enumerated(self.splits)}, and {category} has {counts[category]}: take more, or "
-                    "outlier_removal=none"
-                )
 
     def _detector(self, cfg: DictConfig, data: DataModule, representation: Representation) -> DetectorModule:
         config = cfg.copy()
@@ -116,27 +109,33 @@ class OutlierRemoval:
             )
         return detector.to(build.device(cfg)).eval()
 
-    def _remove(self, data: DataModule, scores: dict[tuple[Split, int], float]) -> record.OutlierRemoval:
-        """Remove the outliers, from the score of each image by split and position."""
+    def _remove(self, data: DataModule, scores: dict[Row, float]) -> record.OutlierRemoval:
+        """Remove the outliers, from the score of each image."""
         dropped: dict[str, list[record.Dropped]] = {category: [] for category in data.categories}
-        positions: dict[Split, list[int]] = {split: [] for split in self.splits}
+        removed: dict[Split, list[int]] = {split: [] for split in self.splits}
         for category in data.categories:
-            images = [image for image in scores if _category(data, *image) == category]
+            images = [image for image in scores if _category(data, image) == category]
             deviations = modified_z(np.array([scores[image] for image in images]))
-            for (split, position), z in zip(images, deviations.tolist(), strict=True):
+            for image, z in zip(images, deviations.tolist(), strict=True):
                 if z > self.threshold:
-                    sample = data.sample(*data.splits[split][position])
+                    split = next(split for split in self.splits if image in data.splits[split])
+                    sample = data.sample(*image)
                     outlier = record.Dropped(name=sample.name, defect=sample.defect, split=split, z=z)
                     dropped[category].append(outlier)
-                    positions[split].append(position)
-        for split, removed in positions.items():
-            data.drop(split, removed)
+                    removed[split].append(data.splits[split].index(image))
+        for split, positions in removed.items():
+            data.drop(split, positions)
         return record.OutlierRemoval(splits=list(self.splits), scored=len(scores), dropped=dropped)
 
 
-def _category(data: DataModule, split: Split, position: int) -> str:
-    part, _ = data.splits[split][position]
-    return data.categories[data.parts[part].label]
+def _left_out(detector: DetectorModule, data: DataModule) -> list[calibration.Labelled]:
+    """Components and labels of the images that a fold leaves out, by the closed form fitted to the others."""
+    detector.solve(data.fit_dataloader(), None)
+    return calibration.labelled_components(detector.predictor, data.calibration_dataloader())
+
+
+def _category(data: DataModule, image: Row) -> str:
+    return data.categories[data.parts[image[0]].label]
 
 
 def modified_z(scores: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -72,7 +72,7 @@ def training(detector: DetectorModule) -> Training:
 def test(detector: DetectorModule, data: DataModule, milliseconds: float) -> dict[str, Result]:
     """The results of a tested detector by category; `milliseconds` is the latency of one image."""
     levels = detector.tally.by_level()
-    evaluations = detector.tally.evaluations([one.threshold for one in detector.calibrations])
+    evaluations = detector.tally.evaluations(detector.calibrations)
     return {
         category: Result(
             metrics={**evaluation.metrics, "latency_ms": milliseconds},

@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from diffect.data.datamodule import DataModule
 from diffect.detector import calibration
 from diffect.detector.module import DetectorModule
+from diffect.detector.predictor import Predictor
 from diffect.diffusion.weights import schedule_curves
 from diffect.errors import sentence
 from diffect.representations.base import Representation
@@ -71,8 +72,8 @@ class Run:
         record_file.write(self.folder, self.record)
         tracker = instantiate(self.cfg.tracking).start(self.folder, self.record)
         try:
-            self._fit(detector, data, tracker)
-            self._test(detector, data)
+            folds = self._fit(detector, data, tracker)
+            self._test(detector, data, folds)
             self._save(detector)
             self._draw(detector, data, tracker)
         except BaseException as error:
@@ -119,10 +120,14 @@ class Run:
             self.record.description["finetuning"] = finetuning.describe(self.record.finetuned_from)
         return detector
 
-    def _fit(self, detector: DetectorModule, data: DataModule, tracker: Tracker) -> None:
+    def _fit(self, detector: DetectorModule, data: DataModule, tracker: Tracker) -> list[calibration.Fold]:
+        """Fit the detector, and others without each fold of the fit images, whose scores join those of calibration."""
         record = self.record
+        number = calibration.number_of_folds(detector.predictor, data, self.cfg.evaluation.folds)
         with self._phase("fit"):
             fit.fit(self.cfg, detector, data, tracker, self.folder / record_file.RESUME)
+        with self._phase("folds"):
+            folds = calibration.cross_fit(detector.predictor, data, self._refit, number)
         record.training = recording.training(detector)
         record.description |= detector.describe()
         if detector.learned is not None:
@@ -131,14 +136,28 @@ class Run:
         record.schedule = Curves(**schedule_curves(type(schedule).__name__, schedule, weight))
         record.provenance.device = recording.device_name(detector.device)
         record.wandb = tracker.tracked
+        return folds
 
-    def _test(self, detector: DetectorModule, data: DataModule) -> None:
+    def _refit(self, data: DataModule, fold: int) -> Predictor:
+        """A predictor that is fitted to the data without a fold as the run's own is to all, from the same start."""
+        pl.seed_everything(self.cfg.seed, verbose=False)
+        representation = build.represent(self.cfg, data.categories, data.kind)
+        representation.fit(data.fit_features())
+        detector = self._build(data, representation)
+        fit.fit(self.cfg, detector, data, None, self.folder / record_file.RESUME / f"fold{fold}")
+        return detector.predictor
+
+    def _test(self, detector: DetectorModule, data: DataModule, folds: list[calibration.Fold]) -> None:
         """Calibrate, then read the test set, once."""
         record, evaluation = self.record, self.cfg.evaluation
         with self._phase("test"):
-            reference = calibration.calibrate(detector.predictor, data)
+            reference = calibration.calibrate(detector.predictor, data, folds)
             detector.calibrations = calibration.calibrations(
-                detector.predictor, data.calibration_dataloader(), len(data.categories), evaluation.conformal_rate
+                detector.predictor,
+                data.calibration_dataloader(),
+                len(data.categories),
+                evaluation.conformal_rate,
+                folds,
             )
             fit.test(self.cfg, detector, data, self.folder)
         with self._phase("latency"):
