@@ -331,9 +331,7 @@ def test_what_the_images_were_used_for_is_said(capsys: pytest.CaptureFixture[str
         config = {"evaluation": {"conformal_rate": 0.05}}
         _show(record_of(make(config=config, splits={"categories": {"brick": counts}})), Path("run"), found=False)
     first, second = (line for line in capsys.readouterr().out.splitlines() if "images:" in line)
-    assert first == (
-        "  images: fit 4 and 28 copies, test 46; none held out, so the last weights are kept and no threshold is set"
-    )
+    assert first == ("  images: fit 4 and 28 copies, test 46; none held out for selection")
     assert second == (
         "  images: fit 60, selection 9, calibration 20, test 46; defective among the normal ones: fit 1; "
         "left out: fit 5"

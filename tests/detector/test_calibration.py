@@ -14,6 +14,7 @@ from configs import composed
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig
+from refitting import refit
 
 from diffect.data.datamodule import DataModule
 from diffect.data.folds import fewest_groups, originals, without_folds
@@ -49,19 +50,6 @@ def solved(cfg: DictConfig) -> tuple[DataModule, DetectorModule]:
 
 def keys(batches: Any) -> list[int]:
     return [key for batch in batches for key in batch["key"].tolist()]
-
-
-def refit(cfg: DictConfig) -> calibration.Refit:
-    """Fits a fold as `train` does."""
-
-    def fitted(data: DataModule, _: int) -> Predictor:
-        representation = build.represent(cfg, data.categories, data.kind)
-        representation.fit(data.fit_features())
-        detector = build.build(cfg, data.categories, data.blank(), representation, "fold")
-        detector.solve(data.fit_dataloader(), data.val_dataloader() if data.splits["selection"] else None)
-        return detector.predictor
-
-    return fitted
 
 
 def crossed(cfg: DictConfig, number: int | None = None) -> tuple[DataModule, Predictor, list[calibration.Fold]]:
@@ -117,7 +105,7 @@ def test_a_group_is_never_divided_and_folds_are_about_equal() -> None:
     grouped(data, "abbcccb")
     views = without_folds(data, ["fit"], 2)
     positions = [[data.splits["fit"].index(row) for row in view.splits["calibration"]] for view in views]
-    assert positions == [[1, 2, 6], [0, 3, 4, 5]]
+    assert positions == [[0, 1, 2, 6], [3, 4, 5]]
     assert fewest_groups(data, ["fit"]) == ("brick", 3)
 
 

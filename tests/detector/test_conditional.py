@@ -14,6 +14,7 @@ import pytest
 import torch
 from configs import composed
 from omegaconf import DictConfig
+from refitting import refit
 from torch import Tensor
 
 from diffect.cli.main import main
@@ -140,16 +141,18 @@ def test_held_out_normal_maps_of_either_category_are_about_one() -> None:
 
 
 def test_without_selection_images_of_one_category_none_is_scaled_on_them() -> None:
-    data, both = trained(CATEGORIES, "denoiser=gaussian", "data.shots=12")
+    chosen = "denoiser=gaussian", "data.shots=12"
+    cfg, (data, both) = config(f"data.category=[{','.join(CATEGORIES)}]", *chosen), trained(CATEGORIES, *chosen)
     anomaly_map, scales = both.predictor.anomaly_map, []
     held = anomaly_map.scale.clone()
     for label in (1, 0):  # first grass alone has none, then neither
         data.drop("selection", [at for at, (part, _) in enumerate(data.splits["selection"]) if part == label])
-        said = calibration.calibrate(both.predictor, data)
+        folds = calibration.cross_fit(both.predictor, data, refit(cfg), 3)
+        said = calibration.calibrate(both.predictor, data, folds)
         assert said.startswith("the fit normals") and said.endswith(", each scored by a fit to the others")
         scales.append(anomaly_map.scale.clone())
     assert torch.equal(*scales) and (scales[0] != held).all()
-    told = recording.protocol(0.05, both, data, said)
+    told = recording.protocol(0.05, both, data, said, 3)
     assert "by a fit to the others, of each category by itself" in told.component_scale
 
 

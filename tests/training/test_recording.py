@@ -14,6 +14,7 @@ def protocol(
     images: int = 4,
     reference: str = "the selection normals",
     thresholds: tuple[float | None, ...] = (1.0,),
+    folds: int = 0,
     **settings: Any,
 ) -> Protocol:
     detector: Any = SimpleNamespace(
@@ -22,7 +23,7 @@ def protocol(
         calibrations=[SimpleNamespace(threshold=threshold) for threshold in thresholds],
     )
     data: Any = SimpleNamespace(splits={"selection": list(range(images)), "test": [0]})
-    return recording.protocol(0.05, detector, data, reference)
+    return recording.protocol(0.05, detector, data, reference, folds)
 
 
 @pytest.mark.parametrize("width", [0, 6])
@@ -42,6 +43,10 @@ def test_the_scale_is_that_of_the_calibration_on_its_images() -> None:
 def test_a_threshold_that_no_category_has_is_not_said_to_come_from_anywhere() -> None:
     held = "held-out calibration normals for a promised false-positive rate of 0.05"
     assert protocol().threshold == held
+    assert protocol(folds=5).threshold == held.replace(
+        " for",
+        ", and the fit normals, each scored by a fit without its fold of 5 [@vovk2015cross; @barber2021jackknife], for",
+    )
     assert protocol(thresholds=(None, None)).threshold == (
         "none: too few calibration normals for a promised false-positive rate of 0.05 (19 for 5%)"
     )

@@ -89,7 +89,7 @@ def run(cfg: DictConfig) -> None:
     scored = list(rows.values())
     rows |= {name: Row(name, status=f"unreadable: {reason}") for name, reason in unreadable.items()}
     write_csv(out / SCORES, [Row._fields, *(rows[name] for name in names)])
-    print(f"{_summary(scored, detector.calibrations[0].promised)}: {out / SCORES}")
+    print(f"{_summary(scored, detector)}: {out / SCORES}")
     scored_as = {row.category for row in scored}
     for category, sentence in zip(detector.categories, broken, strict=True):
         if sentence and category in scored_as:
@@ -243,13 +243,14 @@ def _row(result: ImageResult) -> Row:
     )
 
 
-def _summary(rows: Sequence[Row], rate: float | None) -> str:
+def _summary(rows: Sequence[Row], detector: Detector) -> str:
     """How many images were scored and flagged, or why no decision was made."""
     undecided = sum(not row.flagged for row in rows)
-    few = f"the run had too few calibration images to promise a rate of {rate}; give rate= or threshold="
-    reason = "" if rate is None else few
-    if rows and not rows[0].category:
-        reason = "each category has its own threshold; none was given, and the run cannot tell its categories apart"
+    lacking = dict.fromkeys(row.category for row in rows if not row.flagged)
+    reason = "each category has its own threshold; none was given, and the run cannot tell its categories apart"
+    if "" not in lacking:
+        few = [f"{one}: {detector.calibrations[detector.categories.index(one)].shortfall}" for one in lacking]
+        reason = f"{', '.join(few)}; give rate= or threshold="
     parts = [f"{counted(len(rows), 'image')} scored"]
     if undecided < len(rows):
         parts.append(f"{sum(row.flagged == 'true' for row in rows)} flagged")

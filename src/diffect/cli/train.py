@@ -142,5 +142,5 @@ def _images(split: CategorySplit) -> str:
         if found := [f"{name} {number}" for name, number in numbers.items() if number]:
             said.append(f"{what}: {', '.join(found)}")
     if not split.selection:
-        said.append("none held out, so the last weights are kept and no threshold is set")
+        said.append("none held out for selection")
     return f"images: {'; '.join(said)}"

@@ -139,11 +139,12 @@ class Explanation:
     @property
     def decision(self) -> str:
         """The decision and what it rests on."""
-        threshold = self.result.threshold
+        threshold, p_value = self.result.threshold, self.result.p_value
+        certainty = "" if p_value is None else f", p = {three_digits(p_value)}"
         if threshold is None:
-            return f"score {three_digits(self.score)}, no threshold"
+            return f"score {three_digits(self.score)}, no threshold{certainty}"
         sign, word = (">", "flagged") if self.result.flagged else ("≤", "passes")
-        return f"{word}: score {three_digits(self.score)} {sign} its threshold {three_digits(threshold)}"
+        return f"{word}: score {three_digits(self.score)} {sign} its threshold {three_digits(threshold)}{certainty}"
 
     @property
     def sentences(self) -> list[str]:

@@ -114,10 +114,10 @@ class Explainer:
 
     def _promises(self, label: int, result: ImageResult, region: Region) -> list[str]:
         """What should be known about the thresholds of score and map."""
-        rate = self.detector.calibrations[label].promised
+        calibration = self.detector.calibrations[label]
         if result.flagged is None:
-            few = f"too few calibration images to promise a rate of {rate:.0%}"
-            return [f"no decision and no outline: the run had {few}"]
+            return [f"no decision and no outline: {calibration.shortfall}"]
+        rate = calibration.promised
         notes = [self.broken[label]] if self.broken[label] else []
         if rate is not None and region.outlined != result.flagged:
             does, shows = ("passes", "though a region is") if region.outlined else ("is flagged", "though none is")

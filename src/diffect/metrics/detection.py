@@ -49,8 +49,8 @@ class DetectionMetrics(Metric):
     """Image, pixel and conformal figures of one category, with bootstrap intervals.
 
     Scores are kept raw, and maps as float32 in a temporary file: curves that are binned or squashed batch by batch are
-    wrong. Before `compute` set `threshold` to the conformal one, or `no_threshold` to why there is none. Images must come in the same order in every
-    run for replicates to pair.
+    wrong. Before `compute` set `threshold` to the conformal one, or `no_threshold` to why there is none. Images must
+    come in the same order in every run for replicates to pair.
 
     Args:
         category: seeds the resamples, with nothing else.

@@ -1,5 +1,6 @@
 """What the record of a run says: what made its numbers, how training went, the test, and how settings were chosen."""
 
+import math
 import platform
 import subprocess
 from datetime import UTC, datetime
@@ -95,7 +96,7 @@ def _scores(detector: DetectorModule, data: DataModule, label: int) -> list[Imag
     return scores
 
 
-def protocol(rate: float, detector: DetectorModule, data: DataModule, reference: str) -> Protocol:
+def protocol(rate: float, detector: DetectorModule, data: DataModule, reference: str, folds: int) -> Protocol:
     """How each setting was chosen, in words.
 
     Args:
@@ -103,6 +104,7 @@ def protocol(rate: float, detector: DetectorModule, data: DataModule, reference:
         detector: trained and calibrated.
         data: with its splits.
         reference: the images that the components were scaled on.
+        folds: of the fit images, whose out-of-fold scores set the threshold too.
     """
     held_out = bool(data.splits["selection"])
     checkpoint = "the lowest loss on the selection normals at fixed noise"
@@ -117,7 +119,7 @@ def protocol(rate: float, detector: DetectorModule, data: DataModule, reference:
     return Protocol(
         checkpoint=checkpoint,
         component_scale=_component_scale(detector.predictor.anomaly_map, reference),
-        threshold=_threshold(rate, [one.threshold for one in detector.calibrations]),
+        threshold=_threshold(rate, [one.threshold for one in detector.calibrations], folds),
         outline="of maps: the same of the highest pixels of the same images",
         settings="as the config gives them, fixed before the test set was read, the same for all categories",
         test_set="read once, after all of it" if data.splits["test"] else "none: there were no test images",
@@ -125,12 +127,16 @@ def protocol(rate: float, detector: DetectorModule, data: DataModule, reference:
     )
 
 
-def _threshold(rate: float, thresholds: list[float | None]) -> str:
+def _threshold(rate: float, thresholds: list[float | None], folds: int) -> str:
+    """Which images set the thresholds, and that those of categories with too few of them are null."""
     promise = f"a promised false-positive rate of {rate:g}"
+    needed = f"{math.ceil(1 / rate - 1e-9) - 1} for {100 * rate:g}%"
     if all(threshold is None for threshold in thresholds):
-        return f"none: too few calibration normals for {promise} (19 for 5%)"
-    some = "; null where a category has too few of them (19 for 5%)" if None in thresholds else ""
-    return f"held-out calibration normals for {promise}{some}"
+        return f"none: too few calibration normals for {promise} ({needed})"
+    by = f"each scored by a fit without its fold of {folds} [@vovk2015cross; @barber2021jackknife]"
+    crossed = f", and the fit normals, {by}," if folds else ""
+    some = f"; null where a category has too few of them ({needed})" if None in thresholds else ""
+    return f"held-out calibration normals{crossed} for {promise}{some}"
 
 
 def _component_scale(anomaly_map: AnomalyMap, reference: str) -> str:

@@ -163,7 +163,7 @@ class Run:
         with self._phase("latency"):
             milliseconds = fit.latency(detector.predictor, data, evaluation.latency_repeats)
         record.results = recording.test(detector, data, milliseconds)
-        record.protocol = recording.protocol(evaluation.conformal_rate, detector, data, reference)
+        record.protocol = recording.protocol(evaluation.conformal_rate, detector, data, reference, len(folds))
         if self.settings is not None:
             record.protocol.settings = self.settings
         record.test_reads = 1 + record_file.test_reads(self.folder, record.fingerprint)

@@ -53,7 +53,7 @@ def methods_tex(study: Study) -> str:
         return [by_choice(study, escape(lead), texts[key]) for key, lead in leads.items()]
 
     def protocol(lead: str, text: Callable[[Protocol], str]) -> str:
-        return _sentence(study, lead, lambda run: escape(text(run.record.protocol)))
+        return _sentence(study, lead, lambda run: description_tex(text(run.record.protocol)))
 
     others = sorted({key for run in study.runs for key in run.record.description} - _KNOWN)
     paragraphs = {
