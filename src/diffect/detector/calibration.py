@@ -94,14 +94,14 @@ class Fold:
         data: without the fold, whose images are the calibration split.
         left_out: components and labels of each batch of these.
         reference: the same of images to scale the map on.
-        shared: whether these are the same images for all folds, which none was fitted to; else they are those left out
-            and copies of them, so that the map of a fold is scaled on those of the others.
+        separate: whether these are other images than those left out; else they are those and copies of them, and a
+            fold's map is scaled on those of the other folds.
     """
 
     data: DataModule
     left_out: list[Labelled]
     reference: list[Labelled]
-    shared: bool
+    separate: bool
 
 
 def number_of_folds(predictor: Predictor, data: DataModule, asked: int | None) -> int:
@@ -118,7 +118,7 @@ def number_of_folds(predictor: Predictor, data: DataModule, asked: int | None) -
                 "at most as many, or null"
             )
         return asked
-    if _unseen(predictor, data):
+    if _scaled_on(predictor, data):
         trained = predictor.head is not None or not isinstance(predictor.denoiser, ClosedForm)
         if trained or _fewest(data, "calibration", len(data.categories)) >= ENOUGH:
             return 0
@@ -131,15 +131,15 @@ def cross_fit(predictor: Predictor, data: DataModule, refit: Refit, number: int)
     Features are not computed again. Beside the fits it costs one more scoring of the fit images, and of the selection
     images for each fold.
     """
-    unseen, few = _unseen(predictor, data), _few(predictor, data)
+    split, few = _scaled_on(predictor, data), _few(predictor, data)
     folds = []
     logging.disable(logging.WARNING)  # the fit to all images has warned already
     try:
         for fold, view in enumerate(without_folds(data, ["fit"], number) if number else ()):
             fitted = refit(view, fold)
             left_out = labelled_components(fitted, view.calibration_dataloader())
-            reference = _with_copies(view, unseen or "calibration", few)
-            folds.append(Fold(view, left_out, labelled_components(fitted, reference), unseen is not None))
+            reference = _with_copies(view, split or "calibration", few)
+            folds.append(Fold(view, left_out, labelled_components(fitted, reference), split is not None))
     finally:
         logging.disable(logging.NOTSET)
     return folds
@@ -159,11 +159,11 @@ def calibrate(predictor: Predictor, data: DataModule, folds: Sequence[Fold] = ()
         data: that it was fitted to.
         folds: see `cross_fit`; a closed form without selection images needs them.
     """
-    unseen, few = _unseen(predictor, data), _few(predictor, data)
+    split, few = _scaled_on(predictor, data), _few(predictor, data)
     joined = f" and {COPIES} copies of each ({', '.join(KINDS)})" if few else ""
-    if unseen:
-        predictor.anomaly_map.calibrate(labelled_components(predictor, _with_copies(data, unseen, few)))
-        return f"the {unseen} normals{joined}"
+    if split:
+        predictor.anomaly_map.calibrate(labelled_components(predictor, _with_copies(data, split, few)))
+        return f"the {split} normals{joined}"
     if folds:
         predictor.anomaly_map.calibrate(part for fold in folds for part in fold.reference)
         return f"the fit normals{joined}, each scored by a fit to the others"
@@ -190,7 +190,7 @@ def calibrations(
     """
     rows = _scored(predictor.anomaly_map, labelled_components(predictor, batches), batches)
     for fold in folds:
-        references = [fold] if fold.shared else [other for other in folds if other is not fold]
+        references = [fold] if fold.separate else [other for other in folds if other is not fold]
         anomaly_map = copy.deepcopy(predictor.anomaly_map)
         anomaly_map.calibrate(part for one in references for part in one.reference)
         rows += _scored(anomaly_map, fold.left_out, fold.data.calibration_dataloader())
@@ -220,7 +220,7 @@ def labelled_components(predictor: Predictor, batches: Iterable[Batch]) -> list[
     return [(predictor.components(batch), batch["label"].to(predictor.device)) for batch in batches]
 
 
-def _unseen(predictor: Predictor, data: DataModule) -> Split | None:
+def _scaled_on(predictor: Predictor, data: DataModule) -> Split | None:
     """The split whose images scale components, see `calibrate`; None where a closed form was fitted to all of them."""
     if _fewest(data, "selection", predictor.anomaly_map.groups):
         return "selection"
@@ -229,7 +229,7 @@ def _unseen(predictor: Predictor, data: DataModule) -> Split | None:
 
 def _few(predictor: Predictor, data: DataModule) -> bool:
     """Whether the images that scale components are so few that copies join them."""
-    split = _unseen(predictor, data) or "fit"
+    split = _scaled_on(predictor, data) or "fit"
     return data.kind.drawable and _fewest(data, split, predictor.anomaly_map.groups) < FEW
 
 
