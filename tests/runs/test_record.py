@@ -171,17 +171,17 @@ def test_a_full_disk_leaves_the_old_record(tmp_path: Path, monkeypatch: pytest.M
 def test_scores_are_ordered_and_keep_every_digit(tmp_path: Path) -> None:
     rows = [
         ImageScore(name="test/scratch/b.png", defect="scratch", anomalous=True, score=1 / 3),
-        ImageScore(name='test/good/a, "x".png', defect="good", anomalous=False, score=0.5),
+        ImageScore(name='test/good/a, "x".png', defect="good", anomalous=False, score=0.5, p_value=2 / 3),
     ]
     record = record_of(make())
     record.results = {"wood": Result(scores=rows), "brick": Result(scores=rows[::-1])}
     record_file.write_scores(tmp_path, record)
     path = tmp_path / record_file.SCORES
     lines = path.read_bytes().decode().splitlines()
-    assert lines[0] == "name,category,defect,anomalous,score"
-    assert lines[1] == '"test/good/a, ""x"".png",brick,good,false,0.5'
-    assert lines[2] == f"test/scratch/b.png,brick,scratch,true,{1 / 3!r}"
-    assert [line.split(",")[-4] for line in lines[3:]] == ["wood", "wood"]
+    assert lines[0] == "name,category,defect,anomalous,score,p_value"
+    assert lines[1] == '"test/good/a, ""x"".png",brick,good,false,0.5,0.666667'
+    assert lines[2] == f"test/scratch/b.png,brick,scratch,true,{1 / 3!r},"
+    assert [line.split(",")[-5] for line in lines[3:]] == ["wood", "wood"]
     assert b"\r" not in path.read_bytes()
 
 

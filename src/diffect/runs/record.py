@@ -64,12 +64,13 @@ class Part(BaseModel):
 
 
 class ImageScore(Part):
-    """The anomaly score of one test image."""
+    """The anomaly score of one test image, and the conformal p-value of its being normal, if there is one."""
 
     name: str
     defect: str
     anomalous: bool
     score: Number
+    p_value: Number | None = None
 
 
 class LevelResult(Part):

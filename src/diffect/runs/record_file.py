@@ -101,11 +101,14 @@ def test_reads(folder: Path, fingerprint: str) -> int:
 def write_scores(folder: Path, record: Record) -> None:
     """Write `folder`/scores.csv: one row per test image, ordered by category and name, scores by `repr`."""
     rows = [
-        (row.name, category, row.defect, str(row.anomalous).lower(), repr(row.score))
+        (
+            *(row.name, category, row.defect, str(row.anomalous).lower(), repr(row.score)),
+            "" if row.p_value is None else f"{row.p_value:.6g}",
+        )
         for category, result in sorted(record.results.items())
         for row in sorted(result.scores, key=lambda row: row.name)
     ]
-    write_csv(folder / SCORES, [("name", "category", "defect", "anomalous", "score"), *rows])
+    write_csv(folder / SCORES, [("name", "category", "defect", "anomalous", "score", "p_value"), *rows])
 
 
 def dumps(record: Record, where: str = "the record") -> str:

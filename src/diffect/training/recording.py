@@ -89,10 +89,12 @@ def test(detector: DetectorModule, data: DataModule, milliseconds: float) -> dic
 
 def _scores(detector: DetectorModule, data: DataModule, label: int) -> list[ImageScore]:
     """The scores of one category's test images, in the order of the data."""
-    scores = []
+    scores, calibration = [], detector.calibrations[label]
     for row, score in sorted(detector.tally.scores[label].items()):
-        sample = data.sample(label, row)
-        scores.append(ImageScore(name=sample.name, defect=sample.defect, anomalous=sample.anomalous, score=score))
+        one, p_value = data.sample(label, row), calibration.p_value(score)
+        scores.append(
+            ImageScore(name=one.name, defect=one.defect, anomalous=one.anomalous, score=score, p_value=p_value)
+        )
     return scores
 
 
