@@ -151,7 +151,7 @@ def test_with_enough_calibration_images_there_are_no_folds(monkeypatch: pytest.M
 
 
 def test_more_folds_than_groups_are_refused() -> None:
-    data, detector = solved(config("data.shots=3"))
+    data, detector = solved(config("data.shots=3", "denoiser.denoiser.memory=50"))
     said = r"evaluation\.folds is 4, but category brick has 3 groups of images to fit to: take at most as many, or null"
     with pytest.raises(ValueError, match=said):
         calibration.number_of_folds(detector.predictor, data, 4)

@@ -419,7 +419,7 @@ def test_the_test_set_is_counted_by_category() -> None:
         own = [i for i in range(12) if labels[i] == category]
         assert list(detector.tally.scores[category]) == [100 + i for i in own]
         assert list(detector.tally.scores[category].values()) == pytest.approx(scores[own].tolist(), rel=1e-5)
-    found = detector.tally.evaluations([1.0, 1.0])
+    found = detector.tally.evaluations([Calibration([], [], 0.05, given=1.0)] * 2)
     anomalous = batch(12, seed=8)["anomalous"]
     for category, evaluation in enumerate(found):
         own = labels == category

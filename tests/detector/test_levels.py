@@ -26,7 +26,7 @@ def test_each_level_says_what_it_alone_would() -> None:
         calibrate(alone, [normal])
         with torch.no_grad():
             alone.test_step(tested, 0)
-        for category, evaluation in zip(CATEGORIES, alone.tally.evaluations([None, None]), strict=True):
+        for category, evaluation in zip(CATEGORIES, alone.tally.evaluations([Calibration([], [], 0.05)] * 2), strict=True):
             (told,) = (row for row in found[category] if row["log_snr"] == level)
             for name in ("image_auroc", "pixel_aupro_30"):
                 assert told[name] == pytest.approx(evaluation.metrics[name], abs=1e-6)

@@ -232,13 +232,9 @@ class FineTuning(Part):
     categories: list[str]
 
 
-class Picture(Part):
+class Picture(ImageScore):
     """A test image in the gallery: what it is, its score, and the paths of its pictures in the run's folder."""
 
-    name: str
-    defect: str
-    anomalous: bool
-    score: Number
     threshold: Number | None
     kind: str
     image: str
