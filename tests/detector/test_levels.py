@@ -4,6 +4,7 @@ import pytest
 import torch
 from small_detector import CATEGORIES, batch, calibrate, make, rows
 
+from diffect.detector.calibration import Calibration
 from diffect.detector.evaluation import components_by_level
 from diffect.scorers.base import Origin
 from diffect.scorers.denoising import DenoisingError
@@ -26,7 +27,9 @@ def test_each_level_says_what_it_alone_would() -> None:
         calibrate(alone, [normal])
         with torch.no_grad():
             alone.test_step(tested, 0)
-        for category, evaluation in zip(CATEGORIES, alone.tally.evaluations([Calibration([], [], 0.05)] * 2), strict=True):
+        for category, evaluation in zip(
+            CATEGORIES, alone.tally.evaluations([Calibration([], [], 0.05)] * 2), strict=True
+        ):
             (told,) = (row for row in found[category] if row["log_snr"] == level)
             for name in ("image_auroc", "pixel_aupro_30"):
                 assert told[name] == pytest.approx(evaluation.metrics[name], abs=1e-6)
