@@ -34,7 +34,7 @@ class DefectFolder(Samples):
         files = ImageFiles(category, lambda: depth or Depth(), str(depth))
         by_depth = [(path.relative_to(folder).parts, path) for path in folders.scan(folder).images]
         return [
-            files.sample("train", path.relative_to(self.root).as_posix(), parts[0] if parts[1:] else "defective", path)
+            files.sample("train", path.relative_to(self.root).as_posix(), ("defective", *parts[:-1])[-1], path)
             for parts, path in sorted(by_depth, key=lambda pair: len(pair[0]))
-            if not layout.is_good(parts[0])
+            if len(parts) <= 2 and not layout.is_good(parts[0])  # deeper ones belong to other categories
         ]
