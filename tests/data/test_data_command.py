@@ -38,7 +38,7 @@ def test_a_folder_is_described_and_audited(diffect: Run, make: Make) -> None:
     assert status == 0
     lines = [line.split() for line in out.splitlines()]
     assert ["bolt", "10", "6", "hole", "6", "6", "40", "x", "40", "RGB"] in lines
-    assert ["nut", "6", "2", "2", "12"] in lines
+    assert ["nut", "6", "2", "2", "12", "6,", "2,", "2,", "12"] in lines
     assert any(line.startswith("nut: warning: brightness alone (lower on defects)") for line in out.splitlines())
 
 
@@ -54,9 +54,12 @@ def test_defective_training_images_and_copies_are_counted(diffect: Run, make: Ma
     status, out, _ = diffect("data=mvtec", f"data.root={make('bolt', 'nut')}", "data.size=32", *chosen)
     assert status == 0
     header, *rows = out.split("splits (data.seed=0):\n")[1].splitlines()[:3]
-    assert " ".join(header.split()) == "category fit selection calibration test copies of fit contaminated"
-    assert [row.split()[:6] for row in rows] == [[name, "6", "2", "2", "6", "18"] for name in ("bolt", "nut")]
-    assert all(sum(int(word.strip(",")) for word in row.split()[7::2]) == 5 for row in rows)
+    assert (
+        " ".join(header.split()) == "category fit selection calibration test groups of each copies of fit contaminated"
+    )
+    counts = ["6", "2", "2", "6", "6,", "2,", "2,", "6", "18"]
+    assert [row.split()[:10] for row in rows] == [[name, *counts] for name in ("bolt", "nut")]
+    assert all(sum(int(word.strip(",")) for word in row.split()[11::2]) == 5 for row in rows)
     assert "contamination: synthetic defects on the very images" in out
 
 

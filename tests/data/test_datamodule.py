@@ -4,7 +4,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from itertools import chain, pairwise
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,7 +18,6 @@ from omegaconf import OmegaConf
 from pictures import picture, save
 from torch import Tensor
 
-from diffect.data import splits
 from diffect.data.batches import Batches
 from diffect.data.datamodule import DataModule
 from diffect.data.sources.mvtec import Folder
@@ -45,33 +43,13 @@ def means(image: Tensor) -> Tensor:
     return torch.nn.functional.avg_pool2d(image.float(), 8)
 
 
-# Splits
-
-
-@pytest.mark.parametrize("count", [2, 7, 8, 9, 10, 19, 60, 76, 209])
-def test_splits_follow_the_rule(count: int) -> None:
-    parts = splits.cut(range(count), "part", seed=3)
-    assert sorted(chain(*parts.values())) == list(range(count))
-    if count < 8:
-        assert len(parts["fit"]) == count
-    else:
-        assert len(parts["selection"]) == max(2, round(0.1 * count))
-        assert len(parts["calibration"]) == max(round(0.1 * count), min(20, count // 4))
-
-
-def test_splits_follow_seed_and_category_and_shots_nest() -> None:
-    assert splits.cut(range(50), "a", 0) == splits.cut(range(50), "a", 0)
-    assert splits.cut(range(50), "a", 0) != splits.cut(range(50), "a", 1)
-    assert splits.cut(range(50), "a", 0) != splits.cut(range(50), "b", 0)
-    assert splits.cut(range(50), "a", 0, shots=4)["selection"] == []
-    held = [set(chain(*splits.cut(range(50), "a", 0, shots=k).values())) for k in (1, 2, 4, 8, 16, 50)]
-    assert [len(h) for h in held] == [1, 2, 4, 8, 16, 50]
-    assert all(a < b for a, b in pairwise(held))
+# Settings
 
 
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
+        ({"groups": "part("}, r"data\.groups=part\( is no regular expression"),
         ({"shots": 11}, r"data\.shots=11 .* part has 10 .* from 1 to 10"),
         ({"shots": 0}, r"DataModule\.shots is .?0"),
         ({"seed": -1}, r"DataModule\.seed is .?-1"),
@@ -348,6 +326,7 @@ def test_the_description_says_what_there_is_and_what_is_missing(module: Callable
         "defects": {"good": 3, "hole": 3},
         "masks": 0,
         "groups": 16,
+        "split_groups": {"fit": 6, "selection": 2, "calibration": 2, "test": 6},
         "grey_bits": 16,
         "ignored": {"hidden or system files": 3},
         "notes": ["3 defective images without a mask: image metrics only"],

@@ -70,7 +70,9 @@ def _contents(category: str, counts: dict[str, Any], samples: list[Sample]) -> d
 
 
 def _splits(category: str, counts: dict[str, Any]) -> dict[str, str]:
-    cells = {"category": category} | {name: str(counts[name]) for name in ("fit", "selection", "calibration", "test")}
+    groups = counts["split_groups"]
+    cells = {"category": category} | {name: str(counts[name]) for name in groups}
+    cells["groups of each"] = ", ".join(map(str, groups.values()))
     if "copies" in counts:
         cells["copies of fit"] = str(counts["copies"])
     if "contaminated" in counts:

@@ -135,9 +135,11 @@ def _show(record: Record, folder: Path, found: bool) -> None:
 
 def _images(split: CategorySplit) -> str:
     """How many images of a category were used for what, and what was done to them."""
-    fit = f"{split.fit} and {split.copies} copies" if split.copies else split.fit
-    counts = {"fit": fit, "selection": split.selection, "calibration": split.calibration, "test": split.test}
-    said = [", ".join(f"{name} {count}" for name, count in counts.items() if count)]
+    counts = {name: getattr(split, name) for name in ("fit", "selection", "calibration", "test")}
+    groups = {name: f" in {number} groups" for name, number in split.split_groups.items() if number != counts[name]}
+    if split.copies:
+        groups["fit"] = f"{groups.get('fit', '')} and {split.copies} copies"
+    said = [", ".join(f"{name} {count}{groups.get(name, '')}" for name, count in counts.items() if count)]
     for numbers, what in ((split.contaminated, "defective among the normal ones"), (split.dropped, "left out")):
         if found := [f"{name} {number}" for name, number in numbers.items() if number]:
             said.append(f"{what}: {', '.join(found)}")

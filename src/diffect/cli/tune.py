@@ -12,11 +12,10 @@ from omegaconf import DictConfig
 from diffect.cli import train
 from diffect.config import inert
 from diffect.data import synthetic
+from diffect.data.splits import LEAST
 from diffect.storage.lock import once
 from diffect.training import fingerprint
 from diffect.tuning import candidates, record
-
-LEAST = 8  # normal images: fewer have no selection set, see `splits.RULE`
 
 
 def run(cfg: DictConfig) -> dict[str, Any]:

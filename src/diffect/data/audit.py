@@ -31,7 +31,9 @@ def audit(samples: list[Sample], store: Store, small: NDArray[np.float64] | None
     shared = {row: by_key[int(store.keys[row])] for row in test if int(store.keys[row]) in by_key}
     close = {} if small is None else near_copies(small[test], small[train])
     near = {test[row]: train[twin] for row, twin in close.items() if test[row] not in shared}
-    copies = len(train) - len(np.unique(alike(store.keys[train], None if small is None else small[train])))
+    labels = alike(store.keys[train], None if small is None else small[train]).tolist()
+    copies = len(train) - len(set(labels))
+    together = len({(label, samples[row].group) for label, row in zip(labels, train, strict=True)}) == len(set(labels))
     anomalous = np.array([samples[row].anomalous for row in test], bool)
     trivial: dict[str, float | None] = {}
     direction: dict[str, str] = {}
@@ -48,7 +50,7 @@ def audit(samples: list[Sample], store: Store, small: NDArray[np.float64] | None
         "trivial": trivial,
         "direction": direction,
         "examples": [[samples[row].name, samples[twin].name] for row, twin in pairs],
-        "warning": _warning(len(shared), len(near), copies, trivial, direction, anomalous),
+        "warning": _warning(len(shared), len(near), copies, together, trivial, direction, anomalous),
     }
 
 
@@ -63,6 +65,7 @@ def _warning(
     shared: int,
     near: int,
     copies: int,
+    together: bool,
     trivial: dict[str, float | None],
     direction: dict[str, str],
     anomalous: NDArray[np.bool_],
@@ -71,7 +74,8 @@ def _warning(
     if shared or near:
         parts.append(f"{shared} test images are also in train and {near} are near-copies of images in train")
     if copies:
-        parts.append(f"{copies} training images are copies or near-copies of others; these stay in one split")
+        where = "stay in one split" if together else "can be in different splits, which data.groups=auto prevents"
+        parts.append(f"{copies} training images are copies or near-copies of others; these {where}")
     defective = int(anomalous.sum())
     normal = len(anomalous) - defective
     telling = {name: area for name, area in trivial.items() if area is not None and area >= SUSPECT}

@@ -14,24 +14,24 @@ from torch.utils.data import Sampler
 
 from diffect.config.check import checked
 from diffect.config.types import Display, Names, NonNegativeInt, Place, PositiveInt, Text, as_list
-from diffect.data import audit, splits
+from diffect.data import audit
 from diffect.data.augmentation import Augmentation
 from diffect.data.batches import Batches, Extract, Items, Loader, Part, Row, zeros
 from diffect.data.canvas import Aspect, common_size
 from diffect.data.contamination import Contamination
 from diffect.data.copies import Recipe
-from diffect.data.duplicates import group_copies, thumbnails
+from diffect.data.duplicates import thumbnails
 from diffect.data.features import open_features
+from diffect.data.grouping import AUTO, Grouping
 from diffect.data.regions import Region, Regions
 from diffect.data.sample import Kind, Sample, Source, data_fingerprint
 from diffect.data.sources.defect_folder import TEST
 from diffect.data.sources.folders import choose_categories
+from diffect.data.splits import Cut, Split, SplitShare
 from diffect.data.store import open_samples
 from diffect.data.summary import describe_category
 from diffect.data.tiles import Tiles
 from diffect.storage.caches import cache_root
-
-SplitShare = Annotated[float, Interval(ge=0, le=0.4)]  # of the normal samples
 
 
 @checked
@@ -45,8 +45,8 @@ class DataModule(pl.LightningDataModule):
         size, aspect, max_aspect: the canvas that all images are fitted into, see `canvas.choose_canvas`.
         look_at, ignore: the part of each photograph that is learned and scored, see `Regions`.
         tiles: that images are cut into, None for none.
-        shots: how many normal training samples of each category are kept, None for all.
-        selection, calibration, calibration_min: see `splits.RULE`.
+        groups: which samples must stay in one split, see `Grouping`.
+        shots, selection, calibration, calibration_min: of the splits, see `Cut`.
         contamination, contamination_from: the share of normal training samples that are replaced by defective ones,
             and where those come from, see `Contamination`.
         augment, augment_copies: kinds and number of the copies of each fit image, which join the fit set, see
@@ -69,6 +69,7 @@ class DataModule(pl.LightningDataModule):
         look_at: Region = None,
         ignore: Region = None,
         tiles: Tiles | None = None,
+        groups: Text[str] = AUTO,
         shots: PositiveInt | None = None,
         selection: SplitShare = 0.1,
         calibration: SplitShare = 0.1,
@@ -89,8 +90,9 @@ class DataModule(pl.LightningDataModule):
             raise ValueError(f"data.source is a {type(source).__name__}; it must inherit diffect.data.sample.Source")
         self.source, self.root = source, root
         self.category = category
-        self.size, self.aspect, self.max_aspect, self.shots = size, aspect, max_aspect, shots
-        self.selection, self.calibration, self.calibration_min = selection, calibration, calibration_min
+        self.size, self.aspect, self.max_aspect = size, aspect, max_aspect
+        self.grouping = Grouping(groups)
+        self.cut = Cut(seed, shots, selection, calibration, calibration_min)
         self.tiles = Tiles() if tiles is None else tiles
         self.regions = Regions(look_at, ignore).check()
         self.contamination = Contamination(contamination, contamination_from, seed, self.regions)
@@ -119,15 +121,14 @@ class DataModule(pl.LightningDataModule):
         self.augmentation.check(size)
         self.tiles.shape(size)
         stores = [open_samples(category, self.kind, size, self.aspect, self.cache) for category in samples]
-        samples = [group_copies(of, store, self.kind, self.cache) for of, store in zip(samples, stores, strict=True)]
+        samples = [self.grouping.apply(*pair, self.kind, self.cache) for pair in zip(samples, stores, strict=True)]
         parts = [Part(label, *pair) for label, pair in enumerate(zip(stores, samples, strict=True))]
-        counts = self.selection, self.calibration, self.calibration_min
-        cut = splits.cut_samples(samples, self.seed, self.shots, *counts)
-        parts, cut = self.contamination.apply(parts, cut, self.aspect, self.cache, self.source.depth)
+        rows = self.cut.rows(samples)
+        parts, rows = self.contamination.apply(parts, rows, self.aspect, self.cache, self.source.depth)
         if self.augmentation.copies:
-            copies, rows = self.augmentation.apply(cut["fit"], parts, len(parts), self.cache)
-            parts, cut["fit"] = parts + copies, cut["fit"] + rows
-        self.parts, self.splits = parts, cut
+            made, copies = self.augmentation.apply(rows["fit"], parts, len(parts), self.cache)
+            parts, rows["fit"] = parts + made, rows["fit"] + copies
+        self.parts, self.splits = parts, rows
 
     def _check(self) -> None:
         if self.regions:
@@ -207,12 +208,12 @@ class DataModule(pl.LightningDataModule):
         """The fit set once, in order."""
         return self._rows_loader(self.splits["fit"])
 
-    def normal_dataloader(self, split: splits.Split, positions: Sequence[int] | None = None) -> Loader:
+    def normal_dataloader(self, split: Split, positions: Sequence[int] | None = None) -> Loader:
         """A split of normal samples, or its samples at these positions, in order."""
         rows = self.splits[split]
         return self._rows_loader(rows if positions is None else [rows[position] for position in positions])
 
-    def drop(self, split: splits.Split, positions: Iterable[int]) -> None:
+    def drop(self, split: Split, positions: Iterable[int]) -> None:
         """Remove the samples at these positions, with all their copies, from a split; `summary` counts them."""
         originals = [self._original(row) for row in self.splits[split]]
         removed = {originals[position] for position in positions}
@@ -220,7 +221,7 @@ class DataModule(pl.LightningDataModule):
         self.dropped.setdefault(split, []).extend(row for row, original in pairs if original in removed)
         self.splits[split] = [row for row, original in pairs if original not in removed]
 
-    def origins(self, split: splits.Split) -> list[int]:
+    def origins(self, split: Split) -> list[int]:
         """For each position of a split the position of the original: a copy's is that of the sample it was made of."""
         where = {row: position for position, row in enumerate(self.splits[split])}
         return [where[self._original(row)] for row in self.splits[split]]
@@ -259,7 +260,7 @@ class DataModule(pl.LightningDataModule):
 
     def augmented(
         self,
-        split: splits.Split,
+        split: Split,
         kinds: Iterable[str],
         copies: int,
         seed: int = 0,
@@ -331,10 +332,10 @@ class DataModule(pl.LightningDataModule):
     def summary(self) -> dict[str, Any]:
         """What the data is, for the record: the rule of the splits in words, and counts per category."""
         self.setup()
-        settings = vars(self)
         return {
-            "rule": splits.RULE.format_map(settings),
-            **{name: settings[name] for name in ("root", "seed", "shots", "size", "aspect")},
+            "rule": f"{self.cut.describe()}; {self.grouping.describe()}",
+            **{name: getattr(self, name) for name in ("root", "seed", "size", "aspect")},
+            "shots": self.cut.shots,
             "canvas": list(self.canvas),
             "kind": asdict(self.kind),
             **self.contamination.summary(),

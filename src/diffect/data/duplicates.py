@@ -1,7 +1,6 @@
 """Which samples are copies of each other: frames of a film, a folder that was copied twice, a photograph saved anew."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ from PIL import Image
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from diffect.data.sample import Kind, Sample
+from diffect.data.sample import Kind
 from diffect.data.store import Store
 from diffect.storage.arrays import cached, npy_writer, open_npy
 
@@ -67,18 +66,6 @@ def alike(keys: Labels, small: NDArray[np.float64] | None) -> Labels:
         ]
     )
     return united(keys, links=links)
-
-
-def group_copies(samples: Sequence[Sample], store: Store, kind: Kind, cache: Path) -> list[Sample]:
-    """The samples of a category, in which training samples that are copies of each other are of one group."""
-    grouped, small = list(samples), thumbnails(store, kind, samples[0].category, cache)
-    train = [row for row, sample in enumerate(samples) if sample.split == "train"]
-    copies = alike(store.keys[train], None if small is None else small[train])
-    groups = united(np.array([samples[row].group for row in train]), copies)
-    names: dict[int, str] = {}
-    for row, group in zip(train, groups.tolist(), strict=True):
-        grouped[row] = replace(samples[row], group=names.setdefault(group, samples[row].group))
-    return grouped
 
 
 def united(*labels: NDArray[Any], links: Sequence[Labels] = ()) -> Labels:

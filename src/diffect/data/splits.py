@@ -2,90 +2,100 @@
 
 import hashlib
 from collections.abc import Sequence
-from typing import Literal
+from dataclasses import dataclass
+from typing import Annotated, Literal
 
 import numpy as np
+from annotated_types import Interval
 
 from diffect.data.sample import Sample
 
 Split = Literal["fit", "selection", "calibration"]  # of normal images
-
-RULE = (
-    "per category the normal training images are permuted by (seed, category name) and cut: fewer than 8 "
-    "all go to fit; otherwise selection = max(2, round({selection} n)), calibration = "
-    "max(round({calibration} n), min({calibration_min}, n // 4)), the rest is fit; images of one group, such as copies "
-    "of each other, stay together, the largest groups in fit; the test images are read once, at the end"
-)
+SplitShare = Annotated[float, Interval(ge=0, le=0.4)]  # of the normal images
+LEAST = 8  # normal images; with fewer, none is held out
 
 
-def cut(
-    groups: Sequence[object],
-    category: str,
-    seed: int = 0,
-    shots: int | None = None,
-    selection: float = 0.1,
-    calibration: float = 0.1,
-    calibration_min: int = 20,
-) -> dict[str, list[int]]:
-    """Positions of samples, given by their groups, cut into "fit", "selection" and "calibration", each sorted.
+@dataclass(frozen=True)
+class Cut:
+    """Which normal training images go to fit, selection and calibration; see `describe`.
 
-    See `RULE`; a group is counted whole, so that splits can be larger than the rule says. `shots` = k keeps the first k
-    of the permutation and cuts those by the same rule.
+    Args:
+        seed: of the permutation, together with the category's name.
+        shots: how many images of each category are kept, the first of the permutation; None for all.
+        selection, calibration: shares of the images.
+        calibration_min: how many images calibration gets even where its share is smaller.
     """
-    count = len(groups)
-    if shots is not None and not 1 <= shots <= count:
-        raise ValueError(
-            f"data.shots={shots} is not allowed: category {category} has {count} normal training images, "
-            f"so it must be from 1 to {count}"
+
+    seed: int = 0
+    shots: int | None = None
+    selection: float = 0.1
+    calibration: float = 0.1
+    calibration_min: int = 20
+
+    def describe(self) -> str:
+        """The rule in words."""
+        return (
+            "per category the normal training images are permuted by (seed, category name) and cut: fewer than "
+            f"{LEAST} all go to fit; otherwise selection = max(2, round({self.selection} n)), calibration = "
+            f"max(round({self.calibration} n), min({self.calibration_min}, n // 4)), the rest is fit; images of one "
+            "group stay together, so that a split can be larger than this; the test images are read once, at the end"
         )
-    if count == 1 and shots is None:
-        raise ValueError(
-            f"category {category} has one normal training image only; at least 2 are needed "
-            f"(data.shots=1 says that one-shot is meant)"
-        )
-    members: dict[object, list[int]] = {}
-    for position, group in enumerate(groups):
-        members.setdefault(group, []).append(position)
-    by_group = list(members.values())
-    permuted = [by_group[place] for place in generator(seed, category).permutation(len(by_group))]
-    kept = set([position for group in permuted for position in group][:shots])
-    rest = [[position for position in group if position in kept] for group in permuted]
-    rest = sorted(filter(None, rest), key=len, reverse=True)  # keeps the order of groups of one size
-    n = len(kept)
-    held_out = n >= 8
-    calibrated = _take(rest, held_out * max(round(calibration * n), min(calibration_min, n // 4)), leave=2)
-    selected = _take(rest, held_out * max(2, round(selection * n)), leave=1)
-    fit = [position for group in rest for position in group]
-    return {"fit": sorted(fit), "selection": sorted(selected), "calibration": sorted(calibrated)}
+
+    def positions(self, groups: Sequence[object], category: str) -> dict[str, list[int]]:
+        """Positions of a category's samples, given by their groups, in "fit", "selection" and "calibration".
+
+        ValueError where there are fewer images than `shots`, a single one, or so few groups that a split stays empty.
+        """
+        count = len(groups)
+        if self.shots is not None and not 1 <= self.shots <= count:
+            raise ValueError(
+                f"data.shots={self.shots} is not allowed: category {category} has {count} normal training images, "
+                f"so it must be from 1 to {count}"
+            )
+        if count == 1 and self.shots is None:
+            raise ValueError(
+                f"category {category} has one normal training image only; at least 2 are needed "
+                f"(data.shots=1 says that one-shot is meant)"
+            )
+        members: dict[object, list[int]] = {}
+        for position in generator(self.seed, category).permutation(count)[: self.shots].tolist():
+            members.setdefault(groups[position], []).append(position)
+        rest = list(members.values())
+        n = sum(map(len, rest))
+        calibration = max(round(self.calibration * n), min(self.calibration_min, n // 4)) if n >= LEAST else 0
+        selection = max(2, round(self.selection * n)) if n >= LEAST else 0
+        needed = 1 + (selection > 0) + (calibration > 0)
+        if len(rest) < needed:
+            raise ValueError(
+                f"the {n} normal training images of {category} form {len(rest)} groups, and fit, selection and "
+                f"calibration, which never share a group, need {needed}: set data.groups=none, which makes each image "
+                "its own group, or name smaller groups"
+            )
+        calibrated = _take(rest, calibration, leave=needed - 1)
+        selected = _take(rest, selection, leave=1)
+        fit = [position for group in rest for position in group]
+        return {"fit": sorted(fit), "selection": sorted(selected), "calibration": sorted(calibrated)}
+
+    def rows(self, samples: Sequence[Sequence[Sample]]) -> dict[str, list[tuple[int, int]]]:
+        """(category, row) of each split, for the samples of each category; the test samples are a split too."""
+        rows: dict[str, list[tuple[int, int]]] = {"fit": [], "selection": [], "calibration": [], "test": []}
+        for label, of_category in enumerate(samples):
+            normal = [row for row, sample in enumerate(of_category) if sample.split == "train"]
+            pieces = self.positions([of_category[row].group for row in normal], of_category[0].category)
+            for name, positions in pieces.items():
+                rows[name] += [(label, normal[position]) for position in positions]
+            rows["test"] += [(label, row) for row, sample in enumerate(of_category) if sample.split == "test"]
+        return rows
 
 
 def _take(groups: list[list[int]], wanted: int, leave: int) -> list[int]:
-    """Remove the last groups until they hold so many positions, but leave some groups."""
+    """Remove groups until they hold `wanted` positions, but leave some: the last that fits, or else the smallest."""
     taken: list[int] = []
     while len(taken) < wanted and len(groups) > leave:
-        taken += groups.pop()
+        fitting = [place for place, group in enumerate(groups) if len(group) <= wanted - len(taken)]
+        place = fitting[-1] if fitting else min(range(len(groups)), key=lambda place: len(groups[place]))
+        taken += groups.pop(place)
     return taken
-
-
-def cut_samples(
-    samples: Sequence[Sequence[Sample]],
-    seed: int,
-    shots: int | None,
-    selection: float,
-    calibration: float,
-    calibration_min: int,
-) -> dict[str, list[tuple[int, int]]]:
-    """(category, row) of each split, for the samples of each category; see `cut`. The test samples are a split too."""
-    rows: dict[str, list[tuple[int, int]]] = {"fit": [], "selection": [], "calibration": [], "test": []}
-    for label, of_category in enumerate(samples):
-        normal = [row for row, sample in enumerate(of_category) if sample.split == "train"]
-        category = of_category[0].category
-        groups = [of_category[row].group for row in normal]
-        pieces = cut(groups, category, seed, shots, selection, calibration, calibration_min)
-        for name, positions in pieces.items():
-            rows[name] += [(label, normal[position]) for position in positions]
-        rows["test"] += [(label, row) for row, sample in enumerate(of_category) if sample.split == "test"]
-    return rows
 
 
 def generator(seed: int, category: str, *purposes: str) -> np.random.Generator:

@@ -13,6 +13,7 @@ from diffect.data.store import Store
 
 Rows = Sequence[Row]
 
+FEW = 10  # groups of normal images; with fewer, one or two are held out, and an unusual one decides
 NEARLY_ALL = 0.95  # of an image: a mask that covers so much may be the wrong way round
 
 
@@ -24,8 +25,8 @@ def describe_category(
     source: Source,
     contaminated: bool = False,
 ) -> dict[str, Any]:
-    """Counts of one category's samples: in the source, in each split, removed as outliers, by defect; of files
-    that are ignored; and notes.
+    """Counts of one category's samples: in the source, in each split, removed as outliers, by defect; of groups in
+    all and in each split; of files that are ignored; and notes.
 
     Masks, defects and notes are of the samples that are tested, not of those held out of the test. Copies of fit
     images are counted under `copies` and nowhere else.
@@ -35,20 +36,28 @@ def describe_category(
     gone = {name: _count(label, parts, rows) for name, rows in dropped.items()}
     copies = sum(parts[part].label == label and bool(parts[part].origins) for part, _ in splits["fit"])
     tested = [row for part, row in splits["test"] if part == label]
+    groups = {name: _groups(label, parts, rows) for name, rows in splits.items()}
+    counts = {name: _count(label, parts, rows) for name, rows in splits.items()}
     return {
         "train": sum(sample.split == "train" for sample in samples),
-        **{name: _count(label, parts, rows) for name, rows in splits.items()},
+        **counts,
         **({"copies": copies} if copies else {}),
         **({"dropped": gone} if gone else {}),
         **(_contaminated(label, parts, splits, dropped) if contaminated else {}),
         "defects": dict(Counter(samples[row].defect for row in tested)),
         "masks": sum(samples[row].load_mask is not None for row in tested),
         "groups": len({sample.group for sample in samples}),
+        "split_groups": {name: len(held) for name, held in groups.items()},
         "grey_bits": depth.bits,
         **({"value_range": depth.value_range} if depth.value_range else {}),
         **({"ignored": {reason: len(names) for reason, names in ignored.items()}} if ignored else {}),
-        "notes": _notes(samples, store, tested) + remarks(ignored),
+        "notes": _notes(samples, store, tested) + _group_notes(groups, counts) + remarks(ignored),
     }
+
+
+def _groups(label: int, parts: Sequence[Part], rows: Rows) -> set[str]:
+    """The groups of one category's samples in a split."""
+    return {parts[part].samples[row].group for part, row in rows if parts[part].label == label}
 
 
 def _count(label: int, parts: Sequence[Part], rows: Rows) -> int:
@@ -68,6 +77,22 @@ def _contaminated(
 
     counts = {"contaminated": {name: count(rows) for name, rows in splits.items() if name != "test"}}
     return counts | ({"dropped_contaminated": {name: count(rows) for name, rows in dropped.items()}} if dropped else {})
+
+
+def _group_notes(groups: Mapping[str, set[str]], counts: Mapping[str, int]) -> list[str]:
+    """What a reader should know about the groups of each split."""
+    notes = []
+    normal = {name: len(groups[name]) for name in ("fit", "selection", "calibration")}
+    if sum(normal.values()) < min(FEW, sum(counts[name] for name in normal)) and normal["selection"]:
+        held = ", ".join(f"{name} {number}" for name, number in normal.items())
+        notes.append(
+            f"only {sum(normal.values())} groups of normal training images ({held}; see data.groups): what is chosen "
+            "and promised on so few may not hold for another group"
+        )
+    known = groups["fit"] | groups["selection"] | groups["calibration"]
+    if shared := sorted(groups["test"] & known):
+        notes.append(f"{counted(len(shared), 'group')} of the test images, such as {shared[0]}, are also in train")
+    return notes
 
 
 def _notes(samples: list[Sample], store: Store, tested: list[int]) -> list[str]:

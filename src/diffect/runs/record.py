@@ -121,6 +121,7 @@ class CategorySplit(Part):
     defects: dict[str, int] = {}
     masks: int = 0
     groups: int = 0
+    split_groups: dict[str, int] = {}
     grey_bits: int = 8
     value_range: tuple[Number, Number] | None = None
     ignored: dict[str, int] = {}
