@@ -22,6 +22,22 @@ def test_help_lists_every_command_and_imports_nothing_heavy() -> None:
     assert "diffect train" in done.stdout
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the allocator is that of glibc")
+def test_a_job_uses_memory_again_that_it_freed() -> None:
+    code = (
+        "import resource; import numpy as np; from diffect.cli.launch import keep_freed_memory; keep_freed_memory(); "
+        "faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt; "
+        "count = lambda: (faults(), np.ones(8_000_000), faults()); count(); start, _, end = count(); print(end - start)"
+    )
+
+    def pages(**variables: str) -> int:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
+        command = [sys.executable, "-c", code]
+        return int(subprocess.run(command, env=environment | variables, capture_output=True, check=True).stdout)
+
+    assert pages() < 1000 < pages(MALLOC_TRIM_THRESHOLD_="131072")  # a user's own setting stands; of 15,625 pages
+
+
 @pytest.mark.parametrize("command", sorted(COMMANDS))
 def test_each_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([command, "--help"]) == 0

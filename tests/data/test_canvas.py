@@ -38,6 +38,11 @@ def test_the_canvas_follows_the_median_of_the_training_images(
     assert choose_canvas(sizes, size, "pad", 1) == (size, size)
 
 
+def test_the_long_side_is_a_multiple_of_what_the_backbone_needs() -> None:
+    assert choose_canvas([LONG], 224, "pad", 4, multiple=14) == (224, 560)  # 2.48 x 224 = 555.5
+    assert choose_canvas([(100, 1000)], 252, "pad", 4, multiple=14) == (252, 1008)
+
+
 def test_pad_keeps_the_aspect_and_mirrors_around() -> None:
     pixels = picture(1, 20, 40)
     mask = np.ones((20, 40), np.uint8)

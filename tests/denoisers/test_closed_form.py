@@ -406,7 +406,7 @@ def test_no_image_of_all_or_of_a_category_is_refused_with_a_sentence(make: Calla
     settings = {"mean": "shared"} if make is Gaussian else {}
     for given, said in (
         ([], "no images to fit on$"),
-        (batches(correlated(6).float(), labels(6)), "fit on of category number 2 of 2"),
+        (batches(correlated(6).float(), labels(6)), "no images with label 1 to fit on"),
     ):
         with pytest.raises(ValueError, match=said):
             make(SHAPE, 2, **settings).fit(given)

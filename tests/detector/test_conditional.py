@@ -283,7 +283,7 @@ def test_a_loaded_checkpoint_gives_the_same_scores() -> None:
 
 def test_a_category_without_an_image_is_refused_with_a_sentence() -> None:
     raw, label = torch.rand(4, 3, 2, 2), torch.zeros(4, dtype=torch.int64)
-    with pytest.raises(ValueError, match="no images to fit on of category number 2 of 2"):
+    with pytest.raises(ValueError, match="the representation has no images with label 1 to fit on"):
         Affine([3], groups=2).fit([(raw, label)])
     with pytest.raises(ValueError, match="category number 2 has no normal sample to calibrate the map on"):
         AnomalyMap(3, classes=2).calibrate([(raw, label)])

@@ -238,6 +238,33 @@ def test_the_backbone_follows_the_images_to_their_device() -> None:
     assert pyramid.moved_to == [torch.device("cpu")]
 
 
+def test_channels_last_changes_x0_by_rounding_alone() -> None:
+    last, first = (Features(EfficientNetLite((4, 7, 10), channels_last=last)) for last in (True, False))
+    raw, other = last.extract(images(6, 64)), first.extract(images(6, 64))
+    assert last.identity != first.identity and raw.is_contiguous()
+    assert (raw - other).abs().max() < 1e-5 * other.abs().max()
+    first.fit([(other, None)])
+    assert (first.encode(raw) - first.encode(other)).abs().max() < 1e-4  # in standard deviations
+
+
+def test_bfloat16_is_close_to_float32_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("diffect.representations.features.has_bfloat16", lambda device: True)
+    exact, half = Features(EfficientNetLite((2, 4))), Features(EfficientNetLite((2, 4)), precision="bfloat16")
+    found, expected = half.extract(images(2, 64)), exact.extract(images(2, 64))
+    assert found.dtype == torch.float32 and not torch.equal(found, expected)
+    assert (found - expected).std() < 0.02 * expected.std()
+    assert half.identity != exact.identity and "frozen, in bfloat16," in half.describe()
+
+
+def test_bfloat16_is_refused_where_the_processor_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    capabilities = {"avx512_f": True, "avx512_bf16": False}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    with pytest.raises(ValueError, match=r"precision is bfloat16, but this processor .*: take float32"):
+        Features(Pyramid(), precision="bfloat16").extract(images())
+    capabilities["avx512_bf16"] = True
+    assert Features(Pyramid(), precision="bfloat16").extract(images()).shape == (24, 7, 8, 8)
+
+
 def test_nothing_to_fit_on_is_refused() -> None:
     with pytest.raises(ValueError, match="no images to fit on"):
         Pixels().fit([])

@@ -94,6 +94,18 @@ def test_a_moved_backbone_is_the_same_run_and_an_overwritten_one_another(tmp_pat
     assert name("backbone=exported", f"backbone.path={path}") != before
 
 
+def test_a_backbone_that_is_a_folder_counts_by_its_files_and_one_on_a_hub_by_its_name(tmp_path: Path) -> None:
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "model.safetensors").write_bytes(b"some weights")
+    shutil.copytree(tmp_path / "here", tmp_path / "there")
+    before = name("backbone=dinov2", f"backbone.model={tmp_path}/here")
+    assert name("backbone=dinov2", f"backbone.model={tmp_path}/there") == before
+    (tmp_path / "here" / "model.safetensors").write_bytes(b"other weights")
+    changed = name("backbone=dinov2", f"backbone.model={tmp_path}/here")
+    hub = [name("backbone=dinov2", f"backbone.model=facebook/dinov2-{size}") for size in ("small", "base")]
+    assert len({before, changed, *hub}) == 4
+
+
 def test_the_weights_inside_a_package_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package = tmp_path / "some_weights"
     package.mkdir()
@@ -110,7 +122,7 @@ def test_the_weights_inside_a_package_count(tmp_path: Path, monkeypatch: pytest.
 
 def test_the_default_backbone_names_its_weights() -> None:
     found = static.constant("diffect.representations.backbones.EfficientNetLite", "weights")
-    assert found and all(fingerprint._files(package) for package in found)
+    assert found and all(fingerprint._package_files(package) for package in found)
 
 
 def test_code_from_outside_counts_with_what_it_imports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -60,7 +60,7 @@ Place = Annotated[T, PLACE]
 """Says where something lies, never what it is: a run is the same wherever its data and caches are."""
 
 File = Annotated[T, FILE]
-"""A path to a file whose content counts, and not its name."""
+"""A path to a file or folder whose content counts, and not its name; what does not exist counts by its name."""
 
 Text = Annotated[T, TEXT]
 """Is read as it was typed: commas and braces in it are no sweep and no dict."""

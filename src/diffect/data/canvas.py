@@ -17,7 +17,6 @@ from diffect.data.sample import Kind, Sample
 
 Aspect = Literal["pad", "stretch"]
 IGNORED = 2  # in the mask of an image on the canvas, beside 0, normal, and 1, defective
-STEP = 32  # pixels: the coarsest grids of usual backbones and networks divide the long side
 NEARLY_SQUARE = 1.12  # a long side of so many short sides is not worth its padding on other images
 MIXED = 0.25  # share of images that lie the other way, from which the canvas is a square
 
@@ -26,10 +25,12 @@ class MisfitError(ValueError):
     """A region does not fit an image: the setting is wrong, and not the image."""
 
 
-def common_size(samples: Sequence[Sample], kind: Kind, size: int, aspect: str, max_aspect: float) -> tuple[int, ...]:
+def common_size(
+    samples: Sequence[Sample], kind: Kind, size: int, aspect: str, max_aspect: float, multiple: int
+) -> tuple[int, ...]:
     """The one size of all samples of a run: pictures are resized to a canvas, all other kinds must agree already."""
     if kind.drawable:
-        return choose_canvas(_sizes(samples), size, aspect, max_aspect)
+        return choose_canvas(_sizes(samples), size, aspect, max_aspect, multiple)
     expected = samples[0].size()
     for sample in samples:
         if sample.size() != expected:
@@ -40,10 +41,12 @@ def common_size(samples: Sequence[Sample], kind: Kind, size: int, aspect: str, m
     return expected
 
 
-def choose_canvas(sizes: Iterable[tuple[int, ...]], size: int, aspect: str, max_aspect: float) -> tuple[int, int]:
+def choose_canvas(
+    sizes: Iterable[tuple[int, ...]], size: int, aspect: str, max_aspect: float, multiple: int = 32
+) -> tuple[int, int]:
     """Height and width of the canvas for images of these heights and widths; its short side is `size`.
 
-    For "pad" the long side is size * exp |median log(width / height)|, rounded to a multiple of 32 pixels, at most
+    For "pad" the long side is size * exp |median log(width / height)|, rounded to a `multiple` of pixels, at most
     max_aspect * size. The canvas is a square for "stretch", where that median is within 12% of a square, and where a
     quarter of the images or more are upright among lying ones, or the other way round.
     """
@@ -52,8 +55,8 @@ def choose_canvas(sizes: Iterable[tuple[int, ...]], size: int, aspect: str, max_
     across = sum(ratio * middle < 0 and abs(ratio) > edge for ratio in ratios)
     if aspect == "stretch" or abs(middle) <= edge or across >= MIXED * len(ratios):
         return size, size
-    steps = min(round(size * math.exp(abs(middle)) / STEP), int(size * max_aspect / STEP))
-    long = max(size, steps * STEP)
+    steps = min(round(size * math.exp(abs(middle)) / multiple), int(size * max_aspect / multiple))
+    long = max(size, steps * multiple)
     return (size, long) if middle > 0 else (long, size)
 
 

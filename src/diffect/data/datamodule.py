@@ -42,7 +42,7 @@ class DataModule(pl.LightningDataModule):
         source: holds the samples.
         root: the source's folder, for the record.
         category: "all", one name or a list; the class label is the position in it.
-        size, aspect, max_aspect: the canvas that all images are fitted into, see `canvas.choose_canvas`.
+        size, aspect, max_aspect, multiple: the canvas that all images are fitted into, see `canvas.choose_canvas`.
         look_at, ignore: the part of each photograph that is learned and scored, see `Regions`.
         tiles: that images are cut into, None for none.
         groups: which samples must stay in one split, see `Grouping`.
@@ -66,6 +66,7 @@ class DataModule(pl.LightningDataModule):
         size: Annotated[int, Interval(ge=16, le=4096)] = 256,
         aspect: Aspect = "pad",
         max_aspect: Annotated[float, Interval(ge=1, le=64)] = 4.0,
+        multiple: PositiveInt = 32,
         look_at: Region = None,
         ignore: Region = None,
         tiles: Tiles | None = None,
@@ -90,7 +91,7 @@ class DataModule(pl.LightningDataModule):
             raise ValueError(f"data.source is a {type(source).__name__}; it must inherit diffect.data.sample.Source")
         self.source, self.root = source, root
         self.category = category
-        self.size, self.aspect, self.max_aspect = size, aspect, max_aspect
+        self.size, self.aspect, self.max_aspect, self.multiple = size, aspect, max_aspect, multiple
         self.grouping = Grouping(groups)
         self.cut = Cut(seed, shots, selection, calibration, calibration_min)
         self.tiles = Tiles() if tiles is None else tiles
@@ -117,7 +118,7 @@ class DataModule(pl.LightningDataModule):
         self._check()
         samples = [list(map(self.regions.apply, self.source.samples(category))) for category in self.categories]
         training = [sample for category in samples for sample in category if sample.split == "train"]
-        size = common_size(training, self.kind, self.size, self.aspect, self.max_aspect)
+        size = common_size(training, self.kind, self.size, self.aspect, self.max_aspect, self.multiple)
         self.augmentation.check(size)
         self.tiles.shape(size)
         stores = [open_samples(category, self.kind, size, self.aspect, self.cache) for category in samples]

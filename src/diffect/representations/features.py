@@ -15,6 +15,7 @@ from diffect.representations.base import Representation, as_float
 from diffect.representations.groups import group_count
 
 Exposure = Literal["level", "none"]
+Precision = Literal["float32", "bfloat16"]
 
 LUMA = (0.299, 0.587, 0.114)  # of R, G, B
 MIDDLE = 0.459  # mean luma of ImageNet, (0.485, 0.456, 0.406) in RGB: what the backbones were trained on
@@ -30,6 +31,8 @@ class Features(Representation):
         grid: cells of the grid along the short side, the long side in proportion; None takes that of the finest scale.
         scaling, statistics, prior, correlation_prior, floor, shrinkage: of the affine stage, see `Affine`.
         exposure: `level` scales every image to one brightness, see `level_exposure`; `none` leaves it unchanged.
+        precision: `bfloat16` runs the backbone under autocast, on processors that have instructions for it; its maps
+            then have about 3 digits.
         channels: of the samples; a backbone needs the three of a colour image.
         classes: how many categories there are.
         conditional: each category has separate statistics; else all share theirs.
@@ -46,6 +49,7 @@ class Features(Representation):
         floor: NonNegativeFloat = 0.5,
         shrinkage: PositiveFloat = 1e-3,
         exposure: Exposure = "level",
+        precision: Precision = "float32",
         channels: Supplied[PositiveInt] = 3,
         classes: Supplied[PositiveInt] = 1,
         conditional: bool = True,
@@ -69,7 +73,7 @@ class Features(Representation):
             )
         )
         self._frozen = (backbone,)  # in a tuple, so that torch neither moves it nor puts it into a checkpoint
-        self.grid, self.exposure = grid, exposure
+        self.grid, self.exposure, self.precision = grid, exposure, precision
 
     def describe(self) -> str:
         scaling = {
@@ -81,12 +85,14 @@ class Features(Representation):
         if self.affine.statistics == "cell":
             statistics = f"of each grid cell (those of all cells added as {self.affine.prior:g} images)"
         levelled = "; exposure is levelled first" if self.exposure == "level" else ""
-        backbone = f"the features of {self._frozen[0].describe()}, frozen, on one grid"
+        precision = ", in bfloat16" if self.precision == "bfloat16" else ""
+        backbone = f"the features of {self._frozen[0].describe()}, frozen{precision}, on one grid"
         return f"{backbone}, {scaling[self.affine.scaling]} by statistics {statistics}{levelled}"
 
     @property
     def identity(self) -> str:
-        return f"{self._frozen[0].identity}:grid={self.grid or 'finest'}:exposure={self.exposure}"
+        precision = ":bfloat16" if self.precision == "bfloat16" else ""
+        return f"{self._frozen[0].identity}:grid={self.grid or 'finest'}:exposure={self.exposure}{precision}"
 
     def extract(self, images: Tensor) -> Tensor:
         if images.ndim != 4:
@@ -96,12 +102,25 @@ class Features(Representation):
             )
         (backbone,) = self._frozen
         backbone.to(images.device)
-        with torch.no_grad():
-            maps = backbone.maps(level_exposure(images) if self.exposure == "level" else as_float(images))
+        half = self.precision == "bfloat16"
+        if half and not has_bfloat16(images.device):
+            raise ValueError(
+                "representation.precision is bfloat16, but this processor has no instructions for it: take float32"
+            )
+        levelled = level_exposure(images) if self.exposure == "level" else as_float(images)
+        with torch.no_grad(), torch.autocast(images.device.type, torch.bfloat16, enabled=half):
+            maps = backbone.maps(levelled)
         finest = max((m.shape[-2:] for m in maps), key=math.prod)
         scale = self.grid / min(finest) if self.grid else 1
         grid = round(scale * finest[0]), round(scale * finest[1])
-        return torch.cat([_to_grid(m.float(), grid) for m in maps], dim=1)
+        return torch.cat([_to_grid(m.float(), grid) for m in maps], dim=1).contiguous()
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether the processor computes in bfloat16 itself, where others only imitate it, which is slower."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return any(torch.cpu.get_capabilities().get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
 def level_exposure(images: Tensor) -> Tensor:

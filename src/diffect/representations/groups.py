@@ -49,7 +49,6 @@ def required_labels(label: Tensor | None, groups: int) -> Tensor:
 
 
 def no_images(part: str, counts: Sequence[int]) -> str:
-    """The error sentence for a part that is fitted on `counts` (G,) images of each group, some of them zero."""
-    if not any(counts) or len(counts) == 1:
-        return f"{part} has no images to fit on"
-    return f"{part} has no images to fit on of category number {list(counts).index(0) + 1} of {len(counts)}"
+    """The error sentence for a part that is fitted on `counts` (G,) images of each label, some of them zero."""
+    which = f" with label {list(counts).index(0)}" if any(counts) else ""
+    return f"{part} has no images{which} to fit on"

@@ -86,18 +86,26 @@ def _data(cfg: DictConfig, defects: DefectFolder | None) -> list[str]:
 
 
 def _weights(given: list[Setting], targets: list[str]) -> list[str]:
-    """Hashes of the files that the config names, and of the packages that a class names as its `weights`."""
-    named = [Path(str(one.value)).expanduser() for one in given if one.marked(FILE) and one.value is not None]
+    """Hashes of the files and folders that the config names, and of the packages that a class names as its `weights`.
+
+    What does not exist counts by its name: it is that of a model on a hub, or fails later, with a sentence.
+    """
+    named = [str(one.value) for one in given if one.marked(FILE) and one.value is not None]
     packages = [name for target in targets for name in static.constant(target, "weights") or ()]
-    files = [*filter(Path.is_file, named), *(file for package in packages for file in _files(package))]
-    return file_digests(files)  # a file that is not there fails later, with a sentence
+    files = [file for name in named for file in _files(Path(name).expanduser())]
+    files += [file for package in packages for file in _package_files(package)]
+    return [*file_digests(files), *(name for name in named if not Path(name).expanduser().exists())]
 
 
-def _files(package: str) -> list[Path]:
+def _package_files(package: str) -> list[Path]:
     spec = find_spec(package)
     folders = list(spec.submodule_search_locations or ()) if spec is not None else []
-    paths = sorted(path for folder in folders for path in Path(folder).rglob("*") if path.is_file())
-    return [path for path in paths if "__pycache__" not in path.parts]
+    return [file for folder in folders for file in _files(Path(folder)) if "__pycache__" not in file.parts]
+
+
+def _files(path: Path) -> list[Path]:
+    """A file alone, or all files below a folder; none where nothing exists."""
+    return [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
 
 
 def _code(targets: list[str]) -> Mapping[str, str]:
