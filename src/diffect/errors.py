@@ -25,6 +25,11 @@ def listed(names: Iterable[object], last: str = "and") -> str:
     return f"{', '.join(first)} {last} {final}" if first else final
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of an error of another library, or its type where it says nothing."""
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
 def sentence(error: BaseException) -> str:
     """The error on one line."""
     key = ""

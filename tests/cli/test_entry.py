@@ -4,10 +4,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from records import lay, study_records
 
+from diffect.cli.launch import keep_freed_memory
 from diffect.cli.main import COMMANDS, main
 
 
@@ -25,17 +27,32 @@ def test_help_lists_every_command_and_imports_nothing_heavy() -> None:
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the allocator is that of glibc")
 def test_a_job_uses_memory_again_that_it_freed() -> None:
     code = (
-        "import resource; import numpy as np; from diffect.cli.launch import keep_freed_memory; keep_freed_memory(); "
-        "faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt; "
-        "count = lambda: (faults(), np.ones(8_000_000), faults()); count(); start, _, end = count(); print(end - start)"
+        "import resource; from diffect.cli.launch import keep_freed_memory; keep_freed_memory(); "
+        "faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt; first = b'x' * 64_000_000; del first; "
+        "start = faults(); again = b'x' * 64_000_000; print(faults() - start)"
     )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+    assert int(done.stdout) < 1000  # of 15,625 pages
 
-    def pages(**variables: str) -> int:
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
-        command = [sys.executable, "-c", code]
-        return int(subprocess.run(command, env=environment | variables, capture_output=True, check=True).stdout)
 
-    assert pages() < 1000 < pages(MALLOC_TRIM_THRESHOLD_="131072")  # a user's own setting stands; of 15,625 pages
+@pytest.mark.parametrize(("accepted", "calls"), [(1, [(-3, 1 << 30), (-1, 1 << 30)]), (0, [(-3, 1 << 30)])])
+def test_the_allocator_is_set_as_a_whole_and_only_where_the_user_has_not(
+    accepted: int, calls: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[tuple[int, int]] = []
+
+    def mallopt(parameter: int, value: int) -> int:
+        made.append((parameter, value))
+        return accepted
+
+    monkeypatch.setattr("ctypes.CDLL", lambda _: SimpleNamespace(mallopt=mallopt))
+    monkeypatch.setattr("os.confstr_names", {"CS_GNU_LIBC_VERSION": 2})
+    monkeypatch.setenv("MALLOC_ARENA_MAX", "1")
+    keep_freed_memory()
+    assert made == []
+    monkeypatch.delenv("MALLOC_ARENA_MAX")
+    keep_freed_memory()
+    assert made == calls
 
 
 @pytest.mark.parametrize("command", sorted(COMMANDS))

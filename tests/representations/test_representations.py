@@ -252,7 +252,7 @@ def test_bfloat16_is_close_to_float32_and_named(monkeypatch: pytest.MonkeyPatch)
     exact, half = Features(EfficientNetLite((2, 4))), Features(EfficientNetLite((2, 4)), precision="bfloat16")
     found, expected = half.extract(images(2, 64)), exact.extract(images(2, 64))
     assert found.dtype == torch.float32 and not torch.equal(found, expected)
-    assert (found - expected).std() < 0.02 * expected.std()
+    assert (found - expected).std() < 0.05 * expected.std()
     assert half.identity != exact.identity and "frozen, in bfloat16," in half.describe()
 
 

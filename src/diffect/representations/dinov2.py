@@ -9,6 +9,7 @@ from torch import Tensor
 from diffect.config.check import checked
 from diffect.config.description import enumerated
 from diffect.config.types import File, PositiveInt
+from diffect.errors import first_line
 from diffect.representations.backbones import Backbone, digest, normalised
 
 _FAMILIES = ("dinov2", "dinov2_with_registers")  # names of the architectures in transformers
@@ -82,6 +83,6 @@ def _load(model: str) -> Any:
     except Exception as error:
         raise ValueError(
             f"backbone.model is {model}: neither a folder with the config.json and model.safetensors of a DINOv2 "
-            f"model nor the name of one that the Hugging Face hub gives ({str(error).splitlines()[0]})"
+            f"model nor the name of one that the Hugging Face hub gives ({first_line(error)})"
         ) from error
     return net

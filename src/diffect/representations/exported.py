@@ -15,6 +15,7 @@ from torch import Tensor
 from diffect.config.check import checked
 from diffect.config.description import enumerated
 from diffect.config.types import File
+from diffect.errors import first_line
 from diffect.representations.backbones import Backbone
 
 
@@ -39,7 +40,7 @@ class Exported(Backbone):
             program = torch.export.load(io.BytesIO(content))
         except Exception as error:
             raise ValueError(
-                f"backbone.path is {path}: not a program that is safe to load ({_first_line(error)})"
+                f"backbone.path is {path}: not a program that is safe to load ({first_line(error)})"
             ) from error
         self.identity = f"exported:{hashlib.sha256(content).hexdigest()[:16]}"
         # The guards are Python source that would be executed; shapes are checked without them.
@@ -56,7 +57,7 @@ class Exported(Backbone):
             out = self.net(images)
         except (AssertionError, RuntimeError) as error:
             raise ValueError(
-                f"the exported backbone refuses images of shape {tuple(images.shape)}: {_first_line(error)}; "
+                f"the exported backbone refuses images of shape {tuple(images.shape)}: {first_line(error)}; "
                 "export it with a dynamic batch dimension and this height and width"
             ) from error
         return _feature_maps(out)
@@ -129,7 +130,3 @@ def _strings(node: Any, key: str = "") -> Iterator[tuple[str, str]]:
             yield from _strings(value, key)
     elif isinstance(node, str):
         yield key, node
-
-
-def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)

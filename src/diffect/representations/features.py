@@ -32,7 +32,7 @@ class Features(Representation):
         scaling, statistics, prior, correlation_prior, floor, shrinkage: of the affine stage, see `Affine`.
         exposure: `level` scales every image to one brightness, see `level_exposure`; `none` leaves it unchanged.
         precision: `bfloat16` runs the backbone under autocast, on processors that have instructions for it; its maps
-            then have about 3 digits.
+            then differ by some hundredths of their standard deviation.
         channels: of the samples; a backbone needs the three of a colour image.
         classes: how many categories there are.
         conditional: each category has separate statistics; else all share theirs.
