@@ -12,8 +12,6 @@ from diffect.config.types import File, PositiveInt
 from diffect.errors import first_line
 from diffect.representations.backbones import Backbone, digest, normalised
 
-_FAMILIES = ("dinov2", "dinov2_with_registers")  # names of the architectures in transformers
-
 
 @checked
 class Dinov2(Backbone):
@@ -70,12 +68,16 @@ def _load(model: str) -> Any:
         raise ValueError("backbone=dinov2 needs the package transformers: pip install 'diffect[dinov2]'") from None
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
+    families = {
+        "dinov2": transformers.Dinov2Backbone,
+        "dinov2_with_registers": transformers.Dinov2WithRegistersBackbone,
+    }
     try:
         config = transformers.AutoConfig.from_pretrained(model)
-        if config.model_type not in _FAMILIES:
+        if config.model_type not in families:
             raise ValueError(f"it is a {config.model_type}")
         config.apply_layernorm, config.reshape_hidden_states = False, True
-        net, report = transformers.AutoBackbone.from_pretrained(
+        net, report = families[config.model_type].from_pretrained(
             model, config=config, dtype=torch.float32, use_safetensors=True, output_loading_info=True
         )
         if report["missing_keys"] or report["mismatched_keys"]:
