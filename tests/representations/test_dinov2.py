@@ -91,7 +91,7 @@ def test_a_size_that_patches_do_not_divide_names_the_nearest(
     with pytest.raises(
         ValueError, match=rf"multiples of 14, and these have {height} x {width}: set .* to {nearest}, and"
     ):
-        Dinov2(folder).maps(images(height, width))
+        Dinov2(folder, [2]).maps(images(height, width))
 
 
 @pytest.mark.parametrize("blocks", [[], [3, 2], [2, 2], [0, 1], [2, 5]])
@@ -144,5 +144,5 @@ def test_a_missing_package_names_what_to_install(folder: str, monkeypatch: pytes
 
 
 def test_it_works_without_torchvision(folder: str) -> None:
-    Dinov2(folder).maps(images())
+    Dinov2(folder, [2]).maps(images())
     assert "torchvision" not in sys.modules and transformers.__version__
