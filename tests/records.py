@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from diffect.runs import record_file
-from diffect.runs.record import METRICS, Record
+from diffect.runs.record import GAINS, METRICS, Record
 from diffect.runs.table import Run
 
 EFFECT = {"cosine": 0.03, "linear": 0.0, "edm": -0.02, "laplace": 0.01}
 REPLICATES = 200
-_RESULTS = ("metrics", "intervals", "replicates", "undefined", "scores")
+_RESULTS = ("metrics", "intervals", "replicates", "undefined", "scores", "untrained")
 _PROVENANCE = ("device", "versions", "created")
 
 
@@ -37,6 +37,8 @@ def make(
     values: dict[str, Any] = {}
     replicates: dict[str, list[float]] = {}
     for metric in METRICS:
+        if metric.name in GAINS.values():
+            continue
         value = 0.88 + EFFECT.get(name, 0.0) + 0.02 * float(rng.standard_normal())
         values[metric.name] = 0.05 if metric.name == "conformal_fpr" else value
         replicates[metric.name] = (value + 0.03 * shared.standard_normal(REPLICATES)).tolist()

@@ -22,6 +22,7 @@ from diffect.cli.main import main
 from diffect.cli.train import _show
 from diffect.metrics.evaluation import METRICS
 from diffect.runs import record_file, sources
+from diffect.runs.record import GAINS
 
 pytestmark = pytest.mark.slow
 
@@ -72,8 +73,11 @@ def test_record_is_whole(finished: Path) -> None:
     assert record["status"] == "finished"
     assert record["signature"] == finished.name
     values = record["results"]["brick"]["metrics"]
-    assert set(values) == {*METRICS, "latency_ms"}
+    assert set(values) == {*METRICS, *GAINS.values(), "latency_ms"}
     assert all(0 <= values[name] <= 1 for name in METRICS)
+    untrained = record["results"]["brick"]["untrained"]
+    for name, gain in GAINS.items():
+        assert values[gain] == values[name] - untrained["metrics"][name]
     low, high = record["results"]["brick"]["intervals"]["image_auroc"]
     assert low <= high
     assert len(record["results"]["brick"]["replicates"]["image_auroc"]) == 20
@@ -134,7 +138,10 @@ def test_interrupted_run_resumes_to_the_straight_runs_figures(
     assert train() == 0
     assert (folder / "scores.csv").read_bytes() == (finished / "scores.csv").read_bytes()
     straight, resumed = (json.loads((path / "record.json").read_text()) for path in (finished, folder))
-    assert straight["training"] == resumed["training"]
+    for record in (straight, resumed):
+        del record["results"]["brick"]["metrics"]["latency_ms"]  # a time, not a result
+    assert straight["training"] == resumed["training"] and straight["results"] == resumed["results"]
+    assert straight["results"]["brick"]["untrained"]["metrics"]["image_auroc"] is not None
 
 
 def test_ctrl_c_is_reported_and_is_no_failure(

@@ -115,12 +115,12 @@ def _show(record: Record, folder: Path, found: bool) -> None:
             for note in record.splits.categories[category].notes:
                 print(f"  note: {note}")
         undefined: dict[str, list[str]] = {}  # titles by the reason
-        for metric in METRICS:
-            value, interval = result.metrics.get(metric.name), result.intervals.get(metric.name)
+        for metric in (one for one in METRICS if one.name in result.metrics):
+            value, interval = result.metrics[metric.name], result.intervals.get(metric.name)
             if value is None:
                 undefined.setdefault(result.undefined.get(metric.name, "unknown"), []).append(metric.title)
                 continue
-            shown = f"{value:.1f}" if metric.name == "latency_ms" else f"{value:.4f}"
+            shown = f"{value:.1f}" if metric.name == "latency_ms" else f"{value:{'+' * (metric.low < 0)}.4f}"
             spread = f"  [{interval[0]:.4f}, {interval[1]:.4f}]" if interval else ""
             print(f"  {metric.title:16} {shown:>10}{spread}")
         for reason, titles in undefined.items():
@@ -128,8 +128,8 @@ def _show(record: Record, folder: Path, found: bool) -> None:
         audit = record.audit.get(category)
         if audit and audit.warning:
             print(f"  warning: {audit.warning}")
-        if broken := record.broken_promise(category):
-            print(f"  warning: {broken}")
+        for warning in filter(None, (record.unclear_gain(category), record.broken_promise(category))):
+            print(f"  warning: {warning}")
     sys.stdout.flush()
 
 

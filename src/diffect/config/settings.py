@@ -31,6 +31,7 @@ class Evaluation(Section):
     folds: Annotated[int, Ge(2)] | None
     replicates: NonNegativeInt
     latency_repeats: PositiveInt
+    untrained: bool
 
 
 class Train(Section):

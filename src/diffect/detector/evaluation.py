@@ -31,13 +31,14 @@ class Tally:
         predictor: that is tested; its map is calibrated before the first batch.
         categories: in the order of their labels.
         replicates: bootstrap resamples of the test images; there are none for single levels.
+        levels: whether each level is evaluated alone, where there are several.
     """
 
-    def __init__(self, predictor: Predictor, categories: Sequence[str], replicates: int) -> None:
+    def __init__(self, predictor: Predictor, categories: Sequence[str], replicates: int, levels: bool = True) -> None:
         self.predictor = predictor
         self.scores: list[dict[int, float]] = [{} for _ in categories]  # per category: row -> score
         self._metrics = [DetectionMetrics(name, replicates) for name in categories]
-        self._components = components_by_level(predictor.scorer)
+        self._components = components_by_level(predictor.scorer) if levels else {}
         self._of_level = {level: [DetectionMetrics(name, 0) for name in categories] for level in self._components}
 
     def update(self, batch: Batch) -> None:
@@ -52,9 +53,9 @@ class Tally:
         for label, row, score in rows:
             self.scores[label][row] = score
 
-    def evaluations(self, calibrations: Sequence[Calibration]) -> list[Evaluation]:
-        """The figures of each category, where scores above its threshold are flagged."""
-        for metrics, calibration in zip(self._metrics, calibrations, strict=True):
+    def evaluations(self, calibrations: Sequence[Calibration] = ()) -> list[Evaluation]:
+        """The figures of each category, where scores above its threshold are flagged, or none without calibrations."""
+        for metrics, calibration in zip(self._metrics, calibrations, strict=bool(calibrations)):
             metrics.threshold, metrics.no_threshold = calibration.threshold, calibration.shortfall
         return [metrics.compute() for metrics in self._metrics]
 

@@ -108,6 +108,13 @@ class SyntheticHead(nn.Module, Described):
         logit: Tensor = self.layers(self._inputs(components, x0))
         return logit
 
+    def start(self, reference: Tensor, seed: int) -> None:
+        """Scale the inputs by components (N, K, h, w) of normal images, and draw the weights."""
+        spread, mean = torch.std_mean(reference.double(), (0, 2, 3), correction=0)
+        self.location.copy_(mean)
+        self.scale.copy_(spread.clamp(min=1e-12))
+        self._initialise(torch.Generator().manual_seed(seed_of(seed, "head")))
+
     @torch.enable_grad()
     def fit(self, normal: Examples, defective: Examples, reference: Tensor, seed: int) -> None:
         """Train; the result is a function of the arguments alone, so that a resumed run trains the same head.
@@ -118,10 +125,7 @@ class SyntheticHead(nn.Module, Described):
             reference: components (N, K, h, w) of normal images, which set the scale.
             seed: of the weights and of the batches.
         """
-        spread, mean = torch.std_mean(reference.double(), (0, 2, 3), correction=0)
-        self.location.copy_(mean)
-        self.scale.copy_(spread.clamp(min=1e-12))
-        self._initialise(torch.Generator().manual_seed(seed_of(seed, "head")))
+        self.start(reference, seed)
         optimizer = torch.optim.AdamW(self.layers.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate)
         losses = []

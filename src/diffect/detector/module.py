@@ -78,6 +78,7 @@ class DetectorModule(pl.LightningModule):
         self.losses: list[tuple[int, float]] = []  # (step, selection loss), the first before any step
         self._selection: list[Tensor] = []
         self.tally = Tally(self.predictor, self.categories, replicates)
+        self.untrained: Tally | None = None  # of the untrained twin, which is tested beside it
         self.calibrations: list[Calibration] = []  # one for each category, once there are any
 
     # Training
@@ -184,3 +185,5 @@ class DetectorModule(pl.LightningModule):
 
     def test_step(self, batch: Batch, _: int) -> None:
         self.tally.update(batch)
+        if self.untrained is not None:
+            self.untrained.update(batch)

@@ -84,14 +84,13 @@ def spread_text(metric: Metric, estimate: Estimate, sign: str = "") -> str:
     if interval is None or estimate.half is None:
         return ""
     if math.isclose(interval[1] - interval[0], 2 * estimate.half):
-        return f"± {figure_text(metric, estimate.half)}"
-    return f"[{', '.join(figure_text(metric, end) for end in interval)}]"
+        return f"± {estimate.half:.{metric.decimals}f}"
+    return f"[{', '.join(f'{end:.{metric.decimals}f}' for end in interval)}]"
 
 
 def ends(metric: Metric, estimate: Estimate, sign: str = "") -> tuple[float, float] | None:
-    """The ends of the interval, within the range of the figure: from 0 to 1, or to infinity for latency."""
-    high = math.inf if metric.name == "latency_ms" else 1.0
-    return estimate.ends(-high if sign else 0.0, high)
+    """The ends of the interval, within the range of the figure or, with sign "+", of a difference."""
+    return estimate.ends(-metric.high if sign else metric.low, metric.high)
 
 
 def over_seeds(rows: Iterable[Sequence[Estimate]]) -> bool:
@@ -109,5 +108,5 @@ def marks(row: Sequence[Estimate], over_seeds: bool) -> list[str]:
 
 
 def figure_text(metric: Metric, value: float, sign: str = "") -> str:
-    """The figure with as many digits as a reader can use."""
-    return f"{value:{sign}.1f}" if metric.name == "latency_ms" else f"{value:{sign}.3f}"
+    """The figure with as many digits as a reader can use; with its sign where it can be negative, or with sign "+"."""
+    return f"{value:{'+' if metric.low < 0 else sign}.{metric.decimals}f}"

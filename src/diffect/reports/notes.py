@@ -5,10 +5,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from diffect.config.description import counted
 from diffect.reports import comparison_notes, mean_notes
-from diffect.reports.cells import METRIC, ends
+from diffect.reports.cells import METRIC, NONE, ends
 from diffect.reports.study import RANKED, Study
 from diffect.reports.wording import cell_name, first_few, grouped, missing_categories
 from diffect.runs import grid
+from diffect.runs.record import GAINS
 from diffect.runs.selection import flat
 from diffect.runs.table import NO_EFFECT, Run
 
@@ -24,6 +25,7 @@ def study_notes(study: Study) -> tuple[str, ...]:
         _different_data,
         _order,
         mean_notes.interval_notes,
+        _untrained,
         _training,
         _followers,
         _missing,
@@ -85,6 +87,25 @@ def _training(study: Study) -> Iterator[str]:
         yield f"{text} initialisation{'; not: ' + first_few(stuck) if stuck else ''}."
 
 
+def _untrained(study: Study) -> Iterator[str]:
+    """What the gains are, and which groups have one that is not clear of zero."""
+    gains = {metric: study.estimates[metric] for metric in GAINS.values() if metric in study.estimates}
+    if not gains:
+        return
+    start = "; in a fine-tuned run that is the network it started from"
+    tuned = any(run.record.finetuned_from for run in study.runs)
+    yield (
+        "gain over untrained: the figure less that of the same run before its first step of training, calibrated and "
+        f"tested on the same images{start if tuned else ''}; the intervals are of differences paired by test image; "
+        f"{NONE} where nothing learns by steps."
+    )
+    for metric, row in gains.items():
+        pairs = zip(study.groups, row, strict=True)
+        lows = [(study.label(group), (ends(METRIC[metric], one) or (one.value,))[0]) for group, one in pairs]
+        if unclear := [label for label, low in lows if low is not None and low <= 0]:
+            yield f"{METRIC[metric].title}: not clear of zero for {first_few(unclear)}; there training may add nothing."
+
+
 def _followers(study: Study) -> Iterator[str]:
     """Which settings changed together with a choice and have no column."""
     for axis, keys in grid.followers(study.runs).items():
@@ -132,7 +153,9 @@ def _patchy(study: Study) -> Iterator[str]:
         lacking = [
             cell_name(group, cell)
             for group, cell, result in results
-            if result.metrics.get(metric) is None and metric not in result.undefined
+            if result.metrics.get(metric) is None
+            and metric not in result.undefined
+            and not (metric in GAINS.values() and result.untrained is None)
         ]
         if len(lacking) == len(cells):
             yield f"{title}: no run has a finite figure."

@@ -6,12 +6,14 @@ from diffect.reports.cells import Table
 from diffect.reports.comparison import Comparison
 from diffect.runs.grid import Group
 from diffect.runs.ranks import Ranking, Stability
+from diffect.runs.record import GAINS
 from diffect.runs.statistics import Estimate
 from diffect.runs.table import LeftOut, Run
 
 # The columns of the summary, and what the field quotes as its reference for three of them.
 COLUMNS = (
     *("image_auroc", "image_tpr_at_5fpr", "pixel_auroc", "pixel_aupro_30", "pixel_peak_hit"),
+    *GAINS.values(),
     *("conformal_fpr", "conformal_tpr", "latency_ms"),
 )
 BY_CATEGORY = COLUMNS[:-1]  # an image takes as long whatever it shows

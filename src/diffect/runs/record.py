@@ -12,15 +12,22 @@ _ROUNDING = 1e-9  # by how much sums of floats may leave a metric's range
 
 @dataclass(frozen=True)
 class Metric:
-    """One figure of merit: its name in records, its title in tables, and which end is good (or None)."""
+    """One figure of merit: its name in records, its title in tables, which end is good (or None), range, decimals."""
 
     name: str
     title: str
     higher_is_better: bool | None
+    low: float = 0.0
+    high: float = 1.0
+    decimals: int = 3
 
+
+GAINS = {"image_auroc": "image_auroc_gain", "pixel_aupro_30": "pixel_aupro_30_gain"}
+"""The figures that are compared with those of the untrained twin (see `Untrained`), and what their gain is called."""
 
 # In table order. Neither end of the conformal pair is good by itself: the false-positive rate should equal the promised
-# one, not lie far below it, and a true-positive rate counts only where the promise is kept.
+# one, not lie far below it, and a true-positive rate counts only where the promise is kept. A gain ranks nothing: it is
+# large where the start was bad.
 METRICS = (
     Metric("image_auroc", "image AUROC", True),
     Metric("image_ap", "image AP", True),
@@ -34,7 +41,9 @@ METRICS = (
     Metric("pixel_peak_hit", "peak hit", True),
     Metric("conformal_fpr", "conformal FPR", None),
     Metric("conformal_tpr", "conformal TPR", None),
-    Metric("latency_ms", "latency ms", False),
+    Metric(GAINS["image_auroc"], "AUROC gain over untrained", None, low=-1.0),
+    Metric(GAINS["pixel_aupro_30"], "AUPRO gain over untrained", None, low=-1.0),
+    Metric("latency_ms", "latency ms", False, high=math.inf, decimals=1),
 )
 
 
@@ -46,9 +55,8 @@ def _in_range(metrics: dict[str, float | None]) -> dict[str, float | None]:
     """Raise ValueError for a known metric outside its range: the file was damaged or edited."""
     for metric in METRICS:
         value = metrics.get(metric.name)
-        most = math.inf if metric.name == "latency_ms" else 1.0
-        if value is not None and not -_ROUNDING <= value <= most + _ROUNDING:
-            allowed = "at least 0" if metric.name == "latency_ms" else "from 0 to 1"
+        if value is not None and not metric.low - _ROUNDING <= value <= metric.high + _ROUNDING:
+            allowed = f"from {metric.low:g} to {metric.high:g}" if math.isfinite(metric.high) else "at least 0"
             raise ValueError(f"{metric.name} is {value:g}; allowed: {allowed}")
     return metrics
 
@@ -92,15 +100,29 @@ class Audit(Part):
     warning: str | None = None
 
 
+class Untrained(Part):
+    """The figures of the untrained twin and their 95% intervals, as in `Result`.
+
+    The twin is the same detector before its first step of training, with its map calibrated on the same images. That of
+    a fine-tuned run is the network that it started from.
+    """
+
+    metrics: Annotated[dict[str, Figure], AfterValidator(_in_range)] = {}
+    intervals: dict[str, tuple[Number, Number]] = {}
+
+
 class Result(Part):
     """The test of one category: figures, their 95% intervals over test images, and their bootstrap replicates.
 
     A metric without a value is None, and `undefined` says why. One without an interval has no entry in `intervals`.
+    Metrics named in GAINS are less the same figure of `untrained`, which is None where nothing learns by steps; their
+    intervals are of differences paired by test image.
     """
 
     metrics: Annotated[dict[str, Figure], AfterValidator(_in_range)] = {}
     intervals: dict[str, tuple[Number, Number]] = {}
     undefined: dict[str, str] = {}
+    untrained: Untrained | None = None
     levels: list[LevelResult] = []
     scores: list[ImageScore] = []
     replicates: dict[str, list[Figure]] = {}
@@ -307,6 +329,16 @@ class Record(Part):
         if self.status == "finished" and (missing := [one for one in self.categories if one not in self.results]):
             raise ValueError(f"results: category {missing[0]} is missing")
         return self
+
+    def unclear_gain(self, category: str) -> str:
+        """A sentence where a gain over the untrained twin is not clear of zero; else ""."""
+        result, texts = self.results[category], []
+        for metric in METRICS:
+            gain, interval = result.metrics.get(metric.name), result.intervals.get(metric.name)
+            if metric.name in GAINS.values() and gain is not None and (interval or (gain,))[0] <= 0:
+                spread = f" (95% interval {interval[0]:+.3f} to {interval[1]:+.3f})" if interval else ""
+                texts.append(f"{metric.title} {gain:+.3f}{spread}")
+        return f"training may have added nothing: {', '.join(texts)}" if texts else ""
 
     def broken_promise(self, category: str) -> str:
         """A sentence where the run's test contradicts the promised false-positive rate; else ""."""

@@ -6,7 +6,9 @@ import subprocess
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 
 import diffect
@@ -14,7 +16,18 @@ from diffect.config.description import counted
 from diffect.data.datamodule import DataModule
 from diffect.detector.anomaly_map import AnomalyMap
 from diffect.detector.module import DetectorModule
-from diffect.runs.record import HeadTraining, ImageScore, LevelResult, Protocol, Provenance, Result, Training
+from diffect.metrics.evaluation import Evaluation
+from diffect.runs.record import (
+    GAINS,
+    HeadTraining,
+    ImageScore,
+    LevelResult,
+    Protocol,
+    Provenance,
+    Result,
+    Training,
+    Untrained,
+)
 
 PACKAGES = (
     "diffect",
@@ -74,17 +87,39 @@ def test(detector: DetectorModule, data: DataModule, milliseconds: float) -> dic
     """The results of a tested detector by category; `milliseconds` is the latency of one image."""
     levels = detector.tally.by_level()
     evaluations = detector.tally.evaluations(detector.calibrations)
+    twin = detector.untrained.evaluations() if detector.untrained else []
+    for trained, untrained in zip(evaluations, twin, strict=False):
+        _add_gains(trained, untrained)
     return {
         category: Result(
             metrics={**evaluation.metrics, "latency_ms": milliseconds},
-            intervals={name: interval for name, interval in evaluation.intervals.items() if interval is not None},
+            intervals=_known(evaluation.intervals),
             undefined=evaluation.undefined,
+            untrained=Untrained(metrics=_known(twin[label].metrics), intervals=_known(twin[label].intervals))
+            if twin
+            else None,
             levels=[LevelResult(log_snr=row.pop("log_snr"), metrics=row) for row in levels.get(category, [])],
             scores=_scores(detector, data, label),
-            replicates={name: list(drawn) for name, drawn in evaluation.replicates.items() if drawn is not None},
+            replicates=_known(evaluation.replicates),
         )
         for label, (category, evaluation) in enumerate(zip(data.categories, evaluations, strict=True))
     }
+
+
+def _known(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _add_gains(trained: Evaluation, untrained: Evaluation) -> None:
+    """Add the figures named in GAINS to those of a trained detector, with replicates paired by test images."""
+    for name, gain in GAINS.items():
+        before, after = untrained.metrics[name], trained.metrics[name]
+        if before is None or after is None:
+            trained.metrics[gain] = None
+            trained.omit((gain,), trained.undefined[name])
+        else:
+            drawn = [np.array(one.replicates[name] or []) for one in (trained, untrained)]
+            trained.put({gain: np.array([after - before])}, {gain: drawn[0] - drawn[1]})
 
 
 def _scores(detector: DetectorModule, data: DataModule, label: int) -> list[ImageScore]:

@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from diffect.data.datamodule import DataModule
 from diffect.detector import calibration
+from diffect.detector.evaluation import Tally
 from diffect.detector.module import DetectorModule
 from diffect.detector.predictor import Predictor
 from diffect.diffusion.weights import schedule_curves
@@ -24,7 +25,7 @@ from diffect.representations.base import Representation
 from diffect.runs import record_file
 from diffect.runs.record import Audit, Curves, Record, Splits, Tuning
 from diffect.storage import checkpoints
-from diffect.training import build, finetuning, fit, pictures, recording
+from diffect.training import build, finetuning, fit, pictures, recording, untrained
 from diffect.training.tracking import Tracker
 
 
@@ -122,10 +123,14 @@ class Run:
 
     def _fit(self, detector: DetectorModule, data: DataModule, tracker: Tracker) -> list[calibration.Fold]:
         """Fit the detector, and others without each fold of the fit images, whose scores join those of calibration."""
-        record = self.record
-        number = calibration.number_of_folds(detector.predictor, data, self.cfg.evaluation.folds)
+        record, evaluation = self.record, self.cfg.evaluation
+        twin = untrained.twin(detector, data) if evaluation.untrained else None
+        number = calibration.number_of_folds(detector.predictor, data, evaluation.folds)
         with self._phase("fit"):
             fit.fit(self.cfg, detector, data, tracker, self.folder / record_file.RESUME)
+        if twin is not None:
+            untrained.complete(twin.to(detector.device), data, self.cfg.seed)
+            detector.untrained = Tally(twin, data.categories, evaluation.replicates, levels=False)
         with self._phase("folds"):
             folds = calibration.cross_fit(detector.predictor, data, self._refit, number)
         record.training = recording.training(detector)
@@ -152,6 +157,8 @@ class Run:
         record, evaluation = self.record, self.cfg.evaluation
         with self._phase("test"):
             reference = calibration.calibrate(detector.predictor, data, folds)
+            if detector.untrained is not None:
+                calibration.calibrate(detector.untrained.predictor, data)
             detector.calibrations = calibration.calibrations(
                 detector.predictor,
                 data.calibration_dataloader(),
