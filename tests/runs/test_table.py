@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from records import lay, make, run_of, study_records
+from records import MEASURED, lay, make, run_of, study_records
 
 from diffect.runs import grid, sources, table
-from diffect.runs.record import GAINS, METRICS
 
 
 def load(folder: Path, records: list[dict[str, Any]]) -> list[table.Run]:
@@ -26,7 +25,7 @@ def test_a_crossed_study_is_read_in_one_order(tmp_path: Path) -> None:
     assert [group.values for group in found] == [("cosine",), ("edm",), ("laplace",), ("linear",)]
     assert all(group.missing == () and len(group.runs) == 6 for group in found)
     long = table.long(runs)
-    assert len(long) == 24 * (len(METRICS) - len(GAINS))  # nothing was trained
+    assert len(long) == 24 * len(MEASURED)
     first = long.iloc[0]
     assert (first.metric, first.category, first.seed, first.experiment) == ("image_auroc", "brick", 0, "demo")
     assert first.lo < first.value
@@ -170,7 +169,7 @@ def test_the_long_table_has_a_row_per_figure_and_a_column_per_choice(tmp_path: P
     records[0]["metrics"]["a"]["pixel_ap"] = None
     text = table.csv_text(table.long(load(tmp_path, records)))
     found = list(csv.DictReader(io.StringIO(text)))
-    assert len(found) == 8 * len(METRICS)
+    assert len(found) == 8 * len(MEASURED)
     choices = ["data", "denoiser", "denoiser.width", "schedule"]
     figures = ["category", "seed", "metric", "value", "lo", "hi"]
     assert list(found[0]) == ["run", "signature", "experiment", *choices, *figures]
