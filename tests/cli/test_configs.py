@@ -85,9 +85,10 @@ def test_a_network_is_chosen_by_its_group_or_by_a_denoiser_of_its_name(name: str
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "detector").glob("*.yaml")))
-def test_a_named_detector_is_a_pair_of_denoiser_and_scorer(name: str) -> None:
+def test_a_named_detector_is_a_choice_of_parts(name: str) -> None:
     chosen = train(f"detector={name}", return_hydra_config=True).hydra.runtime.choices
-    by_hand = train(f"denoiser={chosen['denoiser']}", f"scorer={chosen['scorer']}")
+    parts = ("representation", "denoiser", "scorer", "anomaly_map")
+    by_hand = train(*(f"{part}={chosen[part]}" for part in parts))
     # Nothing besides: a key set here would stay where another scorer or denoiser is chosen, which may not have it.
     assert train(f"detector={name}") == by_hand
     assert (name == "diffusion") == (by_hand == train())

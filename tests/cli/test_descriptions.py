@@ -67,8 +67,8 @@ def test_every_choice_describes_itself_with_known_citations(choice: str) -> None
         (
             "denoiser=empirical",
             ["denoiser.memory=0.25", "denoiser.window=1", "denoiser.keep=random"],
-            "the exact optimum for stored training patches, a weighted mean of those from at most 1 cell away (25% of "
-            "those of each category, drawn at random)",
+            "the optimum for stored training patches, a weighted mean of those from at most 1 cell away (25% of the "
+            "patches of each category, drawn at random)",
         ),
         (
             "scorer=denoising",
@@ -79,8 +79,8 @@ def test_every_choice_describes_itself_with_known_citations(choice: str) -> None
         (
             "scorer=nearest",
             [],
-            "the denoising error at log-SNR 12, without added noise, squared; with stored patches and so little noise, "
-            "the squared distance to the nearest [@roth2022patchcore]",
+            "the root of the negative log-density at log-SNR 12, less its log-determinant (of stored patches, the "
+            "distance to the nearest [@roth2022patchcore])",
         ),
         (
             "representation=features",

@@ -199,6 +199,18 @@ def test_levels_are_brought_to_one_grid() -> None:
     assert torch.equal(down[:, 4:], coarse)
 
 
+def test_a_neighbourhood_is_averaged_over_the_neighbours_that_are_there_before_the_scales_are_joined() -> None:
+    plain, averaged = (Features(Pyramid(), neighbourhood=size, exposure="none") for size in (1, 3))  # type: ignore[arg-type]
+    raw, joined = plain.extract(images()), averaged.extract(images())
+    assert torch.allclose(joined[:, :4, 0, 1], raw[:, :4, :2, :3].mean((2, 3)), atol=1e-5)
+    assert torch.allclose(joined[:, :4, 3, 7], raw[:, :4, 2:5, 6:].mean((2, 3)), atol=1e-5)
+    coarse = Pyramid().maps(images().float() / 255)[1]  # 4 x 4: a cell of the joined grid's corner
+    assert torch.allclose(joined[:, 4:, 0, 0], coarse[:, :, :2, :2].mean((2, 3)), atol=1e-3)
+    assert plain.identity != averaged.identity and "3 x 3" in averaged.describe()
+    with pytest.raises(ValueError, match=r"Features\.neighbourhood is 2; it must be 1 or 3"):
+        Features(Pyramid(), neighbourhood=2)  # type: ignore[arg-type]
+
+
 def test_long_images_have_long_grids() -> None:
     long = images(3, 40)[:, :, :16]  # 16 x 40
     fine, coarse = Pyramid().maps(long.float() / 255)  # 8 x 20 and 4 x 10
@@ -276,7 +288,7 @@ def test_an_unknown_exposure_is_refused() -> None:
 
 
 def test_an_unknown_scaling_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"Features\.scaling is 'minmax'; it must be scaled, standard or whitened"):
+    with pytest.raises(ValueError, match=r"Features\.scaling is 'minmax'; it must be raw, scaled, standard or w"):
         Features(Pyramid(), scaling="minmax")
 
 

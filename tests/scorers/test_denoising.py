@@ -60,7 +60,8 @@ def test_without_noise_the_stored_patches_answer_with_the_squared_distance_to_th
     stored, x0, label = denoiser("stored"), features(3, seed=8), torch.tensor([2, 0, 1])
     found = DenoisingError([4], (14.0,), draws=0)(stored, x0, label, keyed(3))[:, 0]
     distances = torch.cdist(x0.movedim(1, -1).flatten(0, 2).double(), stored.patches.double())
-    distances[label.repeat_interleave(64)[:, None] != stored.owners] = torch.inf  # those of other categories
+    owners = torch.arange(3).repeat_interleave(stored.sizes)
+    distances[label.repeat_interleave(64)[:, None] != owners] = torch.inf  # those of other categories
     nearest = distances.amin(1).square().view(3, 8, 8) / 4
     assert (found - nearest).abs().max() < 1e-4 * nearest.mean()
 

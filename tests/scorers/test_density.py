@@ -26,7 +26,8 @@ def test_of_stored_patches_it_goes_to_the_squared_distance_to_the_nearest() -> N
     stored, x0, label = denoiser("stored"), features(3, seed=1), torch.tensor([2, 0, 1])
     patches = x0.movedim(1, -1).flatten(0, 2).double()
     squared = torch.cdist(patches, stored.patches.double()).square()
-    squared[label.repeat_interleave(64)[:, None] != stored.owners] = torch.inf  # those of other categories
+    owners = torch.arange(3).repeat_interleave(stored.sizes)
+    squared[label.repeat_interleave(64)[:, None] != owners] = torch.inf  # those of other categories
     for level in (2.0, 12.0):
         found = Density([4], (level,))(stored, x0, label, keyed(3))[:, 0].flatten()
         ratio = np.exp(-level)  # (sigma / alpha)^2

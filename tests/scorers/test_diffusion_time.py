@@ -121,18 +121,11 @@ def test_the_losses_at_the_start_are_those_of_knowing_the_prior_alone() -> None:
         assert losses.shape == (3,) and torch.allclose(losses, torch.tensor(expected), atol=1e-6)
 
 
-def test_a_neighbourhood_is_averaged_over_the_neighbours_that_are_there() -> None:
-    scorer, x0 = made(neighbourhood=3), features(1, height=2, width=3)
-    patches = scorer._patches(x0)
-    assert torch.allclose(patches[0, 0, 1], x0[0].mean((1, 2)), atol=1e-6)
-    assert torch.allclose(patches[0, 1, 0], x0[0, :, :, :2].mean((1, 2)), atol=1e-6)
-
-
 # What every scorer keeps to
 
 
 def test_an_image_has_the_same_score_in_any_batch() -> None:
-    scorer = learned(steps=20, neighbourhood=3)
+    scorer = learned(steps=20)
     x0 = features(6, height=5, width=9)
     together = judged(scorer, x0)
     order = torch.tensor([4, 2, 0, 5, 1, 3])
@@ -154,7 +147,6 @@ def test_levels_are_no_concern_of_the_schedule() -> None:
         ({"levels": []}, r"DiffusionTime.levels is \[\]; it must be a list of log-SNRs"),
         ({"noise": "white"}, "DiffusionTime.noise is 'white'; it must be isotropic or covariance"),
         ({"adaptor": True, "noise": "covariance"}, "scorer.adaptor=true needs scorer.noise=isotropic"),
-        ({"neighbourhood": 2}, "DiffusionTime.neighbourhood is 2; it must be 1 or 3"),
         ({"depth": 0}, "DiffusionTime.depth is 0; it must be a whole number, 1 or more"),
     ],
 )

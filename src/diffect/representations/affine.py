@@ -14,7 +14,7 @@ from diffect.config.types import NonNegativeFloat, PositiveFloat, PositiveInt
 from diffect.representations.covariance import RunningCovariance
 from diffect.representations.groups import apply_by_group, by_group, no_images
 
-Scaling = Literal["scaled", "standard", "whitened"]
+Scaling = Literal["raw", "scaled", "standard", "whitened"]
 Statistics = Literal["shared", "cell"]
 
 _CHUNK = 128  # covariances decomposed at a time, in float64
@@ -35,7 +35,8 @@ class Affine(nn.Module):
 
     Args:
         scales: channels of each scale of the pyramid.
-        scaling: `scaled`, one scalar per scale (channels keep their relative variance, each scale has mean variance 1);
+        scaling: `raw`, one scalar for all channels, which changes no ratio of distances; `scaled`, one scalar per scale
+            (channels keep their relative variance, each scale has mean variance 1);
             `standard`, every channel to unit variance; `whitened`, all channels decorrelated too, by the symmetric
             (ZCA) root, which changes every channel as little as possible.
         statistics: `shared` by all cells, or of each `cell`.
@@ -150,8 +151,9 @@ class Affine(nn.Module):
             variances = torch.maximum(_mixed(variances, usual, samples, self.prior), self.floor * usual)
         if self.scaling == "standard":
             return variances.rsqrt()
-        if self.scaling == "scaled":
-            scales = [scale.mean(1, keepdim=True).expand_as(scale) for scale in variances.split(self.scales, dim=1)]
+        if self.scaling in ("raw", "scaled"):
+            sizes = self.scales if self.scaling == "scaled" else sum(self.scales)
+            scales = [scale.mean(1, keepdim=True).expand_as(scale) for scale in variances.split(sizes, dim=1)]
             return torch.cat(scales, dim=1).rsqrt()
         # Correlations are whitened, not covariances: scales of large raw variance must not dominate the others.
         std = variances.sqrt()

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from diffect.config.description import Described
 from diffect.representations.affine import Affine
@@ -59,3 +60,10 @@ class Representation(nn.Module, Described, ABC):
 def as_float(samples: Tensor) -> Tensor:
     """Samples as float32: uint8 is brought to [0, 1], floats are left as they are."""
     return samples.float() / 255 if samples.dtype == torch.uint8 else samples.float()
+
+
+def local_mean(x: Tensor, window: int) -> Tensor:
+    """The mean over a window of cells along each of 1 to 3 axes of x (B, C, *grid); only cells of the grid count."""
+    pool = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}[x.ndim - 2]
+    pooled: Tensor = pool(x, window, stride=1, padding=window // 2, count_include_pad=False)
+    return pooled

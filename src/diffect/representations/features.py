@@ -11,7 +11,7 @@ from diffect.config.check import checked
 from diffect.config.types import NonNegativeFloat, PositiveFloat, PositiveInt, Supplied
 from diffect.representations.affine import Affine, Scaling, Statistics
 from diffect.representations.backbones import Backbone
-from diffect.representations.base import Representation, as_float
+from diffect.representations.base import Representation, as_float, local_mean
 from diffect.representations.groups import group_count
 
 Exposure = Literal["level", "none"]
@@ -30,6 +30,8 @@ class Features(Representation):
         backbone: gives the scales.
         grid: cells of the grid along the short side, the long side in proportion; None takes that of the finest scale.
         scaling, statistics, prior, correlation_prior, floor, shrinkage: of the affine stage, see `Affine`.
+        neighbourhood: 3 replaces each patch of each scale by the mean of the 3 x 3 patches around it (Roth et al. 2022,
+            section 3.1); 1 leaves it as it is.
         exposure: `level` scales every image to one brightness, see `level_exposure`; `none` leaves it unchanged.
         precision: `bfloat16` runs the backbone under autocast, on processors that have instructions for it; its maps
             then differ by some hundredths of their standard deviation.
@@ -48,6 +50,7 @@ class Features(Representation):
         correlation_prior: PositiveFloat = 200.0,
         floor: NonNegativeFloat = 0.5,
         shrinkage: PositiveFloat = 1e-3,
+        neighbourhood: Literal[1, 3] = 1,
         exposure: Exposure = "level",
         precision: Precision = "float32",
         channels: Supplied[PositiveInt] = 3,
@@ -73,10 +76,11 @@ class Features(Representation):
             )
         )
         self._frozen = (backbone,)  # in a tuple, so that torch neither moves it nor puts it into a checkpoint
-        self.grid, self.exposure, self.precision = grid, exposure, precision
+        self.grid, self.neighbourhood, self.exposure, self.precision = grid, neighbourhood, exposure, precision
 
     def describe(self) -> str:
         scaling = {
+            "raw": "divided by one number",
             "scaled": "scaled to one variance",
             "standard": "each channel standardised",
             "whitened": f"whitened (correlations shrunk by {self.affine.shrinkage:g})",
@@ -86,13 +90,16 @@ class Features(Representation):
             statistics = f"of each grid cell (those of all cells added as {self.affine.prior:g} images)"
         levelled = "; exposure is levelled first" if self.exposure == "level" else ""
         precision = ", in bfloat16" if self.precision == "bfloat16" else ""
-        backbone = f"the features of {self._frozen[0].describe()}, frozen{precision}, on one grid"
+        averaged = ", averaged over 3 x 3 neighbours" if self.neighbourhood > 1 else ""
+        backbone = f"the features of {self._frozen[0].describe()}, frozen{precision}{averaged}, on one grid"
         return f"{backbone}, {scaling[self.affine.scaling]} by statistics {statistics}{levelled}"
 
     @property
     def identity(self) -> str:
         precision = ":bfloat16" if self.precision == "bfloat16" else ""
-        return f"{self._frozen[0].identity}:grid={self.grid or 'finest'}:exposure={self.exposure}{precision}"
+        averaged = f":neighbourhood={self.neighbourhood}" if self.neighbourhood > 1 else ""
+        settings = f"grid={self.grid or 'finest'}:exposure={self.exposure}{precision}{averaged}"
+        return f"{self._frozen[0].identity}:{settings}"
 
     def extract(self, images: Tensor) -> Tensor:
         if images.ndim != 4:
@@ -113,7 +120,8 @@ class Features(Representation):
         finest = max((m.shape[-2:] for m in maps), key=math.prod)
         scale = self.grid / min(finest) if self.grid else 1
         grid = round(scale * finest[0]), round(scale * finest[1])
-        return torch.cat([_to_grid(m.float(), grid) for m in maps], dim=1).contiguous()
+        averaged = [local_mean(m.float(), self.neighbourhood) for m in maps]
+        return torch.cat([_to_grid(m, grid) for m in averaged], dim=1).contiguous()
 
 
 def has_bfloat16(device: torch.device) -> bool:

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from diffect.config.description import Described
 from diffect.denoisers.base import Denoiser, Learner
@@ -98,10 +97,3 @@ class Scorer(nn.Module, Described, ABC):
     def reconstruct(self, denoiser: Denoise, x0: Tensor, label: Tensor | None, noise: ImageNoise) -> Tensor | None:
         """x0 (B, C, *grid) as the model reconstructs it, or None if the scorer does not; arguments as in `forward`."""
         return None
-
-
-def local_mean(x: Tensor, window: int) -> Tensor:
-    """The mean over a window of cells along each of 1 to 3 axes of x (B, C, *grid); only cells of the grid count."""
-    pool = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}[x.ndim - 2]
-    pooled: Tensor = pool(x, window, stride=1, padding=window // 2, count_include_pad=False)
-    return pooled

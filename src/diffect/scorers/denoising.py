@@ -14,8 +14,6 @@ from diffect.diffusion.process import Denoise, add_noise
 from diffect.representations.covariance import RunningCovariance
 from diffect.scorers.base import Origin, Scorer
 
-NEAREST = 10.0  # log-SNR from which the nearest stored patch has almost all of the weight
-
 
 @checked
 class DenoisingError(Scorer):
@@ -28,8 +26,7 @@ class DenoisingError(Scorer):
     Args:
         channels: of each scale.
         levels: log-SNRs at which the image is noised, in nats; never step numbers.
-        draws: noise draws at each level; 0 for the un-noised x_t = alpha x0. At high log-SNR denoiser=empirical then
-            returns the nearest stored patch, and the error is PatchCore's distance, squared (Roth et al. 2022, eq. 6).
+        draws: noise draws at each level; 0 for the un-noised x_t = alpha x0.
         metric: `plain` or `mahalanobis`, as above.
         scales: `fused`, one component for all scales, or `separate`, one for each scale from its channels alone, with C
             and S of these channels.
@@ -62,10 +59,7 @@ class DenoisingError(Scorer):
         noised = f"averaged over {counted(self.draws, 'draw')} of noise" if self.draws else "without added noise"
         metric = "squared" if self.metric == "plain" else "in the metric of the residuals' covariance on normal images"
         scales = ", each scale by itself" if len(self.groups) > 1 else ""
-        # Without noise and at a high log-SNR the posterior mean of stored patches is the nearest of them.
-        nearest = "; with stored patches and so little noise, the squared distance to the nearest [@roth2022patchcore]"
-        near = nearest if not self.draws and min(self.levels) >= NEAREST else ""
-        return f"the denoising error at log-SNR {enumerated(self.levels)}, {noised}, {metric}{scales}{near}"
+        return f"the denoising error at log-SNR {enumerated(self.levels)}, {noised}, {metric}{scales}"
 
     def forward(self, denoiser: Denoise, x0: Tensor, label: Tensor | None, noise: ImageNoise) -> Tensor:
         """Components (B, K, *grid), the scales of one level side by side."""

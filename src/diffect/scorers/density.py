@@ -13,6 +13,8 @@ from diffect.diffusion.noise import ImageNoise
 from diffect.diffusion.process import Denoise, alpha_sigma
 from diffect.scorers.base import Origin, Scorer
 
+NEAREST = 10.0  # log-SNR from which the nearest stored patch has almost all of the weight
+
 
 @checked
 class Density(Scorer):
@@ -21,19 +23,26 @@ class Density(Scorer):
     The normaliser, which holds the log-determinant, differs by position and does not depend on the image. The rest is
     with denoiser=gaussian the squared Mahalanobis distance under Sigma + (sigma / alpha)^2 I, PaDiM's (Defard et
     al. 2020, eq. 2) with 0.01 at log-SNR 4.6; with denoiser=empirical a soft minimum over the stored patches of
-    their squared distance in units of (sigma / alpha)^2, PatchCore's nearest neighbour as sigma goes to 0.
+    their squared distance in units of (sigma / alpha)^2, PatchCore's nearest neighbour (Roth et al. 2022, eq. 6) as
+    sigma goes to 0.
 
     Args:
         channels: of each scale.
         levels: log-SNRs of the noise that blurs the density, in nats.
+        root: whether to take the square root, which makes it a distance, as both papers have it.
     """
 
-    def __init__(self, channels: Supplied[Sequence[int]], levels: Levels = (4.6,)) -> None:
+    def __init__(self, channels: Supplied[Sequence[int]], levels: Levels = (4.6,), root: bool = False) -> None:
         super().__init__(channels, [Origin(float(level)) for level in levels], levels)
+        self.root = root
 
     def describe(self) -> str:
-        density = f"the negative log-density at log-SNR {enumerated(self.levels)}, less its log-determinant"
-        return f"{density} (of a Gaussian, the squared Mahalanobis distance [@defard2021padim])"
+        root, squared = ("the root of ", "") if self.root else ("", "squared ")
+        density = f"{root}the negative log-density at log-SNR {enumerated(self.levels)}, less its log-determinant"
+        distance = f"of a Gaussian, the {squared}Mahalanobis distance [@defard2021padim]"
+        if min(self.levels) >= NEAREST:
+            distance = f"of stored patches, the {squared}distance to the nearest [@roth2022patchcore]"
+        return f"{density} ({distance})"
 
     def check(self, denoiser: Denoiser, low: float, high: float) -> None:
         _density_of(denoiser)
@@ -44,7 +53,8 @@ class Density(Scorer):
             log_snr = torch.full((len(x0),), level, device=x0.device)
             x_t = alpha_sigma(log_snr, x0)[0] * x0
             logs = density.log_density(x_t, log_snr, label) - density.log_normaliser(log_snr, label)
-            components.append(-2 * logs / x0.shape[1])
+            squared = -2 * logs / x0.shape[1]
+            components.append(squared.clamp(min=0).sqrt() if self.root else squared)
         return torch.stack(components, dim=1)
 
 

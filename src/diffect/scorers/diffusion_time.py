@@ -16,7 +16,7 @@ from diffect.diffusion.noise import ImageNoise
 from diffect.diffusion.objective import TrainingNoise
 from diffect.diffusion.process import Denoise
 from diffect.representations.covariance import RunningCovariance
-from diffect.scorers.base import Scorer, local_mean
+from diffect.scorers.base import Scorer
 
 MARGIN = 0.5  # of the hinge
 SHRINKAGE = 1e-3  # share of the mean variance added to the noise's covariance
@@ -45,7 +45,6 @@ class DiffusionTime(Scorer, Learner):
             whitened it was the better of the two.
         adaptor: one linear layer before the noise, initially the identity; isotropic noise only. It lowers the loss by
             shrinking the data below the noise: trained for long it removes them.
-        neighbourhood: 1, or 3 to score each patch as the mean of its 3 x 3 neighbourhood, which has less variance.
         width, depth: hidden layers of the network, which sees each position alone.
     """
 
@@ -56,7 +55,6 @@ class DiffusionTime(Scorer, Learner):
         criterion: Literal["cross_entropy", "hinge"] = "cross_entropy",
         noise: Literal["isotropic", "covariance"] = "isotropic",
         adaptor: bool = False,
-        neighbourhood: Literal[1, 3] = 1,
         width: PositiveInt = 256,
         depth: PositiveInt = 2,
     ) -> None:
@@ -69,7 +67,7 @@ class DiffusionTime(Scorer, Learner):
             )
         super().__init__(channels, levels=levels)
         self.criterion, self.noise = criterion, noise
-        self.neighbourhood, size = neighbourhood, sum(channels)
+        size = sum(channels)
         self.adaptor: nn.Module = nn.Identity()
         if adaptor:
             self.adaptor = nn.Linear(size, size)
@@ -99,11 +97,11 @@ class DiffusionTime(Scorer, Learner):
 
     def forward(self, denoiser: Denoise, x0: Tensor, label: Tensor | None, noise: ImageNoise) -> Tensor:
         """(B, 1, *grid), in nats; draws no noise."""
-        return self._ratio(self.network(self.adaptor(self._patches(x0))))[:, None]
+        return self._ratio(self.network(self.adaptor(x0.movedim(1, -1))))[:, None]
 
     def loss(self, x0: Tensor, label: Tensor | None, noise: TrainingNoise) -> Tensor:
         """Penalty of the clean patches plus the mean over levels of that of the noisy ones, per sample: (B,)."""
-        patches = self._patches(x0)
+        patches = x0.movedim(1, -1)  # (B, *grid, C)
         eps = noise.eps.movedim(1, -1)
         if self.noise == "covariance":
             if self.training:
@@ -115,12 +113,6 @@ class DiffusionTime(Scorer, Learner):
             noisy = clean + math.exp(-level / 2) * eps
             penalty = penalty + self._penalty(self.network(noisy), number) / len(self.levels)
         return penalty.flatten(1).mean(1)
-
-    def _patches(self, x0: Tensor) -> Tensor:
-        """(B, *grid, C) from x0 (B, C, *grid)."""
-        if self.neighbourhood > 1:
-            x0 = local_mean(x0, self.neighbourhood)
-        return x0.movedim(1, -1)
 
     def _penalty(self, logits: Tensor, truth: int) -> Tensor:
         """The cost (B, *grid) of logits (B, *grid, K + 1) where class `truth` is true; class 0 is clean."""

@@ -13,7 +13,8 @@ from diffect.config.types import LogSNR, NonNegativeFloat, PositiveInt, Supplied
 from diffect.diffusion.noise import ImageNoise
 from diffect.diffusion.process import Denoise, add_noise
 from diffect.diffusion.samplers import ddim
-from diffect.scorers.base import Scorer, local_mean
+from diffect.representations.base import local_mean
+from diffect.scorers.base import Scorer
 
 Distance = Literal["l1", "l2", "cosine", "ssim"]
 
