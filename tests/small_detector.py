@@ -22,8 +22,8 @@ SIZE = 8
 CATEGORIES = ("brick", "grass")
 
 
-def network(shape: tuple[int, int, int], classes: int) -> Network:
-    return ConvNet(shape, classes, width=16, depth=1, kernel=1)
+def network(shape: tuple[int, int, int], classes: int, outputs: int) -> Network:
+    return ConvNet(shape, classes, outputs, width=16, depth=1, kernel=1)
 
 
 def make(network: Any = network, signature: str = "0123456789ab", **changes: Any) -> DetectorModule:

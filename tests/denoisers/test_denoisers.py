@@ -4,6 +4,7 @@ They start as x0_hat = alpha x_t, hear the noise level and the label, never look
 guidance by its formula, and, trained on Gaussian data, approach the error that theory allows.
 """
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -14,13 +15,13 @@ from gaussian import Gaussian
 from torch import Tensor
 
 from diffect.denoisers.base import Network
-from diffect.denoisers.learned import LearnedDenoiser
+from diffect.denoisers.learned import LearnedDenoiser, gaussian_error
 from diffect.denoisers.networks.conditioning import Conditioning
 from diffect.denoisers.networks.conv import ConvNet
 from diffect.denoisers.networks.dit import DiT
 from diffect.denoisers.networks.unet import UNet
 from diffect.diffusion.objective import Objective, TrainingNoise
-from diffect.diffusion.process import add_noise, alpha_sigma
+from diffect.diffusion.process import add_noise, alpha_sigma, eps_error_factor
 from diffect.diffusion.schedules import Cosine
 from diffect.diffusion.weights import V
 
@@ -189,7 +190,7 @@ def test_no_label_is_the_token_that_training_hides_labels_behind() -> None:
 class Listener(Network):
     """A network that records the labels it gets."""
 
-    def __init__(self, shape: tuple[int, int, int], classes: int) -> None:
+    def __init__(self, shape: tuple[int, int, int], classes: int, outputs: int) -> None:
         super().__init__()
         self.classes, self.heard = classes, torch.zeros(0)
 
@@ -223,6 +224,34 @@ def test_the_loss_is_a_weighted_mean_for_each_sample(network: str) -> None:
     found = denoiser.loss(x_t, None, noise)
     unweighted = denoiser.loss(x_t, None, TrainingNoise(log_snr, noise.eps, torch.ones(5), noise.coin))
     assert found.shape == (5,) and torch.allclose(found, noise.weight * unweighted)
+
+
+def test_the_likelihood_is_the_gaussian_one_and_trains_the_variance_alone() -> None:
+    shape, channels = (5, 3, 2), [2, 3]
+    torch.manual_seed(0)
+    made = LearnedDenoiser(NETWORKS["mlp"], shape, channels=channels, variance_weight=0.5)
+    plain = LearnedDenoiser(NETWORKS["mlp"], shape, channels=channels)
+    for parameter in made.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    assert isinstance(made.network, ConvNet) and isinstance(plain.network, ConvNet)
+    plain.network.load_state_dict({k: v[:5] if "leave.1" in k else v for k, v in made.network.state_dict().items()})
+    x0, log_snr = torch.randn(4, *shape), torch.tensor([-3.0, 0.0, 1.0, 4.0])
+    noise = TrainingNoise(log_snr, torch.randn(4, *shape), torch.rand(4), torch.ones(4))
+    x_t = add_noise(x0, noise.eps, log_snr)
+    x0_hat, log_variance = made.posterior(x_t, log_snr)
+    assert torch.allclose(x0_hat, plain(x_t, log_snr)) and log_variance.shape == (4, 2, 3, 2)
+    normal = torch.distributions.Normal(x0_hat, log_variance.repeat_interleave(torch.tensor(channels), 1).div(2).exp())
+    likelihood = -2 * normal.log_prob(x0).mean(1) - math.log(2 * math.pi)  # (B, *grid)
+    given = gaussian_error((x0 - x0_hat).square(), log_variance, channels)
+    assert torch.allclose(given, likelihood, atol=1e-5)
+    # The loss has it in units of the network's output, which differ by a constant of the level.
+    factor = eps_error_factor(log_snr, "v") / eps_error_factor(log_snr, "x0")
+    expected = plain.loss(x0, None, noise) + 0.5 * (likelihood.flatten(1).mean(1) - factor.log())
+    assert torch.allclose(made.loss(x0, None, noise), expected, atol=1e-5)
+    # The mean's last layer learns from the denoising error alone.
+    (made.loss(x0, None, noise).sum()).backward(), (plain.loss(x0, None, noise).sum()).backward()
+    layers = [network.leave[1].weight.grad for network in (made.network, plain.network)]
+    assert torch.allclose(layers[0][:5], layers[1], atol=1e-6) and layers[0][5:].abs().max() > 0
 
 
 def test_every_parameter_is_trained(network: str) -> None:
@@ -292,17 +321,20 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: make("mlp", classes=3, label_dropout=0.0, guidance=1.0),
         r"denoiser\.guidance.*denoiser\.label_dropout above 0",
     ),
-    "even kernel": (lambda: ConvNet((4, 8, 8), 0, kernel=4), r"denoiser\.network\.kernel is 4; it must be odd"),
-    "patch": (lambda: DiT((4, 8, 9), 0, patch=2), r"denoiser\.network\.patch is 2; .* grid, 8 x 9"),
-    "heads": (lambda: DiT((4, 8, 8), 0, width=36, heads=4), r"denoiser\.network\.width is 36; .* 16"),
-    "halvings": (lambda: UNet((4, 8, 10), 0), r"denoiser\.network\.widths has 3 resolutions.* by 4; they are 8 x 10"),
-    "widths": (lambda: UNet((4, 8, 8), 0, widths=(12, 32, 64)), r"widths \[12, 32, 64\] must be multiples of 8"),
+    "even kernel": (lambda: ConvNet((4, 8, 8), 0, 4, kernel=4), r"denoiser\.network\.kernel is 4; it must be odd"),
+    "patch": (lambda: DiT((4, 8, 9), 0, 4, patch=2), r"denoiser\.network\.patch is 2; .* grid, 8 x 9"),
+    "heads": (lambda: DiT((4, 8, 8), 0, 4, width=36, heads=4), r"denoiser\.network\.width is 36; .* 16"),
+    "halvings": (
+        lambda: UNet((4, 8, 10), 0, 4),
+        r"denoiser\.network\.widths has 3 resolutions.* by 4; they are 8 x 10",
+    ),
+    "widths": (lambda: UNet((4, 8, 8), 0, 4, widths=(12, 32, 64)), r"widths \[12, 32, 64\] must be multiples of 8"),
     "attention flags": (
-        lambda: UNet((4, 8, 8), 0, attention=(True, False)),
+        lambda: UNet((4, 8, 8), 0, 4, attention=(True, False)),
         r"attention \[True, False\] must have one",
     ),
     "head": (
-        lambda: UNet((4, 8, 8), 0, widths=(8, 16), attention=(False, False)),
+        lambda: UNet((4, 8, 8), 0, 4, widths=(8, 16), attention=(False, False)),
         r"denoiser\.network\.head is 32; it must divide the widths that carry attention.*\[16\]",
     ),
 }

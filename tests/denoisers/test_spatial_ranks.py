@@ -74,7 +74,7 @@ def test_a_window_is_a_box_along_every_axis(grid: tuple[int, ...], counts: dict[
 @pytest.mark.parametrize("grid", GRIDS)
 def test_the_convolutional_network_works_on_any_grid(kernel: int, grid: tuple[int, ...]) -> None:
     torch.manual_seed(0)
-    network = ConvNet((3, *grid), classes=0, width=8, depth=1, kernel=kernel)
+    network = ConvNet((3, *grid), classes=0, outputs=3, width=8, depth=1, kernel=kernel)
     for parameter in network.parameters():
         parameter.data += 0.1 * torch.randn_like(parameter)
     x = x0(grid, 2)

@@ -38,7 +38,7 @@ def test_calibration_takes_the_mean_of_each_component_over_images_and_cells() ->
     assert head.map(found, (5, 4)).mean().item() == pytest.approx(1, abs=1e-6)
     expected = (found / found.mean((0, 2, 3)).view(1, 3, 1, 1)).mean(1)
     assert torch.allclose(head.map(found, (5, 4)), expected)
-    assert {"scale", "location", "border.profiles"} == set(head.state_dict())
+    assert {"scale", "location", "border.profiles", "border.signed"} == set(head.state_dict())
 
 
 def test_standard_calibration_gives_each_component_mean_0_and_variance_1() -> None:

@@ -1,6 +1,6 @@
 """The border correction lowers what normal samples err more towards the border, along each axis, and nothing else.
 
-Inside, and where the border errs less, a component stays as it is; so does one that takes both signs.
+Inside, and where the border errs less, a component stays as it is; one that takes both signs is lowered by differences.
 """
 
 import pytest
@@ -61,6 +61,22 @@ def test_rows_and_columns_multiply_in_the_corners() -> None:
     assert torch.allclose(1 / corner, torch.tensor([6.0, 6.0]), rtol=0.1)
 
 
+def test_where_a_component_takes_both_signs_differences_are_taken_off() -> None:
+    found = errors()
+    shifted = found.clone()
+    shifted[:, 1] -= 20
+    border, plain = fitted(shifted), fitted(found)
+    offsets, ratios = axes(border, 8, 9)[0], axes(plain, 8, 9)[0]
+    assert torch.equal(offsets[0], ratios[0])  # the other component keeps its ratios
+    inside = found[:, 1, 2:6, 2:7].mean()
+    assert torch.allclose(offsets[1], (ratios[1] - 1) * inside, atol=1e-3)
+    lowered = border(shifted)[:, 1, :, 2:7].mean((0, 2))
+    assert torch.allclose(lowered[:7], (inside - 20).expand(7), atol=0.05)
+    corner = border(torch.zeros(1, 2, 8, 9))[0, 1, 0, 0]
+    columns = axes(border, 8, 9)[1][1]
+    assert torch.allclose(corner, -(offsets[1, 0] + columns[0]))
+
+
 def test_width_is_less_on_a_grid_without_two_rows_inside() -> None:
     rows, columns = axes(fitted(errors(columns=3), width=6), 8, 3)
     assert torch.equal(rows[:, 3:5], torch.ones(2, 2))  # of eight rows three on each side at most
@@ -68,12 +84,11 @@ def test_width_is_less_on_a_grid_without_two_rows_inside() -> None:
 
 
 @pytest.mark.parametrize("width", [0, 2])
-def test_without_width_without_fit_and_with_both_signs_nothing_changes(width: int) -> None:
+def test_without_width_and_without_fit_nothing_changes(width: int) -> None:
     found = errors()
-    signed = found - 1
     assert torch.equal(BorderCorrection(2, width)(found), found)
     assert torch.equal(fitted(found, 0)(found), found)
-    assert torch.equal(fitted(signed, width)(signed), signed)
+    assert torch.equal(fitted(found - 1, 0)(found - 1), found - 1)
 
 
 def test_the_order_of_samples_does_not_matter_and_a_dead_component_makes_no_infinities() -> None:

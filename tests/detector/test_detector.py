@@ -126,7 +126,7 @@ def test_bad_settings_are_refused_with_a_sentence(settings: dict[str, Any], mess
 class Broken(Network):
     """A network whose third answer is not a number."""
 
-    def __init__(self, shape: tuple[int, int, int], classes: int, value: float = float("nan")) -> None:
+    def __init__(self, shape: tuple[int, int, int], classes: int, outputs: int, value: float = float("nan")) -> None:
         super().__init__()
         self.weight, self.calls, self.value = nn.Parameter(torch.zeros(1)), 0, value
 

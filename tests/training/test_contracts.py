@@ -98,7 +98,7 @@ def test_a_scorer_gives_its_components() -> None:
 
 def test_a_network_gives_what_it_is_given() -> None:
     class Net(Network):
-        def __init__(self, shape: Sequence[int], classes: int) -> None:
+        def __init__(self, shape: Sequence[int], classes: int, outputs: int) -> None:
             super().__init__()
 
         def forward(self, x: Tensor, log_snr: Tensor, label: Tensor | None) -> Tensor:

@@ -81,9 +81,10 @@ class ClosedForm(Denoiser):
 
 
 class Network(nn.Module, Described, ABC):
-    """The network of a learned denoiser: output (B, C, *grid) from x (B, C, *grid), log_snr (B,) and label (B,).
+    """The network of a learned denoiser: output (B, K, *grid) from x (B, C, *grid), log_snr (B,) and label (B,).
 
-    It is constructed as network(shape=(C, *grid), classes=n); n is 0 if it is not conditioned on the category.
+    It is constructed as network(shape=(C, *grid), classes=n, outputs=K); n is 0 if it is not conditioned on the
+    category. K is C, and more where a variance is learned too.
     """
 
     cellwise = False  # true where each cell of the output depends on the same cell of x alone

@@ -128,6 +128,7 @@ class AnomalyMap(nn.Module, Described):
         alone.weights = None
         alone.location, alone.scale = self.location[:, rows], self.scale[:, rows]
         alone.border.profiles = self.border.profiles[:, rows]
+        alone.border.signed = self.border.signed[:, rows]
         return alone
 
     def map(self, components: Tensor, size: Sequence[int], label: Tensor | None = None) -> Tensor:
@@ -228,7 +229,8 @@ class BorderCorrection(nn.Module):
     smaller, nothing is changed. Statistics of each cell would lower errors wherever parts vary, and so hide a defect
     of a part that lies differently in every image.
 
-    A component that takes both signs, such as a log-density, has no ratio: it is not corrected.
+    A component that takes both signs, such as a log-density, has no ratio: differences take the place of ratios,
+    component - (d_1 + d_2 + ...) with d_i = max(0, mean at i - mean inside).
 
     Args:
         components: K.
@@ -236,43 +238,45 @@ class BorderCorrection(nn.Module):
         groups: G, how many categories have separate profiles; 1 for one profile of all samples, which needs no label.
     """
 
-    profiles: Tensor  # (G, K, sum of the grid's sides) once fitted, the axes one after the other
+    profiles: Tensor  # r_i or d_i (G, K, sum of the grid's sides) once fitted, the axes one after the other
+    signed: Tensor  # (G, K), whether the component takes both signs
 
     def __init__(self, components: int, width: int, groups: int = 1) -> None:
         super().__init__()
         self.width = width
         self.register_buffer("profiles", torch.ones(groups, components, 0))
+        self.register_buffer("signed", torch.zeros(groups, components, dtype=torch.bool))
 
     def forward(self, components: Tensor, label: Tensor | None = None) -> Tensor:
         """Components (B, K, *grid) of labels (B,), corrected; unchanged before the fit."""
         if not self.profiles.numel():
             return components
         grid = components.shape[2:]
-        product = components.new_ones(1, dtype=self.profiles.dtype)
+        signed = of_each_image(self.signed, label)[(..., *[None] * len(grid))]
+        product, total = self.profiles.new_ones(1), self.profiles.new_zeros(1)
         for axis, profile in enumerate(of_each_image(self.profiles, label).split(list(grid), dim=-1)):
-            product = product * profile.view(
-                *profile.shape[:2], *[-1 if axis == other else 1 for other in range(len(grid))]
-            )
-        return components / product.to(components)
+            wide = profile.view(*profile.shape[:2], *[-1 if axis == other else 1 for other in range(len(grid))])
+            product, total = product * wide, total + wide
+        return torch.where(signed, components - total.to(components), components / product.to(components))
 
     def fit(self, groups: Sequence[Tensor]) -> None:
         """Fit to components (N, K, *grid) of normal samples of each group."""
-        self.profiles = torch.stack([self._fitted(group) for group in groups])
+        self.signed = torch.stack([group.amin((0, *range(2, group.ndim))) < 0 for group in groups])
+        pairs = zip(groups, self.signed, strict=True)
+        self.profiles = torch.stack([self._fitted(group, signed[:, None]) for group, signed in pairs])
 
-    def _fitted(self, components: Tensor) -> Tensor:
+    def _fitted(self, components: Tensor, signed: Tensor) -> Tensor:
         """The profiles (K, sum of sides) of a group; float64 sums, so that the order of samples does not matter."""
         mean = components.double().mean(0)  # (K, *grid)
-        signed = components.amin((0, *range(2, components.ndim))) < 0
         grid = mean.shape[1:]
         widths = [max(0, min(self.width, (side - 2) // 2)) for side in grid]
         inner = [slice(width, side - width) for width, side in zip(widths, grid, strict=True)]
-        usual = mean[(slice(None), *inner)].flatten(1).mean(1).clamp(min=1e-12)[:, None]
+        usual = mean[(slice(None), *inner)].flatten(1).mean(1)[:, None]
         profiles = []
         for axis, side in enumerate(grid):
             others = [slice(None) if axis == other else chosen for other, chosen in enumerate(inner)]
-            along = mean[(slice(None), *others)].movedim(1 + axis, 1).reshape(len(mean), side, -1)
-            profile = (along.mean(2) / usual).clamp(min=1)
-            profile[:, inner[axis]] = 1.0
-            profile[signed] = 1.0
-            profiles.append(profile)
+            along = mean[(slice(None), *others)].movedim(1 + axis, 1).reshape(len(mean), side, -1).mean(2)
+            ratio, difference = (along / usual.clamp(min=1e-12)).clamp(min=1), (along - usual).clamp(min=0)
+            ratio[:, inner[axis]], difference[:, inner[axis]] = 1.0, 0.0
+            profiles.append(torch.where(signed, difference, ratio))
         return torch.cat(profiles, dim=1).float()

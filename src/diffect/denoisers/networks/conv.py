@@ -22,6 +22,7 @@ class ConvNet(Network):
     Args:
         shape: of x0, (C, *grid), the grid of 1, 2 or 3 axes; its sides do not matter, the net is fully convolutional.
         classes: number of labels, 0 for none.
+        outputs: channels of the output.
         width: channels inside.
         depth: number of blocks.
         kernel: side of the convolutions, odd.
@@ -32,6 +33,7 @@ class ConvNet(Network):
         self,
         shape: Supplied[Sequence[int]],
         classes: Supplied[int],
+        outputs: Supplied[PositiveInt],
         width: PositiveInt = 128,
         depth: PositiveInt = 4,
         kernel: PositiveInt = 3,
@@ -42,13 +44,12 @@ class ConvNet(Network):
             raise ValueError(f"denoiser.network.kernel is {kernel}; it must be odd, so that cells keep their positions")
         if not 2 <= len(shape) <= 4:
             raise ValueError(f"denoiser=conv works on data of 1, 2 or 3 axes; x0 has {len(shape) - 1}")
-        channels = shape[0]
         self.width, self.kernel, self.expand = width, kernel, expand
         self.cellwise = kernel == 1
         self.condition = Conditioning(width, classes)
-        self.enter = nn.Linear(channels, width)
+        self.enter = nn.Linear(shape[0], width)
         self.blocks = nn.ModuleList(ConvBlock(width, kernel, expand, len(shape) - 1) for _ in range(depth))
-        self.leave = nn.Sequential(nn.LayerNorm(width), zero_init(nn.Linear(width, channels)))
+        self.leave = nn.Sequential(nn.LayerNorm(width), zero_init(nn.Linear(width, outputs)))
 
     def describe(self) -> str:
         blocks = f"{len(self.blocks)} residual blocks [@liu2022convnet]"

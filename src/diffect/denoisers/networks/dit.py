@@ -20,6 +20,7 @@ class DiT(Network):
     Args:
         shape: of x0, (C, h, w); `patch` must divide h and w.
         classes: number of labels, 0 for none.
+        outputs: channels of the output.
         patch: side of a token in grid cells.
         width: of the tokens inside.
         depth: number of blocks.
@@ -32,6 +33,7 @@ class DiT(Network):
         self,
         shape: Supplied[Sequence[int]],
         classes: Supplied[int],
+        outputs: Supplied[PositiveInt],
         patch: PositiveInt = 2,
         width: PositiveInt = 192,
         depth: PositiveInt = 4,
@@ -54,7 +56,7 @@ class DiT(Network):
         self.blocks = nn.ModuleList(DiTBlock(width, heads) for _ in range(depth))
         self.norm = nn.LayerNorm(width, elementwise_affine=False)
         self.modulate = zero_init(nn.Linear(width, 2 * width))
-        self.leave = zero_init(nn.Linear(width, channels * patch**2))
+        self.leave = zero_init(nn.Linear(width, outputs * patch**2))
 
     def describe(self) -> str:
         layers = f"{len(self.blocks)} layers of {self.heads} heads"

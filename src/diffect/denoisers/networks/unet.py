@@ -18,6 +18,7 @@ class UNet(Network):
     Args:
         shape: of x0, (C, h, w); h and w must divide by 2^(len(widths) - 1).
         classes: number of labels, 0 for none.
+        outputs: channels of the output.
         widths: channels of each resolution, finest first, each a multiple of 8.
         attention: which of the resolutions carry self-attention, one flag each.
         layers: residual blocks per resolution.
@@ -28,6 +29,7 @@ class UNet(Network):
         self,
         shape: Supplied[Sequence[int]],
         classes: Supplied[int],
+        outputs: Supplied[PositiveInt],
         widths: Sequence[PositiveInt] = (32, 64, 128),
         attention: Sequence[bool] = (False, False, True),
         layers: PositiveInt = 1,
@@ -60,7 +62,7 @@ class UNet(Network):
         self.net = UNet2DModel(
             sample_size=tuple(grid),
             in_channels=channels,
-            out_channels=channels,
+            out_channels=outputs,
             layers_per_block=layers,
             block_out_channels=tuple(widths),
             down_block_types=tuple("AttnDownBlock2D" if a else "DownBlock2D" for a in attention),
