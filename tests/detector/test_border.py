@@ -71,7 +71,7 @@ def test_where_a_component_takes_both_signs_differences_are_taken_off() -> None:
     inside = found[:, 1, 2:6, 2:7].mean()
     assert torch.allclose(offsets[1], (ratios[1] - 1) * inside, atol=1e-3)
     lowered = border(shifted)[:, 1, :, 2:7].mean((0, 2))
-    assert torch.allclose(lowered[:7], (inside - 20).expand(7), atol=0.05)
+    assert torch.allclose(lowered[:7], (inside - 20).expand(7), atol=0.2)
     corner = border(torch.zeros(1, 2, 8, 9))[0, 1, 0, 0]
     columns = axes(border, 8, 9)[1][1]
     assert torch.allclose(corner, -(offsets[1, 0] + columns[0]))
