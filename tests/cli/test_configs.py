@@ -78,7 +78,7 @@ def test_the_groups_are_the_folders_and_the_defaults_choose_from_each() -> None:
 @pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "denoiser" / "network").glob("*.yaml")))
 def test_a_network_is_chosen_by_its_group_or_by_a_denoiser_of_its_name(name: str) -> None:
     short = train(f"denoiser={name}")
-    assert train("denoiser=learned", f"denoiser/network={name}") == short
+    assert train("denoiser=learned", f"denoiser/network={name}").denoiser.network == short.denoiser.network
     # The network's keys are where experiments override them, also in a part that has another denoiser.
     inner = train("outlier_removal=z_score", f"denoiser@outlier_removal.denoiser={name}").outlier_removal.denoiser
     assert resolved(inner.network) == resolved(short.denoiser.network)
@@ -87,7 +87,7 @@ def test_a_network_is_chosen_by_its_group_or_by_a_denoiser_of_its_name(name: str
 @pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "detector").glob("*.yaml")))
 def test_a_named_detector_is_a_choice_of_parts(name: str) -> None:
     chosen = train(f"detector={name}", return_hydra_config=True).hydra.runtime.choices
-    parts = ("representation", "denoiser", "scorer", "anomaly_map")
+    parts = ("representation", "schedule", "denoiser", "training", "scorer", "anomaly_map")
     by_hand = train(*(f"{part}={chosen[part]}" for part in parts))
     # Nothing besides: a key set here would stay where another scorer or denoiser is chosen, which may not have it.
     assert train(f"detector={name}") == by_hand
@@ -95,17 +95,17 @@ def test_a_named_detector_is_a_choice_of_parts(name: str) -> None:
 
 
 @pytest.mark.slow
-def test_the_learned_detector_scores_at_three_levels_and_by_every_other_scorer() -> None:
-    assert train("detector=learned").scorer.levels == [-3, -1, 1]
-    expected = train("denoiser=conv", "scorer=denoising", "scorer.levels=[-3.0,-1.0,1.0]")
-    assert train("detector=learned") == expected
+def test_the_learned_detector_takes_every_other_scorer_and_another_network() -> None:
+    learned = train("detector=learned")
+    assert learned.training.cells == 1024 and learned.denoiser.variance_weight > 0
     for scorer in (choice for group, choice in CHOICES if group == "scorer"):
         cfg = train("detector=learned", f"scorer={scorer}")
-        assert cfg == train("denoiser=conv", f"scorer={scorer}")
+        assert cfg.denoiser == learned.denoiser and cfg.scorer == train(f"scorer={scorer}").scorer
         assert instantiate(cfg.scorer, channels=[4]).components >= 1
-    for denoiser in ("unet", "empirical", "gaussian"):
-        other = train("detector=learned", f"denoiser={denoiser}")
-        assert other == train(f"denoiser={denoiser}", "scorer=denoising_noisy")
+    conv = train("detector=learned", "denoiser=conv", "training=images", "scorer=denoising_noisy")
+    assert conv == train(
+        "denoiser=conv", "scorer=denoising_noisy", "schedule=uniform", "representation=features_standard"
+    )
 
 
 @pytest.mark.parametrize(("group", "choice"), CHOICES, ids=lambda value: value)
@@ -160,6 +160,8 @@ def test_every_denoiser_denoises_grids_of_several_sizes(denoiser: str, classes: 
 def test_every_scorer_and_anomaly_map_score_images(scorer: str, anomaly_map: str) -> None:
     cfg = train(f"scorer={scorer}", f"anomaly_map={anomaly_map}", "data.size=32")
     judge, denoiser = instantiate(cfg.scorer, channels=[4]), Gaussian((4, 8, 8))
+    if scorer == "residual_likelihood":
+        denoiser = instantiate(train("denoiser=mlp").denoiser, shape=(4, 8, 8), channels=[4])
     judge.check(denoiser, -5, 7)
     head = instantiate(cfg.anomaly_map, components=judge.components)
     assert isinstance(head, AnomalyMap)

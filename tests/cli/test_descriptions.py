@@ -61,8 +61,9 @@ def test_every_choice_describes_itself_with_known_citations(choice: str) -> None
         (
             "denoiser=mlp",
             ["denoiser.prediction=eps", "denoiser.guidance=1.5"],
-            "a network of 4 residual blocks [@liu2022convnet] that denoises each grid cell independently (width 256, "
-            "expansion 2), which predicts the noise [@ho2020ddpm], with classifier-free guidance 1.5 [@ho2022guidance]",
+            "a network of 3 residual blocks [@liu2022convnet] that denoises each grid cell independently (width 256, "
+            "expansion 2), which predicts the noise [@ho2020ddpm] and, for each scale, the variance of its error, with "
+            "classifier-free guidance 1.5 [@ho2022guidance]",
         ),
         (
             "denoiser=empirical",

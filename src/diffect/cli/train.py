@@ -28,6 +28,7 @@ GROUPS = (
     "scorer",
     "head",
     "anomaly_map",
+    "training",
     "trainer",
 )
 

@@ -44,6 +44,7 @@ class AnomalyMap(nn.Module, Described):
         weights: of the components in the mean, adding up to 1; equal by default.
         calibration: `mean`, location 0 and scale E |component|, which keeps ratios of errors; or `standard`, mean and
             standard deviation over samples and cells, which gives more weight to a component that varies less.
+            A component that takes both signs has no ratios, so that it is always `standard`.
         border: width in cells of the border correction; 0 for none.
         classes: how many categories there are.
         view: the size of the tiles that images are cut into, None for none. Blur and share are then those of a tile,
@@ -114,12 +115,10 @@ class AnomalyMap(nn.Module, Described):
             exact = self.border(normal.double(), label)
             over = (0, *range(2, exact.ndim))
             mean, size, square = (part.mean(over) for part in (exact, exact.abs(), exact.square()))
-            if self.calibration == "mean":
-                location, scale = torch.zeros_like(mean), size
-            else:
-                location, scale = mean, (square - mean.square()).clamp(min=0).sqrt()
-            self.location[group].copy_(location)
-            self.scale[group].copy_(scale.clamp(min=1e-12))
+            standard = self.border.signed[group] | (self.calibration == "standard")
+            self.location[group] = torch.where(standard, mean, 0)
+            self.scale[group] = torch.where(standard, (square - mean.square()).clamp(min=0).sqrt(), size)
+        self.scale.clamp_(min=1e-12)
 
     def alone(self, components: Sequence[int]) -> AnomalyMap:
         """The map of some components without the others, calibrated as here, all with the same weight."""

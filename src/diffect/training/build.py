@@ -103,7 +103,7 @@ def check_cells(cells: int | None, denoiser: Denoiser) -> None:
     if cells is not None and not (isinstance(denoiser, Learner) and denoiser.cellwise):
         raise ValueError(
             f"training.cells is {cells}, but only a network that sees one cell at a time learns from single cells: add "
-            "denoiser=mlp, or leave training.cells out"
+            "denoiser=mlp, or take training=images"
         )
 
 
