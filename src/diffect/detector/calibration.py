@@ -129,20 +129,21 @@ def cross_fit(predictor: Predictor, data: DataModule, refit: Refit, number: int)
     """Fit without each of `number` folds of the fit images, and score the images that are left out.
 
     Features are not computed again. Beside the fits it costs one more scoring of the fit images, and of the selection
-    images for each fold.
+    images for each fold. The predictor need not be fitted.
     """
     split, few = _scaled_on(predictor, data), _few(predictor, data)
-    folds = []
-    logging.disable(logging.WARNING)  # the fit to all images has warned already
+
+    def left_out(view: DataModule, fitted: Predictor) -> Fold:
+        scored = labelled_components(fitted, view.calibration_dataloader())
+        reference = labelled_components(fitted, _with_copies(view, split or "calibration", few))
+        return Fold(view, scored, reference, split is not None)
+
+    logging.disable(logging.WARNING)  # the fit to all images warns as well
     try:
-        for fold, view in enumerate(without_folds(data, ["fit"], number) if number else ()):
-            fitted = refit(view, fold)
-            left_out = labelled_components(fitted, view.calibration_dataloader())
-            reference = _with_copies(view, split or "calibration", few)
-            folds.append(Fold(view, left_out, labelled_components(fitted, reference), split is not None))
+        views = without_folds(data, ["fit"], number) if number else []
+        return [left_out(view, refit(view, fold)) for fold, view in enumerate(views)]
     finally:
         logging.disable(logging.NOTSET)
-    return folds
 
 
 def calibrate(predictor: Predictor, data: DataModule, folds: Sequence[Fold] = ()) -> str:

@@ -122,17 +122,17 @@ class Run:
         return detector
 
     def _fit(self, detector: DetectorModule, data: DataModule, tracker: Tracker) -> list[calibration.Fold]:
-        """Fit the detector, and others without each fold of the fit images, whose scores join those of calibration."""
+        """Fit without each fold of the fit images, whose scores join those of calibration, and then the detector."""
         record, evaluation = self.record, self.cfg.evaluation
-        twin = untrained.twin(detector, data) if evaluation.untrained else None
         number = calibration.number_of_folds(detector.predictor, data, evaluation.folds)
+        with self._phase("folds"):  # before the fit, so that no two fits are in memory at once
+            folds = calibration.cross_fit(detector.predictor, data, self._refit, number)
+        twin = untrained.twin(detector, data) if evaluation.untrained else None
         with self._phase("fit"):
             fit.fit(self.cfg, detector, data, tracker, self.folder / record_file.RESUME)
         if twin is not None:
             untrained.complete(twin.to(detector.device), data, self.cfg.seed)
             detector.untrained = Tally(twin, data.categories, evaluation.replicates, levels=False)
-        with self._phase("folds"):
-            folds = calibration.cross_fit(detector.predictor, data, self._refit, number)
         record.training = recording.training(detector)
         record.description |= detector.describe()
         if detector.learned is not None:
