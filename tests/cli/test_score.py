@@ -251,7 +251,10 @@ def test_thresholds_of_ones_own(
     for setting, sentence in (
         ("threshold=high", "threshold is 'high'; it must be a number, or null for the one that the run promises"),
         ("rate=2", "rate is 2; it must be a number above 0 and below 1, or null for that of the run"),
-        ("rate=0.01", "rate is 0.01, but board has 4 calibration images, which promise 0.2 or more"),
+        (
+            "rate=0.01",
+            "rate is 0.01, but of board 4 calibration images can promise a false-positive rate of 20% or more",
+        ),
         ("maps=gif", "maps is 'gif'; it must be true, false, png, npy, mask, overlay"),
         ("mm_per_pixel=0.1", "mm_per_pixel is 0.1, but only explanations state sizes; set explain=true"),
     ):

@@ -1,6 +1,5 @@
 """The detector that users hold: images of any size in, results with thresholds and p-values out."""
 
-import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -20,6 +19,7 @@ from diffect.data.sample import Kind
 from diffect.detector.calibration import Calibration
 from diffect.detector.images import at_own_size, named_images, notes_on, read_pixels, read_sample
 from diffect.detector.predictor import Prediction, Predictor
+from diffect.metrics.conformal import lowest_rate
 
 NO_CATEGORY = "none"  # as `category`: images are scored without any
 
@@ -147,13 +147,8 @@ class Detector:
             self.calibrations = [replace(one, rate=rate) for one in self.calibrations]
             for category, one in zip(self.categories, self.calibrations, strict=True):
                 if one.threshold is None:
-                    count = len(one.scores)
-                    lowest = math.ceil(1e4 / (count + 1)) / 1e4
-                    least = f"promise {lowest:g} or more; take rate={lowest:g}"
-                    raise ValueError(
-                        f"rate is {rate:g}, but {category} has {count} calibration images, which "
-                        + (least if count else "promise nothing; give a threshold=")
-                    )
+                    cure = f"take rate={lowest_rate(len(one.scores)):g}" if one.scores else "give a threshold="
+                    raise ValueError(f"rate is {rate:g}, but of {category} {one.shortfall}; {cure}")
 
     def label_of(self, category: str | None) -> int | None:
         """The label of a category by its name; None to score without any."""
