@@ -39,7 +39,8 @@ class Calibration:
     then it is about `rate` where leaving out a fold hardly moves the scores of other images (section 5 there), and
     below it where folds of fewer images fit worse; there is no bound for the worst case.
 
-    Both thresholds are None where n is too small for the rate.
+    These are means over data sets. Images of a group are counted one by one: the fewer groups, the further the rate of
+    one data set can lie from its mean. Both thresholds are None where n is too small for the rate.
 
     Args:
         scores: of these images, in ascending order.
