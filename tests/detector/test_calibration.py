@@ -262,7 +262,7 @@ def calibrated(monkeypatch: pytest.MonkeyPatch, *overrides: str) -> tuple[str, l
 def test_few_selection_images_are_joined_by_copies_and_enough_are_not(
     shots: int, selected: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    said, seen, data = calibrated(monkeypatch, f"data.shots={shots}")
+    said, seen, data = calibrated(monkeypatch, f"data.shots={shots}", "data.groups=none")
     own = keys(data.val_dataloader())
     found = [key for batch in seen for key in batch]
     few = selected < 8

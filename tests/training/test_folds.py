@@ -10,8 +10,8 @@ from diffect.runs import record_file
 from diffect.storage import checkpoints
 
 SMALL = [
-    *("data.category=brick", "data.size=32", "representation=pixels", "data.shots=30", "hydra.run.dir=run"),
-    *("evaluation.latency_repeats=1", "evaluation.replicates=20", "panel=0", "gallery=0"),
+    *("data.category=brick", "data.size=32", "representation=pixels", "data.shots=30", "data.groups=none"),
+    *("evaluation.latency_repeats=1", "evaluation.replicates=20", "panel=0", "gallery=0", "hydra.run.dir=run"),
 ]
 LEARNED = ["denoiser=mlp", "denoiser.network.width=8", "training.steps=2", "training.validate_every=1"]
 SOLVED = ["denoiser=gaussian", "denoiser.covariance=shared"]
