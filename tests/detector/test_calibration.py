@@ -162,7 +162,7 @@ def test_more_folds_than_groups_are_refused() -> None:
 
 @torch.no_grad()
 def test_images_that_were_fitted_to_are_scored_by_what_was_fitted_without_them() -> None:
-    cfg = config("data.shots=40", "denoiser.denoiser.memory=50")
+    cfg = config("data.shots=40", "denoiser.denoiser.memory=null")
     data, predictor, folds = crossed(cfg, 3)
     calibration.calibrate(predictor, data, folds)
     (both,) = thresholds(data, predictor, folds)
