@@ -29,9 +29,7 @@ class ResidualLikelihood(Scorer):
         draws: noise draws at each level; 0 for the un-noised x_t = alpha x0.
     """
 
-    def __init__(
-        self, channels: Supplied[Sequence[int]], levels: Levels = (-1.0, 1.0), draws: NonNegativeInt = 0
-    ) -> None:
+    def __init__(self, channels: Supplied[Sequence[int]], levels: Levels = (-1.0,), draws: NonNegativeInt = 0) -> None:
         super().__init__(channels, [Origin(float(level)) for level in levels], levels)
         self.draws = draws
 
