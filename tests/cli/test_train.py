@@ -115,11 +115,19 @@ def test_finished_run_is_found_without_torch(finished: Path, monkeypatch: pytest
     assert (finished / "record.json").stat().st_mtime_ns == before
 
 
+CELLS = ("detector=learned", "denoiser=mlp", "training.cells=64", "training.steps=8")
+
+
+@pytest.mark.parametrize("recipe", [(), CELLS], ids=["images", "cells"])
 def test_interrupted_run_resumes_to_the_straight_runs_figures(
-    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    recipe: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from diffect.detector.module import DetectorModule
 
+    (tmp_path / "straight").mkdir()
+    monkeypatch.chdir(tmp_path / "straight")
+    assert train(*recipe) == 0
+    finished = only(tmp_path / "straight" / "outputs")
     monkeypatch.chdir(tmp_path)
     step = DetectorModule.training_step
 
@@ -130,12 +138,12 @@ def test_interrupted_run_resumes_to_the_straight_runs_figures(
 
     monkeypatch.setattr(DetectorModule, "training_step", killed)
     with pytest.raises(RuntimeError, match="the machine is gone"):
-        train()
+        train(*recipe)
     folder = only(tmp_path / "outputs")
     assert (folder / "resume" / "last.ckpt").is_file()
     assert json.loads((folder / "record.json").read_text())["status"] == "failed"
     monkeypatch.setattr(DetectorModule, "training_step", step)
-    assert train() == 0
+    assert train(*recipe) == 0
     assert (folder / "scores.csv").read_bytes() == (finished / "scores.csv").read_bytes()
     straight, resumed = (json.loads((path / "record.json").read_text()) for path in (finished, folder))
     for record in (straight, resumed):
