@@ -14,6 +14,7 @@ from small_detector import batch, calibrate
 from small_detector import make as make_detector
 
 from diffect.cli.main import main
+from diffect.cli.train import line
 from diffect.data.batches import Passes
 from diffect.denoisers.gaussian import Gaussian
 from diffect.detector import calibration
@@ -82,6 +83,7 @@ def test_train_warns_where_nothing_is_learned(tmp_path: Path, capsys: pytest.Cap
     assert abs(record.results["brick"].metrics["image_auroc_gain"]) < 1e-3
     said = capsys.readouterr().out
     assert "warning: training may have added nothing: AUROC gain over untrained +0.000 (95% interval" in said
+    assert line(record).endswith(" s  no clear gain over untrained on brick")  # what a sweep prints
 
 
 @pytest.mark.slow

@@ -98,13 +98,16 @@ def choices(hydra: Any) -> dict[str, str]:
 
 
 def line(record: Record) -> str:
-    """One line about a finished run: the means over its categories of three figures, and its time."""
+    """One line about a finished run: the means over its categories of three figures, its time, and unclear gains."""
     parts = [record.signature]
     for name in ("image_auroc", "image_tpr_at_5fpr", "pixel_aupro_30"):
         values = [result.metrics.get(name) for result in record.results.values()]
         if known := [value for value in values if value is not None]:
             parts.append(f"{name} {sum(known) / len(known):.3f}")
-    return "  ".join([*parts, f"{record.seconds['total']:.0f} s"])
+    parts.append(f"{record.seconds['total']:.0f} s")
+    if unclear := [category for category in record.categories if record.unclear_gain(category)]:
+        parts.append(f"no clear gain over untrained on {listed(unclear)}")
+    return "  ".join(parts)
 
 
 def _show(record: Record, folder: Path, found: bool) -> None:
