@@ -49,7 +49,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(folder: Path) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        given = [*SMALL, "data.category=dark", "data.calibration=0.4", "evaluation.conformal_rate=0.1"]
+        given = [
+            *SMALL,
+            "data.category=dark",
+            "data.calibration=0.4",
+            "evaluation.conformal_rate=0.1",
+            "data.groups=none",
+        ]
         assert main(["train", *given, f"hydra.run.dir={folder / 'run'}"]) == 0
     return folder / "run"
 

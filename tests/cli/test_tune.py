@@ -87,7 +87,7 @@ def test_the_choice_is_what_the_rule_makes_of_the_evidence(tuned: Path) -> None:
 def test_the_evidence_is_kept_by_kind_of_defect(tuned: Path) -> None:
     for held in told_in(tuned)["evidence"].values():
         for one in held:
-            assert sum(kind["images"] for kind in one["kinds"].values()) == 20  # two copies of ten selection images
+            assert sum(kind["images"] for kind in one["kinds"].values()) == 12  # two copies of six selection images
             assert all(0 <= kind[name] <= 1 for kind in one["kinds"].values() for name in FIGURES)
 
 

@@ -256,7 +256,9 @@ def test_half_of_the_tests_defects_are_held_out_and_trained_on(module: Callable[
         held = Counter(one.defect for one in before - tested)
         assert held == {kind: number // 2 for kind, number in kinds.items()}
         summary = data.summary()
-        assert summary["contamination_from"] == "half of the test defects of each kind, held out of the test set"
+        assert summary["contamination_from"] == (
+            "up to half of the test defects of each kind, held out of the test set in whole groups"
+        )
         assert summary["categories"]["a"]["defects"] == Counter(one.defect for one in tested)
         assert summary["categories"]["a"]["masks"] == sum(one.load_mask is not None for one in tested) == 2
         assert sum(summary["categories"]["a"].get("contaminated", {}).values()) == len(chosen)
@@ -300,6 +302,33 @@ def test_the_same_test_defects_are_held_out_at_every_share_and_others_by_another
     assert built(0, seed=1).splits["test"] != some[0].splits["test"]
     with pytest.raises(ValueError, match=r"replaces 7 of the 20 .* data\.contamination_from=test holds 6 for it"):
         built(0.35)
+
+
+def test_no_split_shares_a_group_of_test_samples_with_another_or_with_the_test(make: Make, tmp_path: Path) -> None:
+    root = make("many", train=20, good=12, defective=12)
+    for kind in ("good", "hole"):
+        for number, path in enumerate(sorted((root / "many/test" / kind).iterdir())):
+            mask = root / "many/ground_truth" / kind / f"{path.stem}_mask.png"
+            for one in filter(Path.is_file, (path, mask)):
+                one.rename(one.with_name(f"p{number % 6}_{one.name}"))
+    for path in (root / "many/train/good").iterdir():
+        path.rename(path.with_name(f"t{path.stem}_{path.name}"))
+    cache = str(tmp_path / "cache")
+    for seed in range(4):
+        data = DataModule(
+            Folder(root),
+            size=32,
+            cache=cache,
+            groups="^([pt][0-9]+)_",
+            contamination=0.15,
+            contamination_from="test",
+            seed=seed,
+        )
+        found = replaced(data)
+        assert sum(map(len, found.values())) == 3
+        groups = [{data.sample(*row).group for row in data.splits[name]} for name in (*SPLITS, "test")]
+        assert sum(map(len, groups)) == len(set().union(*groups)) and len(groups[3]) == 3
+        assert len(data.splits["test"]) == 12
 
 
 @pytest.mark.parametrize("share", [-0.1, 0.51, True, float("nan")])
@@ -350,10 +379,8 @@ def test_sixteen_bit_images_are_scaled_as_the_training_images_are(
         for number in range(10):
             pixels = np.full((40, 40), level - number, np.uint16)
             Image.fromarray(pixels).save(folder / f"{number}.png")
-    cache = str(tmp_path / "cache")
-    data = DataModule(
-        Folder(root), size=32, batch_size=2, cache=cache, contamination=0.2, contamination_from=str(brought)
-    )
+    dirty: dict[str, Any] = {"contamination": 0.2, "contamination_from": str(brought)}
+    data = DataModule(Folder(root), size=32, batch_size=2, cache=str(tmp_path / "cache"), groups="none", **dirty)
     data.setup()
     assert data.parts[1].store.arrays.max() == round(200 * 255 / 4095)
 

@@ -66,7 +66,7 @@ def test_defective_training_images_and_copies_are_counted(diffect: Run, make: Ma
 @pytest.mark.slow
 def test_the_textures_pass(diffect: Run) -> None:
     status, out, _ = diffect("data.size=64")
-    assert status == 0 and "scratch 6" in out and "warning" not in out
+    assert status == 0 and "ring 6" in out and "warning" not in out
 
 
 @pytest.mark.parametrize(
@@ -78,6 +78,8 @@ def test_the_textures_pass(diffect: Run) -> None:
         (["data=mvtec", "data.root={root}", "data.colour=red"], "data.colour"),
         (["data=imagenet"], "imagenet"),
         (["data.shots=abc"], "data.shots is 'abc'; it must be a whole number"),
+        (["data=mvtec", "data.root={root}", "data.groups=part("], "data.groups=part( is no regular expression"),
+        (["data=mvtec", "data.root={root}", "data.groups=(x)\\d"], "gives no group to 10 of the 10 training images"),
         (["data.augment=null"], "data.augment is null"),
         (["download=mvtec_ad"], "accept_license=true"),
         (["download=visa"], "download=visa is not known"),

@@ -143,7 +143,7 @@ def test_what_is_solved_at_once_has_folds_and_what_is_trained_only_if_asked(
 
 
 def test_with_enough_calibration_images_there_are_no_folds(monkeypatch: pytest.MonkeyPatch) -> None:
-    data, detector = solved(config("data.shots=80"))
+    data, detector = solved(config("+data.source.train=96", "data.shots=80"))
     held = len(data.splits["calibration"])
     for enough, number in ((held, 0), (held + 1, 5)):
         monkeypatch.setattr(calibration, "ENOUGH", enough)
@@ -262,7 +262,8 @@ def calibrated(monkeypatch: pytest.MonkeyPatch, *overrides: str) -> tuple[str, l
 def test_few_selection_images_are_joined_by_copies_and_enough_are_not(
     shots: int, selected: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    said, seen, data = calibrated(monkeypatch, f"data.shots={shots}", "data.groups=none")
+    many = ["+data.source.train=96", "data.groups=none"]
+    said, seen, data = calibrated(monkeypatch, f"data.shots={shots}", *many)
     own = keys(data.val_dataloader())
     found = [key for batch in seen for key in batch]
     few = selected < 8
@@ -295,7 +296,8 @@ def test_the_modified_z_score_by_hand_and_unmoved_by_outliers() -> None:
     assert (modified_z(np.array([1.0, 1.0, 1.0, 9.0])) == 0).all()
 
 
-DEFECTIVE = ("data.contamination=0.2", "outlier_removal=z_score", "backbone.blocks=[4,7,10]")
+ALIKE = ("data.source.size=128", "+data.source.train=96", "data.groups=none")  # large crops, many of each region
+DEFECTIVE = ("data.contamination=0.2", "outlier_removal=z_score", "backbone.blocks=[4,7,10]", *ALIKE)
 
 
 def test_defective_images_are_left_out_of_fit_and_selection_and_named() -> None:

@@ -1,11 +1,10 @@
 """Training data that nobody has checked: some samples that are taken for normal are defective."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from diffect.data import splits
 from diffect.data.batches import Part, Row
@@ -25,10 +24,10 @@ class Contamination:
 
     Args:
         share: of the normal training samples, from 0 to 0.5.
-        folder: None puts a synthetic defect on each of the replaced images. `test` draws from half of the test defects
-            of each type, which are held out of the test set, the same ones for every share: training and test then
-            have defects of the same types but never the same sample. Else defective images come from
-            FOLDER/<category>, or from FOLDER where there is none.
+        folder: None puts a synthetic defect on each of the replaced images. `test` draws from whole groups of test
+            samples with up to half of the defects of each type. These groups are held out of the test set, the same
+            ones for every share: training and test then have defects of the same types, but no group in common. Else
+            defective images come from FOLDER/<category>, or from FOLDER where there is none.
         seed: chooses the samples, with the category. Those replaced at one share are replaced at every larger one;
             fit, selection and calibration are contaminated alike.
         regions: that are looked at, also in images from the folder.
@@ -69,7 +68,7 @@ class Contamination:
         for label, part in enumerate(parts):
             if self.folder == TEST:
                 held_out |= {(label, row) for row in self.held_out(part)}
-            used = {row for name, rows in cut.items() if name != "test" for index, row in rows if index == label}
+            used = {row: name for name, rows in cut.items() if name != "test" for index, row in rows if index == label}
             order = [row for row in self._order(part) if row in used]
             count = self._count(part.samples[0].category, len(order))
             if not count:
@@ -78,7 +77,7 @@ class Contamination:
                 # All that any share could need, so that all shares have one store, and its features, in common.
                 defective, rows = self._synthetic(part, order[: round(MOST * len(order))], cache), list(range(count))
             elif self.folder == TEST:
-                defective, rows = self._from_test(part, count, len(order))
+                defective, rows = self._from_test(part, [used[row] for row in order[:count]], len(order))
             else:
                 defective, rows = self._from_folder(part, count, len(order), aspect, cache, depth)
             swaps |= {(label, row): (len(made), other) for row, other in zip(order[:count], rows, strict=True)}
@@ -91,30 +90,40 @@ class Contamination:
             return {}
         known = {
             None: "synthetic defects on the very images",
-            TEST: "half of the test defects of each kind, held out of the test set",
+            TEST: "up to half of the test defects of each kind, held out of the test set in whole groups",
         }
         return {"contamination": self.share, "contamination_from": known.get(self.folder, self.folder)}
 
     def describe(self) -> str:
         """What share is replaced, and by what; empty where nothing is."""
-        half = "half of the test defects of each kind"
+        half = "up to half of the test defects of each kind"
         if not self.share:
-            return f"none is replaced by a defective one; {half} is held out of the test set" if self.folder else ""
+            return f"none is replaced by a defective one; {half} are held out of the test set" if self.folder else ""
         origin = {
             None: "the same images with synthetic defects",
-            TEST: f"from {half}, which is held out of the test set",
+            TEST: f"from {half}, which are held out of the test set",
         }.get(self.folder, "images of a folder of their own")
         return f"{100 * self.share:g}% are replaced by defective ones that nothing tells apart: {origin}"
 
     def held_out(self, part: Part) -> list[int]:
-        """Half of the test rows of each type of defect, rounded down, in the order in which they are drawn."""
-        by_defect: dict[str, list[int]] = {}
+        """The test rows of groups that hold at most half, rounded down, of each type of defect, in random order."""
+        groups: dict[str, list[int]] = {}
         for row, sample in enumerate(part.samples):
-            if sample.split == "test" and sample.anomalous:
-                by_defect.setdefault(sample.defect, []).append(row)
+            if sample.split == "test":
+                groups.setdefault(sample.group, []).append(row)
+
+        def defects(rows: Iterable[int]) -> Counter[str]:
+            return Counter(part.samples[row].defect for row in rows if part.samples[row].anomalous)
+
+        room = Counter({defect: count // 2 for defect, count in defects(range(len(part.samples))).items()})
         rng = splits.generator(self.seed, part.samples[0].category, "held out")
-        halves = [rng.permutation(by_defect[one])[: len(by_defect[one]) // 2] for one in sorted(by_defect)]
-        return [int(row) for row in rng.permutation(np.concatenate(halves))] if halves else []
+        held_out: list[int] = []
+        for group in rng.permutation(sorted(groups)).tolist():
+            held = defects(groups[group])
+            if held and held <= room:
+                room -= held
+                held_out += groups[group]
+        return [int(row) for row in rng.permutation(held_out)]
 
     def _count(self, category: str, of: int) -> int:
         """How many of a category's samples are replaced; ValueError where a share above 0 replaces none."""
@@ -139,11 +148,23 @@ class Contamination:
         seed = int(splits.generator(self.seed, part.samples[0].category, "defects").integers(2**63))
         return replace(open_synthetic(part, rows, Recipe(seed=seed), cache), mislabelled=True)
 
-    def _from_test(self, part: Part, count: int, of: int) -> tuple[Part, list[int]]:
-        """The part with its defective samples labelled normal, and the rows that are taken."""
-        rows = self.held_out(part)
-        self._require(part.samples[0].category, count, of, len(rows))
-        return replace(part, mislabelled=True), rows[:count]
+    def _from_test(self, part: Part, wanted: Sequence[str], of: int) -> tuple[Part, list[int]]:
+        """The part with its defective samples labelled normal, and one of their rows for each split that wants one.
+
+        No two splits get samples of one group; a split uses up a group before it takes another.
+        """
+        left = [row for row in self.held_out(part) if part.samples[row].anomalous]
+        rows, owner = list[int](), dict[str, str]()
+        for split in wanted:
+            free = [row for row in left if owner.get(part.samples[row].group, split) == split]
+            if not free:
+                break
+            row = min(free, key=lambda row: part.samples[row].group not in owner)  # the first of those
+            owner[part.samples[row].group] = split
+            left.remove(row)
+            rows.append(row)
+        self._require(part.samples[0].category, len(wanted), of, len(rows))
+        return replace(part, mislabelled=True), rows
 
     def _from_folder(
         self, part: Part, count: int, of: int, aspect: str, cache: Path, depth: Callable[[str], Depth]

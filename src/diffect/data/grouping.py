@@ -171,4 +171,5 @@ def _stem(name: str) -> str:
 
 
 def _file_name(sample: Sample) -> str:
-    return sample.name if sample.path is None else sample.path.name
+    """What a regular expression is searched in: 003.png of train/good/003.png, monday/003.png in a subfolder of it."""
+    return sample.name.split("/", 2)[-1]

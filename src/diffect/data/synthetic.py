@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-VERSION = 1  # of the recipe; raise it when a pixel changes
+VERSION = 2  # of the recipe; raise it when a pixel changes
 VISIBLE = 4.0  # grey levels: a pixel that changed by less is not part of the defect
 SMALLEST = 12  # pixels: a defect with fewer is drawn again
 RADIUS = 3.0  # pixels: no blob is smaller
@@ -127,10 +127,9 @@ def blur(image: Image, rng: np.random.Generator) -> tuple[Image, Field]:
 def missing(image: Image, rng: np.random.Generator) -> tuple[Image, Field]:
     """A piece broken out: plain ground of a tone found elsewhere in the image, with a shadow along the rim."""
     support = _blob(rng, image.shape[:2], _log_uniform(rng, 0.03, 0.2))
-    row, column = _place(rng, image.shape[:2]).astype(int)
     smooth = ndimage.gaussian_filter(image, (2, 2, 0))
     shadow = np.exp(-ndimage.distance_transform_edt(support > 0.5) / 3)[..., None]
-    return smooth[row, column] - rng.uniform(0, 1.5) * _contrast(image) * shadow, support
+    return _pixel(smooth, rng) - rng.uniform(0, 1.5) * _contrast(image) * shadow, support
 
 
 def warp(image: Image, rng: np.random.Generator) -> tuple[Image, Field]:
@@ -178,7 +177,15 @@ def _sign(rng: np.random.Generator) -> float:
 
 
 def _place(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float64]:
-    return rng.uniform(0.05, 0.95, 2) * np.array(shape[:2])
+    """Where a defect lies: also somewhat outside, so that a part of it is seen at the border."""
+    return rng.uniform(-0.1, 1.1, 2) * np.array(shape[:2])
+
+
+def _pixel(image: Image, rng: np.random.Generator) -> NDArray[np.float64]:
+    """The colour (3,) of a random pixel."""
+    row, column = (rng.random(2) * image.shape[:2]).astype(int)
+    colour: NDArray[np.float64] = image[row, column]
+    return colour
 
 
 def _contrast(image: Image) -> float:
@@ -188,9 +195,8 @@ def _contrast(image: Image) -> float:
 
 def _tone(image: Image, rng: np.random.Generator, strength: float) -> Image:
     """A colour (1, 1, 3): that of a point of the image, made darker or lighter."""
-    row, column = _place(rng, image.shape).astype(int)
     shift = _sign(rng) * _log_uniform(rng, 0.25, 1.0) * strength * _contrast(image)
-    colour: Image = np.clip(image[row, column] + shift, 0, 255)[None, None]
+    colour: Image = np.clip(_pixel(image, rng) + shift, 0, 255)[None, None]
     return colour
 
 

@@ -1,9 +1,10 @@
 """The five defects of the built-in test images, drawn on grey textures, each with its exact mask.
 
-They are what the test measures; `diffect.data.synthetic` draws those that training and tuning use. A defect is a
-function (crop, rng) -> (changed values, support). Afterwards every pixel outside the support is the original, and every
-pixel inside it differs by at least `VISIBLE` grey levels, so the mask is exact and has no holes. Changed values stay
-within the crop's range, so that no extreme value gives a defect away.
+They are what the test measures. None is of a kind that `diffect.data.synthetic` draws for training and tuning: nothing
+is cut, pasted, warped, blurred or covered, and no thin line or small spot is drawn. A defect is a function
+(crop, rng) -> (changed values, support). Afterwards every pixel outside the support is the original, and every pixel
+inside it differs by at least `VISIBLE` grey levels, so the mask is exact and has no holes. Changed values stay within
+the range of the crop, so that no extreme value gives a defect away. Defects lie anywhere, also across the border.
 """
 
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 VISIBLE = 6  # grey levels
+SMALLEST = 0.004  # of the crop's area: a defect of which less is seen is drawn again
 
 Field = NDArray[np.float64]
 Support = NDArray[np.bool_]
@@ -23,7 +25,7 @@ def apply(kind: str, crop: NDArray[np.uint8], rng: np.random.Generator) -> tuple
     """A crop (H, W) with one defect of this kind, and its mask (H, W) of 0 and 1, which is never empty."""
     while True:
         changed, support = DEFECTS[kind](crop.astype(np.float64), rng)
-        if np.count_nonzero(support) >= 40:
+        if np.count_nonzero(support) >= SMALLEST * crop.size:
             return _settle(crop, changed, support), support.astype(np.uint8)
 
 
@@ -38,81 +40,54 @@ def _settle(crop: NDArray[np.uint8], changed: Field, support: Support) -> NDArra
     return np.where(support, after, before).astype(np.uint8)
 
 
-def scratch(crop: Field, rng: np.random.Generator) -> tuple[Field, Support]:
-    """A thin bent line of one tone, brighter or darker than what it crosses."""
-    size = crop.shape[0]
-    start, end = _place(rng, size, 0.12), _place(rng, size, 0.12)
-    length = size * rng.uniform(0.5, 0.9)
-    direction = (end - start) / (np.linalg.norm(end - start) + 1e-9)
-    end = np.clip(start + direction * length, 2, size - 3)
-    normal = np.array([-direction[1], direction[0]])
-    middle = (start + end) / 2 + normal * length * rng.uniform(-0.2, 0.2)
-    s = np.linspace(0, 1, 4 * size)[:, None]
-    points = (1 - s) ** 2 * start + 2 * s * (1 - s) * middle + s**2 * end  # a quadratic Bezier curve
-    drawn = np.ones_like(crop, bool)
-    drawn[tuple(np.clip(np.rint(points), 0, size - 1).astype(int).T)] = False
-    reach = ndimage.distance_transform_edt(drawn) / (size / 128 * rng.uniform(1.5, 3.6))
-    tone = crop.mean() + _sign(rng) * rng.uniform(2, 4.5) * _relief(crop)
-    weight = rng.uniform(0.8, 1.0) * np.exp(-(reach**2))
-    return crop + weight * (tone - crop), reach < 1.2
-
-
-def stain(crop: Field, rng: np.random.Generator) -> tuple[Field, Support]:
-    """A soft spot that darkens or lightens the texture and lowers its contrast."""
-    blob = _blob(rng, crop.shape[0], rng.uniform(0.13, 0.24))
-    weight = np.clip((blob - 0.25) / 0.3, 0, 1)
-    tone = crop.mean() + _sign(rng) * rng.uniform(1.2, 3.5) * _relief(crop)
-    return crop + weight * rng.uniform(0.6, 0.95) * (tone - crop), blob > 0.35
-
-
-def cut_paste(crop: Field, rng: np.random.Generator) -> tuple[Field, Support]:
-    """A piece of the same texture, turned and at another scale, with a sharp edge."""
-    size = crop.shape[0]
-    support = _blob(rng, size, rng.uniform(0.14, 0.26)) > 0.5
-    angle = np.deg2rad(rng.uniform(40, 140))
-    scale = rng.uniform(2.0, 3.5) if rng.random() < 0.5 else rng.uniform(0.25, 0.5)
-    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) * scale
-    centre = np.full(2, (size - 1) / 2)
-    offset = centre - turn @ (centre + rng.uniform(-0.1, 0.1, 2) * size)
-    return ndimage.affine_transform(crop, turn, offset=offset, order=1, mode="mirror"), support
-
-
-def dent(crop: Field, rng: np.random.Generator) -> tuple[Field, Support]:
-    """A round hollow: the texture is drawn out at its centre, lit on one flank and shaded on the other."""
-    size = crop.shape[0]
-    centre = _place(rng, size, 0.22)
-    radius = size * rng.uniform(0.12, 0.22)
-    grid: Field = np.mgrid[:size, :size].astype(np.float64) - centre[:, None, None]
-    reach = np.sqrt((grid**2).sum(axis=0)) / radius
-    depth = np.clip(1 - reach**2, 0, None)
-    drawn = grid * (1 - rng.uniform(0.5, 0.9) * depth) + centre[:, None, None]
-    warped = ndimage.map_coordinates(crop, drawn, order=1, mode="mirror")
+def bump(crop: Field, rng: np.random.Generator) -> tuple[Field, Support]:
+    """A round dome below the surface, lit on one flank and shaded on the other."""
+    rows, columns = _around(rng, crop.shape[0], radius := rng.uniform(0.1, 0.2))
+    reach = np.hypot(rows, columns) / radius
     light = rng.uniform(0, 2 * np.pi)
-    slope = (np.cos(light) * grid[0] + np.sin(light) * grid[1]) / radius * np.sqrt(depth)
-    return warped + rng.uniform(2, 5) * _relief(crop) * slope, reach < 0.9
+    slope = (np.cos(light) * rows + np.sin(light) * columns) / radius * np.sqrt(np.clip(1 - reach**2, 0, None))
+    return crop + rng.uniform(5, 11) * _relief(crop) * slope, reach < 0.95
 
 
-def missing(crop: Field, rng: np.random.Generator) -> tuple[Field, Support]:
-    """A piece broken out: a dark, smooth ground below, darker where the rim throws its shadow."""
-    support = _blob(rng, crop.shape[0], rng.uniform(0.12, 0.23)) > 0.5
-    relief = _relief(crop)
-    ground = crop.mean() - rng.uniform(0.8, 2.4) * relief
-    noise = ndimage.gaussian_filter(rng.standard_normal(crop.shape), 0.8)
-    shadow = np.exp(-ndimage.distance_transform_edt(support) / 3)
-    return ground + relief * (0.3 * noise - shadow), support
+def contrast(crop: Field, rng: np.random.Generator) -> tuple[Field, Support]:
+    """A spot where the texture has the same mean and a higher contrast."""
+    mean = ndimage.gaussian_filter(crop, 0.06 * crop.shape[0])
+    return mean + rng.uniform(2.5, 4.0) * (crop - mean), _blob(rng, crop.shape[0], rng.uniform(0.12, 0.22)) < 1
+
+
+def crease(crop: Field, rng: np.random.Generator) -> tuple[Field, Support]:
+    """A straight fold from border to border, sharp on one side and fading out on the other."""
+    size = crop.shape[0]
+    angle, width = rng.uniform(0, 2 * np.pi), rng.uniform(0.05, 0.11)
+    across = np.tensordot([np.sin(angle), np.cos(angle)], np.mgrid[:size, :size] / size, 1)
+    depth = (across - rng.uniform(across.min() - width, across.max())) / width  # 0 at the sharp side, 1 where it ends
+    return crop + _sign(rng) * rng.uniform(2.5, 5.0) * _relief(crop) * (1.2 - depth), (depth >= 0) & (depth < 1)
+
+
+def grooves(crop: Field, rng: np.random.Generator) -> tuple[Field, Support]:
+    """A spot that a brush has combed: parallel grooves at equal distances."""
+    size = crop.shape[0]
+    angle, period = rng.uniform(0, np.pi), rng.uniform(0.05, 0.1)
+    across = np.tensordot([np.sin(angle), np.cos(angle)], np.mgrid[:size, :size] / size, 1)
+    waves = np.sin(2 * np.pi * across / period)
+    return crop + rng.uniform(1.5, 3.0) * _relief(crop) * waves, _blob(rng, size, rng.uniform(0.11, 0.2)) < 1
+
+
+def ring(crop: Field, rng: np.random.Generator) -> tuple[Field, Support]:
+    """The rim of a dried drop, sharp outside and fading out inwards."""
+    reach = _blob(rng, crop.shape[0], rng.uniform(0.14, 0.26))
+    inner = rng.uniform(0.65, 0.8)
+    depth = (reach - inner) / (1 - inner)
+    return crop + _sign(rng) * rng.uniform(2.5, 5.0) * _relief(crop) * (0.2 + depth), (depth >= 0) & (depth < 1)
 
 
 DEFECTS: dict[str, Defect] = {
-    "cut_paste": cut_paste,
-    "dent": dent,
-    "missing": missing,
-    "scratch": scratch,
-    "stain": stain,
+    "bump": bump,
+    "contrast": contrast,
+    "crease": crease,
+    "grooves": grooves,
+    "ring": ring,
 }
-
-
-def _place(rng: np.random.Generator, size: int, margin: float) -> NDArray[np.float64]:
-    return rng.uniform(margin * size, (1 - margin) * size, 2)
 
 
 def _relief(crop: Field) -> float:
@@ -129,14 +104,18 @@ def _sign(rng: np.random.Generator) -> float:
     return 1.0 if rng.random() < 0.5 else -1.0
 
 
+def _around(rng: np.random.Generator, size: int, radius: float) -> Field:
+    """Rows and columns (2, H, W), in sides of the crop, from a place where a disc of this radius can be seen."""
+    grid: Field = np.mgrid[:size, :size] / size - rng.uniform(-radius, 1 + radius, 2)[:, None, None]
+    return grid
+
+
 def _blob(rng: np.random.Generator, size: int, radius: float) -> Field:
-    """One smooth irregular spot in [0, 1], about `radius` (share of the side) where it crosses a half."""
-    centre = _place(rng, size, 0.2)
-    rows, columns = np.mgrid[:size, :size] - centre[:, None, None]
+    """(H, W): the distance from the centre of a smooth irregular spot, 1 at its rim, which is about `radius` away."""
+    rows, columns = _around(rng, size, radius)
     angle = np.arctan2(rows, columns)
-    rim = np.full(angle.shape, radius * size)
+    rim = np.full(angle.shape, radius)
     for order in (2, 3, 4, 5):
         rim *= 1 + rng.uniform(0, 0.4 / order) * np.cos(order * angle + rng.uniform(0, 2 * np.pi))
-    reach = np.hypot(rows, columns) / rim
-    spot: Field = np.clip(1 - reach / 2, 0, 1)
-    return spot
+    reach: Field = np.hypot(rows, columns) / rim
+    return reach

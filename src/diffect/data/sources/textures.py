@@ -5,6 +5,9 @@ import importlib.util
 import json
 import logging
 import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Annotated
 
@@ -24,19 +27,28 @@ from diffect.storage.caches import CURE, cache_root
 
 logger = logging.getLogger(__name__)
 
-VERSION = 1  # of the recipe; raise it when a pixel changes
+VERSION = 2  # of the recipe; raise it when a pixel changes
 PICTURES = ("brick", "grass", "gravel")
-TEST_SHARE = 0.36  # of a picture's width: the middle, so that a slanted view is interpolated and not extrapolated
+Grey = NDArray[np.uint8]  # (H, W)
+ROOM = 9 / 8  # side of a region, in sides of a crop, at least
 
 
 @checked
 class Textures(Source):
     """Crops of brick, grass and gravel (512 x 512, grey), with synthetic defects and exact masks.
 
-    Training crops come from the left and right parts of each picture, test crops from its middle, so that no
-    pixel is in both. A folder in MVTec AD layout is written once into the cache and then read as any other.
-    seed: of positions and defects. size: side of a crop in pixels, 32 to 160. train, good, defective: crops
-    per category for training, normal test images, and test images of each defect type.
+    Each picture is divided into square regions (7 by 7 for crops of 64 pixels). No crop reaches over the edge of its
+    region, and the region is the crop's group: so fit, selection, calibration and test have no pixel in common. Every
+    third region along each row and column is for test, so that where the light or the view changes over the picture,
+    test crops have training crops around them. Normal and defective test crops come from the same regions.
+
+    A folder in MVTec AD layout is written once into the cache and then read as any other.
+
+    Args:
+        seed: of positions and defects.
+        size: side of a crop in pixels.
+        train, good, defective: crops per category for training, normal test images, and test images of each defect.
+        cache: the folder to write into, None for `cache_root()`.
     """
 
     kind: Kind = IMAGE  # type: ignore[assignment]
@@ -44,8 +56,8 @@ class Textures(Source):
     def __init__(
         self,
         seed: NonNegativeInt = 0,
-        size: Annotated[int, Interval(ge=32, le=160)] = 128,
-        train: Annotated[int, Interval(ge=2, le=4096)] = 96,
+        size: Annotated[int, Interval(ge=32, le=160)] = 64,
+        train: Annotated[int, Interval(ge=2, le=4096)] = 64,
         good: Annotated[int, Interval(ge=1, le=1024)] = 16,
         defective: Annotated[int, Interval(ge=1, le=1024)] = 6,
         cache: Place[str | Path | None] = None,
@@ -59,8 +71,8 @@ class Textures(Source):
         """What the crops show."""
         return (
             f"crops of {self.size} by {self.size} pixels from the textures of scikit-image [@vanderwalt2014skimage], "
-            f"the defective ones with synthetic defects ({', '.join(texture_defects.DEFECTS)}); no pixel is in both a "
-            "training and a test crop"
+            f"the defective ones with synthetic defects ({', '.join(texture_defects.DEFECTS)}); no two splits have a "
+            "pixel in common"
         )
 
     def categories(self) -> list[str]:
@@ -68,8 +80,12 @@ class Textures(Source):
         return list(PICTURES)
 
     def samples(self, category: str) -> list[Sample]:
-        """All samples of one category, from the folder, which is written first where it is missing."""
-        return Folder(self.folder()).samples(category)
+        """All samples of one category, from the folder, which is written first where it is missing.
+
+        The group is the region that a crop comes from, the last part of its file's name.
+        """
+        samples = Folder(self.folder()).samples(category)
+        return [replace(sample, group=sample.name.removesuffix(".png").split("_")[-1]) for sample in samples]
 
     def fingerprint(self, category: str) -> str:
         """Hex SHA-256 over the recipe's version, its parameters and the category's picture file."""
@@ -107,37 +123,56 @@ class Textures(Source):
     def _write(self, category: str, folder: Path) -> None:
         """One category, with one generator for each kind of image, so that counts do not shift the others."""
         picture = decode.read_image(_picture_file(category))[..., 0]
-        left = round(picture.shape[1] * (1 - TEST_SHARE) / 2)
-        right = picture.shape[1] - left
-        sides, middle = (picture[:, :left], picture[:, right:]), (picture[:, left:right],)
+        train, test = _regions(picture, self.size)
         index = PICTURES.index(category)
 
         def rng(kind: int) -> np.random.Generator:
             return np.random.Generator(np.random.PCG64([self.seed, index, kind]))
 
-        for i, crop in enumerate(_crops(sides, self.size, self.train, rng(0))):
-            _save(folder / "train" / GOOD / f"{i:03d}.png", crop)
-        for i, crop in enumerate(_crops(middle, self.size, self.good, rng(1))):
-            _save(folder / "test" / GOOD / f"{i:03d}.png", crop)
+        for name, crop in _crops(train, self.size, self.train, rng(0)):
+            _save(folder / "train" / GOOD / f"{name}.png", crop)
+        for name, crop in _crops(test, self.size, self.good, rng(1)):
+            _save(folder / "test" / GOOD / f"{name}.png", crop)
         for number, kind in enumerate(texture_defects.DEFECTS):
             generator = rng(2 + number)
-            for i, crop in enumerate(_crops(middle, self.size, self.defective, generator)):
+            for name, crop in _crops(test, self.size, self.defective, generator):
                 image, mask = texture_defects.apply(kind, crop, generator)
-                _save(folder / "test" / kind / f"{i:03d}.png", image)
-                _save(folder / "ground_truth" / kind / f"{i:03d}_mask.png", mask * np.uint8(255))
+                _save(folder / "test" / kind / f"{name}.png", image)
+                _save(folder / "ground_truth" / kind / f"{name}_mask.png", mask * np.uint8(255))
 
 
-def _crops(
-    parts: tuple[NDArray[np.uint8], ...], size: int, count: int, rng: np.random.Generator
-) -> list[NDArray[np.uint8]]:
-    """Square crops, evenly from the parts; heights are stratified, so that every set covers the view."""
-    crops = []
-    for i, step in enumerate(rng.permutation(count)):
-        part = parts[i % len(parts)]
-        top = int((step + rng.random()) / count * (part.shape[0] - size + 1))
-        left = int(rng.integers(part.shape[1] - size + 1))
-        crops.append(part[top : top + size, left : left + size])
-    return crops
+def _regions(
+    picture: NDArray[np.uint8], size: int
+) -> tuple[dict[str, NDArray[np.uint8]], dict[str, NDArray[np.uint8]]]:
+    """Regions of a square picture for training and for test, by name; two by two at least."""
+    count = max(2, int(len(picture) / (ROOM * size)))
+    edges = [round(place * len(picture) / count) for place in range(count + 1)]
+    train, test = dict[str, Grey](), dict[str, Grey]()
+    for row, column in product(range(count), repeat=2):
+        region = picture[edges[row] : edges[row + 1], edges[column] : edges[column + 1]]
+        (train if (row + column) % 3 else test)[f"r{row}c{column}"] = region
+    return train, test
+
+
+def _crops(regions: dict[str, Grey], size: int, count: int, rng: np.random.Generator) -> Iterator[tuple[str, Grey]]:
+    """(number and region, square crop); as many of each region as of any other, or one more.
+
+    Within a region tops and lefts are stratified, so that its crops differ and cover it.
+    """
+    names = sorted(regions)
+    share, rest = divmod(count, len(names))
+    more = set(rng.permutation(names)[:rest].tolist())
+    number = 0
+    for name in names:
+        n = share + (name in more)
+        steps = zip(range(n), rng.permutation(n).tolist(), strict=True)
+        for step in steps:
+            top, left = (
+                int((place + rng.random()) / n * (side - size + 1))
+                for place, side in zip(step, regions[name].shape, strict=True)
+            )
+            yield f"{number:03d}_{name}", regions[name][top : top + size, left : left + size]
+            number += 1
 
 
 def _picture_file(name: str) -> Path:
