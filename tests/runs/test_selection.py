@@ -80,7 +80,7 @@ def test_one_table_holds_one_version_of_diffect_the_newest() -> None:
 
 def test_two_experiments_are_named_and_either_can_be_picked() -> None:
     records = [make(), make("linear"), make("edm", study="other")]
-    with pytest.raises(ValueError, match=r"runs of 2 experiments: demo \(2\), other \(1\); .*experiment=NAME"):
+    with pytest.raises(ValueError, match=r"runs of 2 studies: demo \(2\), other \(1\); .*experiment=NAME"):
         chosen(records)
     found = chosen(records, "demo")
     assert len(found.runs) == 2 and reasons(found.ignored) == {"other": "another study, of 1 logged"}
@@ -110,7 +110,7 @@ def test_some_of_the_runs_are_taken_by_choices_and_keys_of_the_config() -> None:
     [
         ("schedul=edm", "where=schedul=edm: no run has a key schedul; did you mean schedule\\?"),
         ("schedule=emd", "where=.*: no run has schedule=emd; the values are cosine, edm, laplace, linear"),
-        ("schedule=edm and data.category=cable", "no run has data.category=cable; there are brick, grass, gravel"),
+        ("schedule=edm and data.category=cable", "no run has data.category=cable; the values are brick, grass, gravel"),
         ("schedule", "where=schedule: 'schedule' is not KEY=VALUE"),
         ("seed==", "where=seed==: 'seed==' is not KEY=VALUE"),
         ("seed=", "where=seed=: 'seed=' is not KEY=VALUE"),

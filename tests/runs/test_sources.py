@@ -62,7 +62,7 @@ def test_a_folder_is_one_of_runs_or_one_of_studies(tmp_path: Path) -> None:
         assert (found.study, len(found.runs)) == ("demo", 24)
         (item,) = found.ignored
         assert (Path(item.name).name, item.reason) == ("0123456789ab", "unfinished: it has no record yet")
-    with pytest.raises(ValueError, match=r"runs of 2 experiments: demo \(24\), other \(1\); pick one"):
+    with pytest.raises(ValueError, match=r"runs of 2 studies: demo \(24\), other \(1\); choose one"):
         sources.read(str(tmp_path))
     with pytest.raises(ValueError, match=r"no runs of 'dmo' in .*; did you mean demo\?"):
         sources.read(str(tmp_path), "dmo")

@@ -70,7 +70,7 @@ def test_filters_are_asked_of_the_server(server: Server) -> None:
     assert len(found.runs) == 12 and {run.unit[1] for run in found.runs} == {1}
     asked = {"config.study": "demo", "config.seed": {"$in": [1]}, "state": "finished"}
     assert json.loads(server.asked[0]["filters"]) == asked
-    with pytest.raises(ValueError, match=r"runs of 2 experiments: demo \(24\), other \(2\)"):
+    with pytest.raises(ValueError, match=r"runs of 2 studies: demo \(24\), other \(2\)"):
         sources.read("wandb:team/lab")
     with pytest.raises(ValueError, match=r"filters= asks a W&B project, and source=.* is a folder"):
         sources.read(".", "demo", asked)

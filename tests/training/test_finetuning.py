@@ -80,13 +80,28 @@ def test_the_learner_and_its_average_have_the_weights(source: Path) -> None:
     [
         (["denoiser=gaussian"], "finetune_from changes no score of denoiser=gaussian, which has a closed form"),
         (["denoiser=none", "scorer=diffusion_time"], "other tensors: give the same denoiser"),
-        (["denoiser.network.width=24"], "something else: denoiser.network.width is 16 there and 24 here; it must be"),
-        (["denoiser.prediction=x0"], "something else: denoiser.prediction is v there and x0 here; it must be the same"),
-        (["backbone.blocks=[5]"], "something else: backbone.blocks is [4] there and [5] here"),
-        (["representation.scaling=standard"], "something else: representation.scaling is whitened there and standard"),
-        (["representation.statistics=cell"], "something else: representation.statistics is shared there and cell here"),
-        (["representation.exposure=none"], "something else: representation.exposure is level there and none here"),
-        (["representation.grid=16"], "something else: representation.grid is null there and 16 here"),
+        (
+            ["denoiser.network.width=24"],
+            "whose settings differ: denoiser.network.width is 16 there and 24 here; it must be",
+        ),
+        (
+            ["denoiser.prediction=x0"],
+            "whose settings differ: denoiser.prediction is v there and x0 here; it must be the same",
+        ),
+        (["backbone.blocks=[5]"], "whose settings differ: backbone.blocks is [4] there and [5] here"),
+        (
+            ["representation.scaling=standard"],
+            "whose settings differ: representation.scaling is whitened there and standard",
+        ),
+        (
+            ["representation.statistics=cell"],
+            "whose settings differ: representation.statistics is shared there and cell here",
+        ),
+        (
+            ["representation.exposure=none"],
+            "whose settings differ: representation.exposure is level there and none here",
+        ),
+        (["representation.grid=16"], "whose settings differ: representation.grid is null there and 16 here"),
         (["data.category=[brick,grass]"], "whose network has other tensors: give the same denoiser"),
     ],
 )

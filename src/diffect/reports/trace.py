@@ -55,7 +55,7 @@ def _parse(study: Study, wanted: str) -> tuple[str, Group, str | None]:
         return metric, group, None
     elif (group := _group(study, name)) is None:
         meant = name if name and category in categories else rest
-        problem = f"no single group is called '{meant}'{_near(meant, labels)}"
+        problem = f"there is no single group called '{meant}'{_near(meant, labels)}"
     elif category not in categories:
         problem = f"there is no category '{category}'{_near(category, categories)}"
     else:

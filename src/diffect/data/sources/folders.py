@@ -81,7 +81,8 @@ def scan(place: str | Path) -> Listing:
 def remarks(ignored: Ignored) -> list[str]:
     """A sentence for each reason for which files are ignored, hidden files and documents apart."""
     return [
-        f"{counted(len(names), _NOUNS.get(reason, 'file'))} ignored ({reason}), such as {names[0]}"
+        f"{counted(len(names), _NOUNS.get(reason, 'file'))} ignored ({reason}){', such as' if names[1:] else ':'} "
+        f"{names[0]}"
         for reason, names in ignored.items()
         if reason not in EXPECTED
     ]
