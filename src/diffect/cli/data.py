@@ -82,7 +82,7 @@ def _splits(category: str, counts: dict[str, Any]) -> dict[str, str]:
 
 
 def _audit(category: str, found: dict[str, Any]) -> dict[str, str]:
-    counts = {"also in train": "shared", "nearly so": "near", "copies or near-copies in train": "copies"}
+    counts = {"test in train": "shared", "test nearly in train": "near", "copies or near-copies in train": "copies"}
     cells = {"category": category} | {title: str(found[name]) for title, name in counts.items()}
     for name, area in found["trivial"].items():
         sign = "+" if found["direction"].get(name) == "higher" else "-"
