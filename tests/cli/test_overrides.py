@@ -105,6 +105,11 @@ def test_words_of_hydras_flags_stay() -> None:
     assert for_hydra(words, "train") == [*words[:5], "++seed=1", *words[6:]]
 
 
+def test_a_key_may_be_added_though_it_is_there() -> None:
+    given = ["+data.workers=4", "++seed=1", "+experiment=demo", "+hydra.verbose=true"]
+    assert for_hydra(given, "train") == ["++data.workers=4", *given[1:]]
+
+
 def test_a_study_is_read_as_it_was_typed() -> None:
     assert [read(as_typed(f"study={name}", "train")) for name in ("2026", "a b", "x=1")] == ["2026", "a b", "x=1"]
     assert as_typed("study=a,b", "train") == "study=a,b"

@@ -47,14 +47,14 @@ def _check(given: str, typed: str, before: str) -> None:
 
 
 def reachable(override: str) -> str:
-    """The override with Hydra's `++`, which sets a key that no file lists; choices of groups stay as they are.
+    """The override with Hydra's `++`, which sets a key that no file lists, or that one does; groups stay as they are.
 
-    Hydra would refuse such a key, also one that the class takes; `validate` refuses what the class does not take.
+    Without it Hydra would refuse the first, with `+` the second. `validate` refuses a key that the class does not take.
     """
-    key, equals, _ = override.partition("=")
+    key, equals, _ = override.removeprefix("+").partition("=")
     if not equals or not re.fullmatch(r"[A-Za-z_][\w.]*", key) or key in _groups() or key.split(".")[0] == "hydra":
         return override
-    return f"++{override}"
+    return f"++{override.removeprefix('+')}"
 
 
 def as_typed(override: str, command: str) -> str:
