@@ -72,7 +72,7 @@ def test_filters_are_asked_of_the_server(server: Server) -> None:
     assert json.loads(server.asked[0]["filters"]) == asked
     with pytest.raises(ValueError, match=r"runs of 2 studies: demo \(24\), other \(2\)"):
         sources.read("wandb:team/lab")
-    with pytest.raises(ValueError, match=r"filters= asks a W&B project, and source=.* is a folder"):
+    with pytest.raises(ValueError, match=r"filters= is for a W&B project, and source=.* is a folder"):
         sources.read(".", "demo", asked)
 
 
