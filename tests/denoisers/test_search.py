@@ -38,8 +38,9 @@ def fitted(**settings: Any) -> Empirical:
 
 @pytest.fixture(autouse=True)
 def few_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    """5,120 patches are searched as if they were millions."""
+    """5,120 patches are searched as if they were millions: in 8 lists of 71."""
     monkeypatch.setattr(module, "SUMMED", 1000)
+    monkeypatch.setattr("diffect.denoisers.search._SEEN", 568)
 
 
 def off(found: Tensor, exact: Tensor) -> float:
@@ -48,12 +49,12 @@ def off(found: Tensor, exact: Tensor) -> float:
 
 
 @pytest.mark.parametrize(
-    ("level", "of_mean", "of_distance"), [(12.0, 1e-4, 1e-5), (3.0, 1e-3, 1e-4), (1.0, 0.02, 0.01), (-1.0, 0.5, 0.4)]
+    ("level", "of_mean", "of_distance"), [(12.0, 1e-4, 1e-5), (3.0, 1e-3, 1e-4), (1.0, 0.02, 0.01), (-1.0, 0.6, 0.6)]
 )
 def test_the_sum_over_the_nearest_is_near_the_sum_over_all(level: float, of_mean: float, of_distance: float) -> None:
     x_t = torch.sigmoid(torch.tensor(level)).sqrt() * images(4, seed=1)
     log_snr = torch.full((4,), level)
-    exact, near, fewer = fitted(neighbours=None), fitted(neighbours=64), fitted(neighbours=4)
+    exact, near, fewer = fitted(neighbours=None), fitted(neighbours=16), fitted(neighbours=2)
     wanted, error = exact(x_t, log_snr), off(near(x_t, log_snr), exact(x_t, log_snr))
     distances = [made.log_density(x_t, log_snr) - made.log_normaliser(log_snr) for made in (near, exact)]
     assert error < of_mean

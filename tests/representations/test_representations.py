@@ -57,6 +57,7 @@ def covariance(x0: Tensor) -> Tensor:
 MAKERS = {
     "pixels": Pixels,
     "standard": lambda: Features(Pyramid(), scaling="standard"),
+    "raw": lambda: Features(Pyramid(), scaling="raw"),
     "scaled": lambda: Features(Pyramid(), scaling="scaled"),
     "whitened": lambda: Features(Pyramid(), scaling="whitened"),
     "standard by cell": lambda: Features(Pyramid(), scaling="standard", statistics="cell"),
@@ -83,7 +84,8 @@ def test_x0_has_mean_zero_and_unit_variance(name: str) -> None:
         assert variance.mean().item() == pytest.approx(1, abs=0.1 if "cell" in name else 1e-4)
 
 
-def test_scaled_multiplies_each_level_by_one_number() -> None:
+def test_raw_multiplies_everything_by_one_number_and_scaled_each_level() -> None:
+    assert fitted(MAKERS["raw"]())[0].affine.matrix.unique().numel() == 1
     representation, _ = fitted(MAKERS["scaled"]())
     ((scalars,),) = representation.affine.matrix
     assert scalars[:4].unique().numel() == scalars[4:].unique().numel() == 1

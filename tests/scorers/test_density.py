@@ -20,6 +20,7 @@ def test_of_the_gaussian_it_is_the_mahalanobis_distance_regularised_by_the_noise
             off = (x0[row].flatten(1)[:, cell] - wiener.mean[model, cell]).double().numpy()
             expected[row, cell] = off @ np.linalg.solve(covariance, off) / 4
     assert np.abs(found.flatten(1).numpy() - expected).max() < 1e-4 * expected.mean()
+    assert torch.equal(Density([4], (level,), root=True)(wiener, x0, label, keyed(3))[:, 0], found.sqrt())
 
 
 def test_of_stored_patches_it_goes_to_the_squared_distance_to_the_nearest() -> None:
