@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 SCORES = "scores.csv"
 _EDGES = (
-    "warning: the run was trained on whole images, so the edge of an ignored region can look like a defect; train "
-    "with the same regions (data.ignore, data.look_at) for a threshold that holds"
+    "note: the run was not trained with these regions, so that a margin of 1/16 of the short side around what is "
+    "ignored is not scored either; train with them (data.ignore, data.look_at) to score it"
 )
 _MEANT: dict[Any, tuple[str, ...]] = {True: ("png",), False: (), "both": ("png", "npy")}  # for maps=
 
@@ -66,8 +66,9 @@ def run(cfg: DictConfig) -> None:
     folder = Path(cfg.run).expanduser()
     detector, record = load(folder), record_file.read(folder / record_file.RECORD)
     detector.decide_by(cfg.threshold, cfg.rate)
-    regions = Regions(cfg.look_at, cfg.ignore, key="")
-    detector.regions = (regions or detector.regions).check()
+    if regions := Regions(cfg.look_at, cfg.ignore, key="").check():
+        detector.look_at(regions)
+    detector.regions.check()
     trained = _config(cfg, record)
     kinds = _kinds(cfg, detector)
     unreadable: dict[str, str] = {}
@@ -94,7 +95,7 @@ def run(cfg: DictConfig) -> None:
     for category, sentence in zip(detector.categories, broken, strict=True):
         if sentence and category in scored_as:
             print(f"warning: {category}: {sentence}")
-    if regions and not _regions_of(record):
+    if not detector.own_regions:
         print(_EDGES)
     if cfg.explain:
         print(f"explained: {out / 'explained'}{missing}")
@@ -103,12 +104,6 @@ def run(cfg: DictConfig) -> None:
         count = f"{len(unreadable)} of {len(names)} images not scored: " if len(names) > 1 else ""
         more = f"; for the others see {out / SCORES}" if len(unreadable) > 1 else ""
         raise ValueError(f"{count}{next(iter(unreadable.values()))}{more}")
-
-
-def _regions_of(record: Record) -> Regions:
-    """The regions that a run was trained with."""
-    data = record.config["data"]
-    return Regions(data.get("look_at"), data.get("ignore"))
 
 
 def _config(cfg: DictConfig, record: Record) -> DictConfig:

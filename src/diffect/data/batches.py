@@ -18,12 +18,12 @@ from diffect.data.canvas import IGNORED, inside
 from diffect.data.sample import Kind, Sample
 from diffect.data.store import Store
 
-Extract = Callable[[Tensor], Tensor]
+Extract = Callable[[Tensor, Tensor], Tensor]  # of samples (B, C, *size), and of where they are ignored (B, *size)
 Batch = dict[str, Tensor]
 Row = tuple[int, int]  # of a split: the part, and the row in it
 
 
-def unattached(_: Tensor) -> Tensor:
+def unattached(*_: Tensor) -> Tensor:
     """Stands for an extractor until one is attached."""
     raise ValueError("DataModule.attach must be called before its loaders are asked for")
 
@@ -94,7 +94,7 @@ def _raw(part: Part, row: int) -> Tensor:
     if not callable(part.raw):
         return torch.from_numpy(np.array(part.raw[row : row + 1]))
     with torch.no_grad():
-        return part.raw(arrays(part.store, np.array([row])))
+        return part.raw(arrays(part.store, np.array([row])), ignored(part.store, np.array([row])))
 
 
 class Batches(Sampler[list[int]]):
@@ -144,6 +144,11 @@ def _permutation(seed: int, epoch: int, group: int, turn: int, count: int) -> li
 def arrays(store: Store, rows: NDArray[np.int64]) -> Tensor:
     """The decoded samples of these rows, (B, C, *size), of the source's dtype."""
     return torch.from_numpy(store.arrays[rows]).movedim(-1, 1).contiguous()
+
+
+def ignored(store: Store, rows: NDArray[np.int64]) -> Tensor:
+    """Where the samples of these rows are ignored, (B, *size)."""
+    return torch.from_numpy(store.masks[rows] == IGNORED)
 
 
 def zeros(kind: Kind, size: Sequence[int]) -> Tensor:

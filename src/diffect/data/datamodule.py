@@ -1,6 +1,6 @@
 """The Lightning DataModule: from a source to batches of features, labels, masks and content keys."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -16,7 +16,7 @@ from diffect.config.check import checked
 from diffect.config.types import Display, Names, NonNegativeInt, Place, PositiveInt, Text, as_list
 from diffect.data import audit
 from diffect.data.augmentation import Augmentation
-from diffect.data.batches import Batches, Extract, Items, Loader, Part, Row, zeros
+from diffect.data.batches import Batches, Items, Loader, Part, Row, zeros
 from diffect.data.canvas import Aspect, common_size
 from diffect.data.contamination import Contamination
 from diffect.data.copies import Recipe
@@ -104,7 +104,7 @@ class DataModule(pl.LightningDataModule):
         self.parts: list[Part] = []  # one of each category's own samples, then contamination and copies
         self.splits: dict[str, list[Row]] = {}  # rows of parts
         self.dropped: dict[str, list[Row]] = {}  # rows that were removed from the splits
-        self._attached: tuple[str, Extract] | None = None
+        self._attached: tuple[str, Callable[[Tensor], Tensor]] | None = None
 
     @cached_property
     def categories(self) -> list[str]:
@@ -158,7 +158,7 @@ class DataModule(pl.LightningDataModule):
         """A sample of zeros as a batch (1, C, *size), of the source's dtype."""
         return zeros(self.kind, self.canvas)
 
-    def attach(self, identity: str, extract: Extract) -> None:
+    def attach(self, identity: str, extract: Callable[[Tensor], Tensor]) -> None:
         """Sets how `raw` is computed: extract(image (B, C, *size)) -> (B, C', *grid) float32, frozen.
 
         With an `identity` (a name of the extractor and all its settings) the features of every sample are
@@ -173,7 +173,7 @@ class DataModule(pl.LightningDataModule):
         if self._attached is None:
             raise ValueError("DataModule.attach must be called before its loaders")
         identity, whole = self._attached
-        extract = partial(self.tiles.each, whole)
+        extract = partial(self.tiles.extract, whole)
         if not identity:
             return replace(part, raw=extract)
         category, name = self.categories[part.label], f"{identity}{self.tiles.name}"

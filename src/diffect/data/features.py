@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from diffect.data.batches import Extract, arrays
+from diffect.data.batches import Extract, arrays, ignored
 from diffect.data.store import Store, name_of, progress
 from diffect.storage.arrays import cached, npy_writer, open_npy
 
@@ -20,7 +20,7 @@ def open_features(
         store: holds the samples.
         category: of the samples, for the file's name.
         identity: a name of the extractor and all its settings.
-        extract: gives (B, C, *grid) of samples (B, C, *size).
+        extract: gives (B, C, *grid) of samples (B, C, *size) and of where they are ignored (B, *size).
         batch_size: samples to a call of it.
         cache: the folder of all caches.
         tiled: whether it gives (B, T, C, *grid), one for each tile.
@@ -46,7 +46,8 @@ def open_features(
 def _extract(store: Store, start: int, extract: Extract, batch_size: int) -> NDArray[np.float32]:
     """Features of one batch, the last one filled up: kernels may round otherwise for another batch size."""
     rows = np.arange(start, min(start + batch_size, len(store.arrays)))
-    features = extract(arrays(store, np.resize(rows, batch_size))).float().cpu().numpy()[: len(rows)]
+    filled_up = np.resize(rows, batch_size)
+    features = extract(arrays(store, filled_up), ignored(store, filled_up)).float().cpu().numpy()[: len(rows)]
     if len(features) != len(rows):
         raise ValueError(f"the representation's extract must give (B, C, *grid) features; it gave {features.shape}")
     return features

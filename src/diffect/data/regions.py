@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -48,7 +48,7 @@ class Regions:
 
     look_at: Any = None
     ignore: Any = None
-    key: str = "data."
+    key: str = field(default="data.", compare=False)
 
     def check(self) -> Regions:
         """The regions; ValueError where one is no region, or names no file."""
@@ -87,7 +87,8 @@ class Regions:
 
         def version() -> str:
             chosen = [_chosen(given, category, name) for _, given in self._given()]
-            return f"{sample.version()} {[file_digest(one) if isinstance(one, Path) else one for one in chosen]}"
+            given = [file_digest(one) if isinstance(one, Path) else one for one in chosen]
+            return f"{sample.version()} without {given}"
 
         return replace(sample, load_region=lambda: self.of(category, name, sample.size()), load_version=version)
 

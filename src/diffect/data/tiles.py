@@ -11,6 +11,7 @@ from diffect.config.check import checked
 from diffect.config.types import NonNegativeInt, PositiveInt
 from diffect.data.batches import Batch
 from diffect.data.canvas import box_slices
+from diffect.data.ignored import without
 
 AT_ONCE = 16  # tiles that a network sees at once, which bounds the memory
 
@@ -70,13 +71,16 @@ class Tiles:
         boxes: list[tuple[Any, ...]] = [(..., *box_slices((*corner, *side))) for corner in self.corners(canvas)]
         return torch.stack([images[box] for box in boxes], dim=1)
 
-    def each(self, function: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
-        """What a function gives of images (B, C, *canvas), or of their tiles, (B, T, ...)."""
+    def extract(self, function: Callable[[Tensor], Tensor], images: Tensor, ignored: Tensor) -> Tensor:
+        """The features raw (B, C', *grid) of images (B, C, *canvas), or (B, T, C', *grid) of their tiles.
+
+        A cell with an ignored pixel (B, *canvas) is missing, see `data.ignored`.
+        """
         if not self:
-            return function(images)
+            return without(function(images), ignored)
         tiles = self.cut(images)
-        made = [function(some) for some in tiles.flatten(0, 1).split(AT_ONCE)]
-        return torch.cat(made).unflatten(0, tiles.shape[:2])
+        made = torch.cat([function(some) for some in tiles.flatten(0, 1).split(AT_ONCE)])
+        return without(made, self.cut(ignored[:, None])[:, :, 0].flatten(0, 1)).unflatten(0, tiles.shape[:2])
 
     def apart(self, batch: Batch) -> Batch:
         """A batch in which each tile is an image: raw (B T, C, *grid) from (B, T, C, *grid), label and key (B T,)."""

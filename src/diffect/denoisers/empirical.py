@@ -120,7 +120,7 @@ class Empirical(ClosedForm):
 
     @torch.no_grad()
     def fit(self, batches: Iterable[tuple[Tensor, Tensor]]) -> None:
-        """Choose and keep the patches of x0 (B, C, *grid); batches may come in any order."""
+        """Choose and keep the patches of x0 (B, C, *grid) that are not missing; batches may come in any order."""
         by_category: list[list[Tensor]] = [[] for _ in range(self.groups)]
         for x0, label in batches:
             for group, rows in by_group(label, self.groups, len(x0)):
@@ -133,6 +133,8 @@ class Empirical(ClosedForm):
             patches = torch.cat(parts)
             parts.clear()  # half the memory
             origin = cells.repeat(len(patches) // len(cells))
+            known = ~patches[:, 0].isnan()
+            patches, origin = patches[known], origin[known]
             chosen = self._chosen(patches, origin)
             kept.append((patches[chosen], origin[chosen]))
         self.patches, self.cells = (torch.cat(parts) for parts in zip(*kept, strict=True))

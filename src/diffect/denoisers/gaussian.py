@@ -12,7 +12,7 @@ from diffect.config.check import checked
 from diffect.config.types import PositiveInt, Share, Supplied
 from diffect.denoisers.base import ClosedForm
 from diffect.diffusion.process import alpha_sigma
-from diffect.representations.covariance import RunningCovariance
+from diffect.representations.covariance import RunningCovariance, mean_patch
 from diffect.representations.groups import apply_by_group, by_group, group_count, no_images
 
 Where = Literal["cell", "shared"]
@@ -90,7 +90,8 @@ class Gaussian(ClosedForm):
         """Estimate means and covariances of x0 (B, C, *grid) by category, in one pass; batches may come in any order.
 
         Sums have the precision of the buffers, eigenvectors are computed in float64. A covariance of no more samples
-        than channels is singular; a warning then says what is done about it.
+        than channels is singular; a warning then says what is done about it. Missing cells are left out; where fewer
+        than two images have a cell, it keeps N(0, I).
         """
         cells, spreads = math.prod(self.grid), self.values.shape[1]
         sums = [RunningCovariance(cells, spreads, self.mean) for _ in range(self.groups)]
@@ -98,7 +99,7 @@ class Gaussian(ClosedForm):
         for x0, label in batches:
             patches = _patches(x0.to(self.mean))
             if shift is None:
-                shift = patches.mean(1) if self.mean_of == "cell" else patches.mean((0, 1))[None]
+                shift = mean_patch(patches, self.mean_of == "cell")
             for group, rows in by_group(label, self.groups, len(x0)):
                 sums[group].add(patches[:, rows] - shift[:, None])
         fewest = min(moments.count for moments in sums)
@@ -115,17 +116,18 @@ class Gaussian(ClosedForm):
 
     def _solve(self, group: int, moments: RunningCovariance, shift: Tensor) -> None:
         """Fill the buffers of one category; the moments are about `shift` (P or 1, C)."""
-        centre = moments.average if self.mean_of == "cell" else moments.average.mean(0, keepdim=True)
+        centre = moments.average if self.mean_of == "cell" else moments.overall
         self.mean[group] = shift + centre
         cells, spreads = len(moments.first), len(moments.second)
-        fitted = 1 if self.mean_of == "cell" else 0  # the mean of a cell takes one degree of freedom
-        samples = (moments.count - fitted) * (cells // spreads)
+        fitted = cells // spreads if self.mean_of == "cell" else 0  # the mean of a cell takes one degree of freedom
+        samples = (moments.samples - fitted)[:, None]
         for start in range(0, spreads, _CHUNK):
             some = slice(start, start + _CHUNK)
-            values, vectors = torch.linalg.eigh(moments.scatter(centre, some) / samples)
+            values, vectors = torch.linalg.eigh(moments.covariance(centre, some, fitted))
             values = values.clamp(min=0)
-            share = oas_share(values, samples) if self.shrinkage == "oas" else self.shrinkage
-            self.values[group, some] = (1 - share) * values + share * values.mean(1, keepdim=True)
+            share = oas_share(values, samples[some]) if self.shrinkage == "oas" else self.shrinkage
+            shrunk = (1 - share) * values + share * values.mean(1, keepdim=True)
+            self.values[group, some] = torch.where(samples[some] > 0, shrunk, 1.0).to(self.values)
             self.vectors[group, some] = vectors
 
     def _warn(self, samples: int) -> None:
@@ -163,8 +165,11 @@ class Gaussian(ClosedForm):
         return alpha**2 * self.values[group][:, None] + sigma**2, alpha
 
 
-def oas_share(values: Tensor, samples: int) -> Tensor:
-    """Oracle-approximating shrinkage (..., 1) for eigenvalues (..., C) of covariances (Chen et al. 2010, eq. 23)."""
+def oas_share(values: Tensor, samples: Tensor | int) -> Tensor:
+    """Oracle-approximating shrinkage (..., 1) for eigenvalues (..., C) of covariances (Chen et al. 2010, eq. 23).
+
+    `samples` is one number for all covariances, or (..., 1).
+    """
     channels = values.shape[-1]
     squares, trace2 = values.square().sum(-1, keepdim=True), values.sum(-1, keepdim=True).square()
     above = (1 - 2 / channels) * squares + trace2

@@ -15,6 +15,7 @@ from diffect.config.check import checked
 from diffect.config.description import Described
 from diffect.config.types import Fraction, NonNegativeFloat, NonNegativeInt, Supplied
 from diffect.representations.groups import by_group, group_count, of_each_image
+from diffect.representations.missing import filled
 
 Pool = Literal["max", "top_mean"]
 Combine = Literal["mean", "max"]
@@ -32,7 +33,8 @@ class AnomalyMap(nn.Module, Described):
     lowers errors near the border, see `BorderCorrection`. Location and scale make components comparable, such as those
     of several levels or scales; a single component keeps its order. All three are fitted on held-out normal samples,
     by category where the map is conditional, which makes scores of categories comparable too. The score is the map's
-    maximum, or the mean of its top share, over the sample without padding.
+    maximum, or the mean of its top share, over the sample without padding. Missing cells are left out of all this; a
+    map has there the value of the nearest cell that is not missing.
 
     Args:
         components: K, the number of components of the scorer.
@@ -114,7 +116,7 @@ class AnomalyMap(nn.Module, Described):
             label = torch.full((len(normal),), group, device=normal.device)
             exact = self.border(normal.double(), label)
             over = (0, *range(2, exact.ndim))
-            mean, size, square = (part.mean(over) for part in (exact, exact.abs(), exact.square()))
+            mean, size, square = (part.nanmean(over) for part in (exact, exact.abs(), exact.square()))
             standard = self.border.signed[group] | (self.calibration == "standard")
             self.location[group] = torch.where(standard, mean, 0)
             self.scale[group] = torch.where(standard, (square - mean.square()).clamp(min=0).sqrt(), size)
@@ -180,7 +182,7 @@ class AnomalyMap(nn.Module, Described):
     def _standardised(self, components: Tensor, label: Tensor | None) -> Tensor:
         around = (..., *[None] * (components.ndim - 2))
         location, scale = (of_each_image(part, label)[around] for part in (self.location, self.scale))
-        return (self.border(components, label) - location) / scale
+        return filled((self.border(components, label) - location) / scale)
 
     def _weights(self, components: Tensor) -> Tensor:
         """The weights of the components (B, K, *grid), (1, K, 1, ...)."""
@@ -260,22 +262,23 @@ class BorderCorrection(nn.Module):
 
     def fit(self, groups: Sequence[Tensor]) -> None:
         """Fit to components (N, K, *grid) of normal samples of each group."""
-        self.signed = torch.stack([group.amin((0, *range(2, group.ndim))) < 0 for group in groups])
+        self.signed = torch.stack([(group < 0).any(0).flatten(1).any(1) for group in groups])
         pairs = zip(groups, self.signed, strict=True)
         self.profiles = torch.stack([self._fitted(group, signed[:, None]) for group, signed in pairs])
 
     def _fitted(self, components: Tensor, signed: Tensor) -> Tensor:
         """The profiles (K, sum of sides) of a group; float64 sums, so that the order of samples does not matter."""
-        mean = components.double().mean(0)  # (K, *grid)
+        mean = components.double().nanmean(0)  # (K, *grid)
         grid = mean.shape[1:]
         widths = [max(0, min(self.width, (side - 2) // 2)) for side in grid]
         inner = [slice(width, side - width) for width, side in zip(widths, grid, strict=True)]
-        usual = mean[(slice(None), *inner)].flatten(1).mean(1)[:, None]
+        usual = mean[(slice(None), *inner)].flatten(1).nanmean(1)[:, None]
         profiles = []
         for axis, side in enumerate(grid):
             others = [slice(None) if axis == other else chosen for other, chosen in enumerate(inner)]
-            along = mean[(slice(None), *others)].movedim(1 + axis, 1).reshape(len(mean), side, -1).mean(2)
+            along = mean[(slice(None), *others)].movedim(1 + axis, 1).reshape(len(mean), side, -1).nanmean(2)
             ratio, difference = (along / usual.clamp(min=1e-12)).clamp(min=1), (along - usual).clamp(min=0)
+            ratio, difference = ratio.nan_to_num(1.0), difference.nan_to_num()  # where all cells are missing
             ratio[:, inner[axis]], difference[:, inner[axis]] = 1.0, 0.0
             profiles.append(torch.where(signed, difference, ratio))
         return torch.cat(profiles, dim=1).float()

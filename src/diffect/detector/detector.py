@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from diffect.data.batches import Batch
 from diffect.data.canvas import IGNORED, fit_to_canvas, inside
 from diffect.data.decode import Depth
+from diffect.data.ignored import widened
 from diffect.data.regions import Regions
 from diffect.data.sample import Kind
 from diffect.detector.calibration import Calibration
@@ -104,6 +105,7 @@ class Detector:
     ) -> None:
         self.predictor, self.categories, self.calibrations = predictor.eval(), list(categories), list(calibrations)
         self.kind, self.aspect, self.depths, self.regions = kind, aspect, list(depths), regions
+        self.own_regions = True  # whether the predictor was trained with these regions
         self.canvas = predictor.shape[1:]  # the size that all samples are brought to
 
     def __call__(
@@ -149,6 +151,14 @@ class Detector:
                 if one.threshold is None:
                     cure = f"take rate={lowest_rate(len(one.scores)):g}" if one.scores else "give a threshold="
                     raise ValueError(f"rate is {rate:g}, but of {category} {one.shortfall}; {cure}")
+
+    def look_at(self, regions: Regions) -> None:
+        """From now on look at other regions of images than those that the run was trained with.
+
+        Cells near an ignored region are then ignored too, see `data.ignored.widened`.
+        """
+        self.own_regions = self.own_regions and regions == self.regions
+        self.regions = regions
 
     def label_of(self, category: str | None) -> int | None:
         """The label of a category by its name; None to score without any."""
@@ -210,6 +220,7 @@ class Detector:
         batch: Batch = {
             "image": torch.from_numpy(np.stack(arrays)).movedim(-1, 1).contiguous(),
             "valid": torch.from_numpy(inside(self.canvas, boxes) & (np.stack(masks) != IGNORED)),
+            "ignored": torch.from_numpy(np.stack(masks) == IGNORED),
             "box": torch.tensor(boxes),
         }
         if label is not None:
@@ -241,7 +252,9 @@ class Detector:
     ) -> ScoredBatch:
         """Score a batch with image and valid, with label if there is one, and with raw and key or without."""
         if "raw" not in batch:
-            batch = batch | self.predictor.features(batch["image"])
+            batch = batch | self.predictor.features(batch["image"], batch["ignored"])
+        if not self.own_regions:
+            batch = batch | {"raw": widened(batch["raw"])}
         return ScoredBatch(names, batch, self.predictor.predict_batch(batch), sizes, photographs, [()] * len(names))
 
     def results(self, scored: ScoredBatch) -> list[ImageResult]:

@@ -131,7 +131,7 @@ class DetectorModule(pl.LightningModule):
         self.eval()
         denoiser, encode = self.predictor.denoiser, self.predictor.encode
         if isinstance(denoiser, ClosedForm):
-            denoiser.fit(Passes(fit, lambda batch: encode(batch)[:2]))
+            denoiser.fit(Passes(fit, self.predictor.normal_cells))
         self.predictor.scorer.fit(denoiser, Passes(fit if selection is None else selection, encode))
 
     @torch.no_grad()

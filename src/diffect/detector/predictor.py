@@ -15,6 +15,7 @@ from diffect.detector.anomaly_map import AnomalyMap
 from diffect.detector.head import SyntheticHead
 from diffect.diffusion.noise import ImageNoise
 from diffect.representations.base import Representation
+from diffect.representations.missing import filled, present
 from diffect.scorers.base import Origin, Scorer
 
 
@@ -79,26 +80,34 @@ class Predictor(nn.Module):
         """Where each component comes from, the head's included."""
         return self.scorer.origins if self.head is None else (*self.scorer.origins, Origin(head=True))
 
-    def forward(self, images: Tensor, label: Tensor | None = None, valid: Tensor | None = None) -> Prediction:
+    def forward(
+        self,
+        images: Tensor,
+        label: Tensor | None = None,
+        valid: Tensor | None = None,
+        ignored: Tensor | None = None,
+    ) -> Prediction:
         """Prediction for images (B, 3, H, W), uint8 or float in [0, 1], of the size that the predictor was built for.
 
         Args:
             images: on any device; for series and volumes the samples (B, C, *size), as the source gives them.
             label: categories (B,), or None.
-            valid: (B, *size), False on padding; None where there is none.
+            valid: (B, *size), False on padding and where an image is ignored; None where there is neither.
+            ignored: (B, *size), True where an image is ignored; None for nowhere.
         """
-        batch = self.features(images)
+        batch = self.features(images, ignored)
         batch["valid"] = torch.ones_like(images[:, 0], dtype=torch.bool) if valid is None else valid
         return self.predict_batch(batch if label is None else batch | {"label": label})
 
-    def features(self, images: Tensor) -> Batch:
+    def features(self, images: Tensor, ignored: Tensor | None = None) -> Batch:
         """What a batch holds of images (B, C, *size): features `raw` (B, C', *grid), and `key` (B,), a hash of each.
 
-        With tiles `raw` is (B, T, C', *grid).
+        With tiles `raw` is (B, T, C', *grid). Cells with a pixel that is `ignored` (B, *size) are missing.
         """
+        ignored = torch.zeros_like(images[:, 0], dtype=torch.bool) if ignored is None else ignored
         pixels = self._checked(images)
         keys = [content_key(image.numpy()) for image in pixels.cpu().movedim(1, -1).contiguous()]
-        raw = self.tiles.each(self.representation.extract, pixels.to(self.device))
+        raw = self.tiles.extract(self.representation.extract, pixels.to(self.device), ignored)
         return {"raw": raw, "key": torch.tensor(keys)}
 
     def predict_batch(self, batch: Batch) -> Prediction:
@@ -113,23 +122,32 @@ class Predictor(nn.Module):
         return found if found is None else found.view(len(batch["raw"]), -1).mode(1).values
 
     def encode(self, batch: Batch) -> tuple[Tensor, Tensor | None, ImageNoise]:
-        """x0 (B, C, *grid), labels (B,) and noise of a batch; of its tiles, B T in all, where there are any."""
+        """x0 (B, C, *grid), labels (B,) and noise of a batch; of its tiles, B T in all, where there are any.
+
+        A missing cell has the x0 of the nearest one that is not.
+        """
+        x0, label = self.normal_cells(batch)
+        return filled(x0), label, ImageNoise(self.seed, self.tiles.apart(batch)["key"])
+
+    def normal_cells(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
+        """As `encode`, without the noise; missing cells stay NaN, so that a fit to single cells leaves them out."""
         batch = self.tiles.apart(batch)
         label = batch["label"].to(self.device) if "label" in batch else None
-        x0 = self.representation.encode(batch["raw"].to(self.device), label)
-        return x0, label, ImageNoise(self.seed, batch["key"])
+        return self.representation.encode(batch["raw"].to(self.device), label), label
 
     def components(self, batch: Batch, with_head: bool = True) -> Tensor:
-        """Components (B, K, *grid) before calibration, of whole images."""
+        """Components (B, K, *grid) before calibration, of whole images; NaN in missing cells."""
         x0, label, noise = self.encode(batch)
         scored = []
         for rows in torch.arange(len(x0)).split(AT_ONCE if self.tiles else len(x0)):
             given = None if label is None else label[rows]
             scored.append(self.scorer(self.denoiser, x0[rows], given, ImageNoise(noise.seed, noise.keys[rows])))
-        components = self.tiles.merge(torch.cat(scored), self.shape[1:])
+        known = present(self.tiles.apart(batch)["raw"]).to(self.device)[:, None]
+        components = self.tiles.merge(torch.cat(scored).where(known, torch.nan), self.shape[1:])
         if self.head is None or not with_head:
             return components
-        return torch.cat([components, self.head(components, self.tiles.merge(x0, self.shape[1:]))], dim=1)
+        logit = self.head(filled(components), self.tiles.merge(x0, self.shape[1:]))
+        return torch.cat([components, logit.where(present(components)[:, None], torch.nan)], dim=1)
 
     def x0(self, batch: Batch) -> Tensor:
         """x0 (B, C, *grid) of whole images."""

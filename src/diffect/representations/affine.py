@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from diffect.config.check import checked
 from diffect.config.types import NonNegativeFloat, PositiveFloat, PositiveInt
-from diffect.representations.covariance import RunningCovariance
+from diffect.representations.covariance import RunningCovariance, mean_patch
 from diffect.representations.groups import apply_by_group, by_group, no_images
 
 Scaling = Literal["raw", "scaled", "standard", "whitened"]
@@ -90,7 +90,7 @@ class Affine(nn.Module):
         medians = []
         for group in range(self.groups):
             squared = self._forward(group, raw).square().sum(1).flatten(1)  # (B, P)
-            medians.append((self.log_volume[group] - squared / 2).median(1).values)
+            medians.append((self.log_volume[group] - squared / 2).nanmedian(1).values)
         return torch.stack(medians).argmax(0)
 
     def _forward(self, group: int, raw: Tensor) -> Tensor:
@@ -117,14 +117,14 @@ class Affine(nn.Module):
         """Means and matrices from batches of raw (B, C, *grid) and labels of normal training images, in one pass.
 
         Products are taken about the mean of a group's images in the first batch that holds any, which keeps float32
-        sums exact enough.
+        sums exact enough. Missing cells are left out; a cell that is missing in all images gets the statistics of all.
         """
         by_cell, sums = self.statistics == "cell", dict[int, tuple[RunningCovariance, Tensor]]()
         for raw, label in batches:
             for group, rows in by_group(label, self.groups, len(raw)):
                 patches = raw[rows].flatten(2).permute(2, 0, 1)  # (P, B, C)
                 if group not in sums:
-                    shift = patches.mean(1) if by_cell else patches.mean((0, 1))[None]
+                    shift = mean_patch(patches, by_cell)
                     sums[group] = RunningCovariance(len(patches), len(patches) if by_cell else 1, shift), shift
                 moments, shift = sums[group]
                 moments.add(patches - shift[:, None])
@@ -137,17 +137,17 @@ class Affine(nn.Module):
 
     def _solved(self, moments: RunningCovariance, shift: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and matrix of a group from its moments about `shift`."""
-        centre = moments.average if self.statistics == "cell" else moments.average.mean(0, keepdim=True)
+        centre = moments.average if self.statistics == "cell" else moments.overall
         mean = shift + centre
         return mean, self._matrices(moments, centre).to(mean)
 
     def _matrices(self, moments: RunningCovariance, centre: Tensor) -> Tensor:
         groups = len(moments.second)
-        samples = moments.count * len(moments.first) // groups
+        samples, known = moments.samples[:, None], moments.samples > 0
         chunks = [slice(start, start + _CHUNK) for start in range(0, groups, _CHUNK)]
-        variances = torch.cat([_variances(moments.scatter(centre, chunk) / samples) for chunk in chunks])  # (G, C)
+        variances = torch.cat([_variances(moments.covariance(centre, chunk)) for chunk in chunks])  # (G, C)
         if self.statistics == "cell":
-            usual = variances.mean(0)
+            usual = variances[known].mean(0)
             variances = torch.maximum(_mixed(variances, usual, samples, self.prior), self.floor * usual)
         if self.scaling == "standard":
             return variances.rsqrt()
@@ -159,12 +159,13 @@ class Affine(nn.Module):
         std = variances.sqrt()
 
         def correlations(chunk: slice) -> Tensor:
-            return moments.scatter(centre, chunk) / samples / (std[chunk][:, :, None] * std[chunk][:, None])
+            return moments.covariance(centre, chunk) / (std[chunk][:, :, None] * std[chunk][:, None])
 
         channels = std.shape[1]
-        pooled = sum((correlations(chunk).sum(0) for chunk in chunks), start=std.new_zeros(channels, channels)) / groups
+        pooled = sum((correlations(chunk).sum(0) for chunk in chunks), start=std.new_zeros(channels, channels))
+        pooled = pooled / known.sum()
         prior = self.correlation_prior if self.statistics == "cell" else 0.0
-        mixed = (_mixed(correlations(chunk), pooled, samples, prior) for chunk in chunks)
+        mixed = (_mixed(correlations(chunk), pooled, samples[chunk, :, None], prior) for chunk in chunks)
         return torch.cat([self._root(one) / std[chunk][:, :, None] for one, chunk in zip(mixed, chunks, strict=True)])
 
     def _root(self, correlations: Tensor) -> Tensor:
@@ -176,7 +177,7 @@ class Affine(nn.Module):
         return (vectors * root[:, None]) @ vectors.mT
 
 
-def _mixed(cell: Tensor, pooled: Tensor, samples: int, prior: float) -> Tensor:
+def _mixed(cell: Tensor, pooled: Tensor, samples: Tensor, prior: float) -> Tensor:
     """The statistics of each cell with the pooled ones as `prior` more samples."""
     return (samples * cell + prior * pooled) / (samples + prior)
 

@@ -80,7 +80,7 @@ class DenoisingError(Scorer):
                 for residual in self._residuals(level, denoiser, x0, label, noise):
                     moments.add(residual.movedim(1, -1).flatten(0, -2)[None].double())  # (1, B P, C)
         for number, (moments, level) in enumerate(zip(sums, self.levels, strict=True)):
-            (covariance,) = moments.scatter(moments.average, slice(None)) / moments.count
+            (covariance,) = moments.covariance(moments.average, slice(None))
             self.mean[number] = moments.average[0]
             self.whitening[number] = self._whitening(level, covariance)
 

@@ -130,7 +130,7 @@ class DiffusionTime(Scorer, Learner):
         """L (C, C), lower triangular, with L L^T the covariance of the patches added so far; before any, I."""
         if not self.moments.count:
             return torch.eye(sum(self.channels), dtype=torch.float64, device=self.moments.first.device)
-        covariance = self.moments.scatter(self.moments.average, slice(None))[0] / self.moments.count
+        (covariance,) = self.moments.covariance(self.moments.average, slice(None))
         covariance.diagonal().add_(SHRINKAGE * covariance.diagonal().mean())
         root: Tensor = torch.linalg.cholesky(covariance)
         return root

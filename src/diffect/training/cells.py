@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from diffect.data.batches import Batch
+from diffect.representations.missing import present
 
 
 @dataclass(frozen=True)
@@ -44,14 +45,14 @@ class CellBatches:
         seed: int,
         epoch: Callable[[], int],
     ) -> "CellBatches":
-        """From x0 (B, C, *grid) and labels (B,) of all fit images, kept in half precision."""
+        """From x0 (B, C, *grid) and labels (B,) of all fit images, kept in half precision without missing cells."""
         parts: list[list[Tensor]] = [[] for _ in range(classes)]
         axes = 0
         for x0, label in encoded:
             axes = x0.ndim - 2
             for group in range(classes):
                 chosen = x0 if label is None else x0[label == group]
-                parts[group].append(chosen.flatten(2).movedim(1, -1).flatten(0, 1).half().cpu())
+                parts[group].append(chosen.movedim(1, -1)[present(chosen)].half().cpu())
         return cls([torch.cat(part) for part in parts], axes, size, batches, seed, epoch)
 
     def __len__(self) -> int:

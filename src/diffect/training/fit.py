@@ -22,6 +22,7 @@ from diffect.data.datamodule import DataModule
 from diffect.detector.head import Examples
 from diffect.detector.module import DetectorModule
 from diffect.detector.predictor import Predictor
+from diffect.representations.missing import filled
 from diffect.storage import checkpoints
 from diffect.training.build import device
 from diffect.training.cells import CellBatches
@@ -112,7 +113,7 @@ def _train(cfg: DictConfig, detector: DetectorModule, data: DataModule, logger: 
 
 def _cells(detector: DetectorModule, data: DataModule, size: int, epoch: Callable[[], int]) -> CellBatches:
     """Training batches of `size` single cells of the fit set."""
-    encoded = Passes(data.fit_dataloader(), lambda batch: detector.predictor.encode(batch)[:2])
+    encoded = Passes(data.fit_dataloader(), detector.predictor.normal_cells)
     return CellBatches.of(encoded, len(data.categories), size, data.batches_per_epoch, data.seed, epoch)
 
 
@@ -185,7 +186,7 @@ def _examples(predictor: Predictor, loader: Loader) -> Examples:
     """What the head learns from: components are kept on the CPU, x0 is read batch by batch."""
     components, shares = [], []
     for batch in loader:
-        components.append(predictor.components(batch, with_head=False).cpu())
+        components.append(filled(predictor.components(batch, with_head=False)).cpu())
         height, width = components[-1].shape[-2:]
         shares.append(F.adaptive_avg_pool2d(batch["mask"].float()[:, None], (height, width)))
     return Examples(torch.cat(components), torch.cat(shares), lambda positions: predictor.x0(loader.batch(positions)))
