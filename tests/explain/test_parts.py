@@ -13,12 +13,12 @@ from PIL import Image
 
 from diffect.detector.detector import ImageResult
 from diffect.detector.images import Fitting
-from diffect.explain.explanation import NOTABLE, ColourScale, Explanation
+from diffect.explain.explanation import Explanation
 from diffect.explain.nearest import cells_at, distances, edges, usual_distance
 from diffect.explain.picture import draw
 from diffect.explain.regions import worst_region
 from diffect.scorers.base import Origin
-from diffect.training.pictures import colours
+from diffect.training.colours import NOTABLE, ColourScale
 
 # Regions and sizes
 
@@ -75,7 +75,7 @@ def test_colours_turn_at_the_threshold_whatever_the_image(outline: float | None)
     positions = [scale.position(float(value)) for value in values]
     assert positions == sorted(positions) and positions[-1] < 1
     drawn = (colormaps["inferno"](positions)[:, :3] * 255).round()
-    assert np.abs(colours(values, scale.low, scale.middle).astype(int) - drawn).max() <= 2  # of 255, by rounding
+    assert np.abs(scale.colours(values).astype(int) - drawn).max() <= 2  # of 255, by rounding
     if outline is None or outline > 0:  # what is quiet stays dark, and what is above differs still
         assert scale.position(middle / 8) < 0.15 and scale.position(8 * middle) - scale.position(3 * middle) > 0.1
 

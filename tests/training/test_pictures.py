@@ -10,6 +10,7 @@ from PIL import Image
 from diffect.cli.main import main
 from diffect.runs.record import ImageScore
 from diffect.training import pictures
+from diffect.training.colours import ColourScale
 
 pytestmark = pytest.mark.slow
 
@@ -34,9 +35,10 @@ def test_the_worst_come_first_then_half_as_many_clear_hits_each_once() -> None:
 
 def test_colours_are_black_below_and_middle_at_the_threshold_with_room_above() -> None:
     maps = np.array([[[-1.0, 1.0, 3.0, 100.0]]], dtype=np.float32)
-    black, low, middle, high = pictures.colours(maps, low=1.0, middle=3.0)[0, 0].astype(int)
+    scale = ColourScale(low=1.0, middle=3.0)
+    black, low, middle, high = scale.colours(maps)[0, 0].astype(int)
     assert (black == low).all() and low.sum() < 10
-    assert low.sum() < middle.sum() < high.sum() < pictures.colours(10 * maps, 1.0, 3.0)[0, 0, -1].astype(int).sum()
+    assert low.sum() < middle.sum() < high.sum() < scale.colours(10 * maps)[0, 0, -1].astype(int).sum()
 
 
 @pytest.mark.parametrize(("threshold", "kinds"), [(2.0, ["miss", "false alarm"]), (0.5, ["hit", "false alarm"])])

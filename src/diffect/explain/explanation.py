@@ -1,4 +1,4 @@
-"""What an explanation says about one image: numbers that add up, sentences, and the colours of its map."""
+"""What an explanation says about one image: numbers that add up, and sentences."""
 
 from __future__ import annotations
 
@@ -9,48 +9,14 @@ from operator import itemgetter
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from diffect.detector.detector import ImageResult
 from diffect.detector.images import Box, Fitting
 from diffect.explain.nearest import Cells, Neighbour, Neighbourhood
 from diffect.explain.regions import Region
 from diffect.scorers.base import Origin
-
-NOTABLE = 3.0  # the middle colour without a threshold: the map is in multiples, or deviations, of normal cells
-_MULTIPLES = (2, 4, 8)  # of the way from `low` to `middle`: the ticks above it
-
-
-@dataclass(frozen=True)
-class ColourScale:
-    """The colours of a map: black up to `low`, the middle colour at `middle`; high values still differ in colour.
-
-    A value has the colour at u / (1 + u), u = (value - low) / (middle - low), see `training.pictures.colours`.
-    """
-
-    low: float
-    middle: float
-
-    @classmethod
-    def of(cls, outline: float | None) -> ColourScale:
-        """From 0 to the threshold of maps, or to `NOTABLE` without one."""
-        middle = NOTABLE if outline is None else outline
-        return cls(0.0 if middle > 0 else middle - 1, middle)
-
-    def position(self, values: ArrayLike) -> NDArray[np.floating]:
-        """Where values of any shape lie on the colour bar, in [0, 1)."""
-        above = np.maximum((np.asarray(values) - self.low) / (self.middle - self.low), 0)
-        return np.asarray(above / (1 + above))
-
-    @property
-    def twice(self) -> float:
-        """As far above `middle` as that is above `low`: the top of colour scales that must end somewhere."""
-        return 2 * self.middle - self.low
-
-    @property
-    def ticks(self) -> list[float]:
-        """The values that are written beside the colour bar."""
-        return [self.low, self.middle, *(self.low + factor * (self.middle - self.low) for factor in _MULTIPLES)]
+from diffect.training.colours import ColourScale
 
 
 @dataclass(frozen=True)

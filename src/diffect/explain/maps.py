@@ -10,18 +10,16 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from diffect.detector.detector import Detector, ImageResult, ScoredBatch
-from diffect.explain.explanation import ColourScale
 from diffect.storage.atomic import write_atomic
-from diffect.training import pictures
+from diffect.training.colours import OUTLINE, ColourScale, line_around
 
 FILES = {"png": "maps/{}.png", "npy": "maps/{}.npy", "mask": "masks/{}.png", "overlay": "overlays/{}.png"}
-_LINE = (0, 229, 255)  # a colour that neither photographs of parts nor the maps have
 
 
 class MapWriter:
     """Writes the files of each image of a batch.
 
-    png: the map in colours over the grey image, on the canvas. npy: its values, float32. mask: 255 where the map
+    png: the map in colours over the image, on the canvas. npy: its values, float32. mask: 255 where the map
     exceeds its threshold, else 0. overlay: the map in colours over the photograph, what the mask marks outlined. All
     but png have the image's own size. A colour is one value for all images of a category.
 
@@ -49,8 +47,7 @@ class MapWriter:
                 elif kind == "overlay":
                     content = _png(_overlay(result, scored.photographs[row](), colours, outline))
                 else:
-                    one = result.canvas_map[None], images[row : row + 1]
-                    content = _png(pictures.overlay(*one, colours.low, colours.twice)[0])
+                    content = _png(colours.over(result.canvas_map, images[row]))
                 write_atomic(self.out / FILES[kind].format(self.stems[result.name]), content)
 
 
@@ -62,16 +59,10 @@ def _mask(result: ImageResult, outline: float | None) -> NDArray[np.bool_]:
 def _overlay(
     result: ImageResult, photograph: NDArray[np.uint8], colours: ColourScale, outline: float | None
 ) -> NDArray[np.uint8]:
-    """The map's colours over the photograph (H, W, 3), stronger where the map is higher, and a line around the mask."""
-    from matplotlib import colormaps
-    from scipy.ndimage import binary_dilation
-
-    above = np.clip((result.map - colours.low) / (colours.twice - colours.low), 0, 1)[..., None]
-    blended = (1 - 0.7 * above) * photograph + 0.7 * above * (colormaps["inferno"](above[..., 0])[..., :3] * 255)
-    mask = _mask(result, outline)
-    width = max(1, round(max(mask.shape) / 500))
-    blended[binary_dilation(mask, np.ones((3, 3)), iterations=width) & ~mask] = _LINE
-    return np.asarray(blended.round(), dtype=np.uint8)
+    """The map's colours over the photograph (H, W, 3), and a line around the mask."""
+    blended, mask = colours.over(result.map, photograph), _mask(result, outline)
+    blended[line_around(mask, max(1, round(max(mask.shape) / 500)))] = OUTLINE
+    return blended
 
 
 def _png(pixels: NDArray[np.uint8]) -> bytes:

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from diffect.explain.explanation import Explanation, three_digits
 from diffect.explain.nearest import Cells, edges
+from diffect.training.colours import COLOURS, OUTLINE
 
-_OUTLINE = "#00e5ff"  # a colour that neither photographs of parts nor the maps have
+_OUTLINE = f"#{bytes(OUTLINE).hex()}"
 _FLAGGED, _PASSED, _GREY, _BARS = "#c62828", "#2e7d32", "#555555", "#37568c"
 _STYLE: Any = {
     **{"font.family": "DejaVu Sans", "font.size": 9, "axes.titlesize": 9, "axes.titlelocation": "left"},
@@ -86,7 +87,7 @@ def _images(axes: Any, explained: Explanation) -> None:
     values = explained.colours.position(explained.map[explained.fitting.valid])
     for axis, (title, image) in zip(axes, (shown | {"map": values}).items(), strict=True):
         extent = (0, wide, tall, 0)
-        drawn = axis.imshow(image, "inferno", vmin=0, vmax=1, extent=extent, interpolation="bilinear")
+        drawn = axis.imshow(image, COLOURS, vmin=0, vmax=1, extent=extent, interpolation="bilinear")
         axis.set(title=title, anchor="NW")
     axis.set_title(f"anomaly map, peak {three_digits(explained.peak)}{above}")
     place = (1 + 0.04 * tall / wide, 0, 0.05 * tall / wide, 1)  # in widths and heights of the map

@@ -13,7 +13,7 @@ from diffect.runs.table import Run
 from diffect.storage.atomic import write_atomic
 
 _MOST = 6
-_WIDTH, _HEIGHT = 900, 700  # of one panel, pixels
+_WIDTH, _HEIGHT = 600, 470  # of one panel, pixels
 _GAP = 12
 _LETTERS = 0.016  # of the width of the whole picture: 7.5 points where it is as wide as a page's text
 
@@ -39,7 +39,7 @@ def write_maps(study: Study, path: Path) -> list[str]:
         path.unlink(missing_ok=True)
         return problems
     buffer = io.BytesIO()
-    _tiled(panels).save(buffer, format="PNG", optimize=False)
+    _tiled(panels).quantize(256).save(buffer, format="PNG", optimize=True)  # a palette: a third of the size
     write_atomic(path, buffer.getvalue())
     return problems
 

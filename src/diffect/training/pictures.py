@@ -19,40 +19,15 @@ from diffect.runs.record import ImageScore, Picture, Result
 from diffect.runs.record_file import GALLERY
 from diffect.storage import written
 from diffect.storage.atomic import replacing
+from diffect.training.colours import OUTLINE, ColourScale, line_around
 
 logger = logging.getLogger(__name__)
 
 LONG_SIDE = 256  # pixels; no picture of the gallery is larger
 _FILES = {"image": "{}_image.jpg", "map": "{}_map.jpg", "mask": "{}_mask.png"}
 _QUALITY = 85  # of JPEG
-_OUTLINE = (0, 229, 255)  # a colour that neither photographs of parts nor the maps have
 _WIDTH = 2  # pixels of outline around a defect
 _GAP = 4  # pixels between the cells of the panel
-
-
-# Colours
-
-
-def colours(maps: NDArray[np.float32], low: float, middle: float) -> NDArray[np.uint8]:
-    """Maps (B, H, W) as colours (B, H, W, 3), matplotlib's inferno at u / (1 + u), u = (map - low) / (middle - low).
-
-    `low` is black, `middle` has the middle colour, and no value is too high for a colour.
-    """
-    above = np.clip((maps - low) / max(middle - low, 1e-12), 0, None)
-    return _inferno(above / (1 + above)).round().astype(np.uint8)
-
-
-def overlay(maps: NDArray[np.float32], images: NDArray[np.uint8], low: float, high: float) -> NDArray[np.uint8]:
-    """Maps (B, H, W) in colour over the grey of images (B, H, W, 3); `low` is black, `high` and more is brightest."""
-    colour = _inferno(np.clip((maps - low) / max(high - low, 1e-12), 0, 1))
-    blended = 0.75 * colour + 0.25 * images.mean(-1, keepdims=True)
-    return np.asarray(blended.round(), dtype=np.uint8)
-
-
-def _inferno(values: NDArray[Any]) -> NDArray[Any]:
-    from matplotlib import colormaps
-
-    return np.asarray(colormaps["inferno"](values)[..., :3] * 255)
 
 
 # The panel
@@ -63,7 +38,7 @@ def panel(predictor: Predictor, data: DataModule, count: int) -> NDArray[np.uint
     """A picture (., ., 3) uint8 of test images, each with its mask, its map and, if there is one, its reconstruction.
 
     One column for each image, or one row if images are wider than high. Maps share one colour scale: black at the
-    lowest value shown, bright at the highest. None if count is 0, or if the samples are no pictures.
+    lowest value shown, the middle colour halfway to the highest. None if count is 0, or if the samples are no pictures.
     """
     from skimage.util import montage
 
@@ -77,7 +52,8 @@ def panel(predictor: Predictor, data: DataModule, count: int) -> NDArray[np.uint
     maps = predictor.predict_batch(batch).map.cpu().numpy()
     rebuilt = predictor.reconstruct(batch)
     images = batch["image"].permute(0, 2, 3, 1).numpy()  # (B, H, W, 3)
-    heat = overlay(maps, images, float(maps.min()), float(maps.max()))
+    low, high = float(maps.min()), float(maps.max())
+    heat = ColourScale(low, (low + high) / 2).over(maps, images)
     rows = [images, np.where(batch["mask"].numpy()[..., None], [255, 255, 255], images // 3), heat]
     if rebuilt is not None:
         rows.append((rebuilt * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy())
@@ -114,7 +90,7 @@ def gallery(
     """Write pictures of each category's test images into `folder`/gallery, and return what they show.
 
     For each image that is chosen: the photograph and its anomaly map (JPEG), and an outline of its defect (PNG with a
-    transparent background; None without a mask), all without padding. Colours of maps: see `colours`.
+    transparent background; None without a mask), all without padding. Colours of maps: see `ColourScale`.
     """
     written.remove(folder / GALLERY)  # what an earlier attempt at this run drew
     chosen = {category: choose(result.scores, count) for category, result in results.items()}
@@ -183,7 +159,7 @@ def _arrays(
     if threshold is None:
         good = [image.score for image in tested if not image.anomalous]
         threshold = max(good, default=min(image.score for image in tested))
-    coloured = colours(maps, float(np.median(normal if len(normal) else maps)), threshold)
+    coloured = ColourScale(float(np.median(normal if len(normal) else maps)), threshold).colours(maps)
     for row, colour in enumerate(coloured):
         yield {name: batch[name][row].numpy() for name in ("image", "mask", "box", "has_mask")} | {"map": colour}
 
@@ -203,12 +179,9 @@ def _write(arrays: dict[str, NDArray[Any]], folder: Path, stem: str) -> dict[str
 
 def _outline(mask: NDArray[np.bool_]) -> Image.Image:
     """A line around what the mask (H, W) marks, on a transparent background."""
-    from scipy.ndimage import binary_dilation
-
-    inner = np.asarray(_small(mask.astype(np.uint8), Image.Resampling.NEAREST), dtype=bool)
-    line = binary_dilation(inner, structure=np.ones((3, 3)), iterations=_WIDTH) & ~inner
+    line = line_around(np.asarray(_small(mask.astype(np.uint8), Image.Resampling.NEAREST)), _WIDTH)
     picture = Image.fromarray(line.astype(np.uint8), mode="P")
-    picture.putpalette((0, 0, 0, *_OUTLINE))
+    picture.putpalette((0, 0, 0, *OUTLINE))
     picture.info["transparency"] = 0
     return picture
 
