@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from diffect.data.ignored import widened, without
 from diffect.data.tiles import Tiles
 from diffect.denoisers.empirical import Empirical
 from diffect.denoisers.gaussian import Gaussian
@@ -31,13 +32,11 @@ def images(count: int = 40, missing: bool = True) -> Tensor:
 def test_a_missing_cell_is_filled_with_the_nearest_one() -> None:
     values = images(2)
     whole = filled(values)
-    assert not whole.isnan().any() and torch.equal(
-        whole[present(values)[:, None].expand_as(values)], values[~values.isnan()]
-    )
-    assert torch.equal(whole[0, :, *SOMETIMES], values[0, :, 2, 2]) or any(
-        torch.equal(whole[0, :, *SOMETIMES], values[0, :, *near]) for near in ((1, 3), (3, 3), (2, 4))
-    )
-    assert torch.equal(whole[1, :, *SOMETIMES], values[1, :, *SOMETIMES])
+    assert torch.equal(whole.where(present(values)[:, None], torch.nan).nan_to_num(), values.nan_to_num())
+    row, column = SOMETIMES
+    beside = [values[0, :, row + down, column + across] for down, across in ((0, 1), (0, -1), (1, 0), (-1, 0))]
+    assert any(torch.equal(whole[0, :, *SOMETIMES], patch) for patch in beside)
+    assert filled(torch.full((1, *SHAPE), torch.nan)).eq(0).all()  # as of a tile that is ignored altogether
     untouched = images(2, missing=False)
     assert filled(untouched) is untouched
 
@@ -46,13 +45,29 @@ def test_a_missing_cell_is_filled_with_the_nearest_one() -> None:
 def test_a_cell_with_an_ignored_pixel_is_missing(tiles: int | None) -> None:
     ignored = torch.zeros(2, 8, 12, dtype=torch.bool)
     ignored[1, 3, 4] = True  # in cell (1, 2), and in the cell (1, 0) of the second tile
-    given = torch.rand(2, 3, 8, 12)
-    raw = Tiles(tiles, 4 if tiles else 0).extract(lambda some: some[..., ::2, ::2], given, ignored)
-    assert torch.equal(
-        raw[0], Tiles(tiles, 4 if tiles else 0).extract(lambda some: some[..., ::2, ::2], given, ignored & False)[0]
-    )
-    where = raw[1].isnan().all(-3).nonzero().tolist()
-    assert where == ([[1, 2]] if tiles is None else [[0, 1, 2], [1, 1, 0]]) and int(raw.isnan().sum()) == 3 * len(where)
+    cut, given = Tiles(tiles, 4 if tiles else 0), torch.rand(2, 3, 8, 12)
+    raw, whole = (cut.extract(lambda some: some[..., ::2, ::2], given, where) for where in (ignored, ignored & False))
+    missing = raw[1].isnan().all(-3)
+    assert missing.nonzero().tolist() == ([[1, 2]] if tiles is None else [[0, 1, 2], [1, 1, 0]])
+    assert torch.equal(raw[0], whole[0]) and torch.equal(raw.nan_to_num(), whole.where(~raw.isnan(), 0))
+
+
+def test_an_image_keeps_the_cells_of_a_narrow_region() -> None:
+    ignored = torch.ones(1, 8, 12, dtype=torch.bool)
+    ignored[0, :, 5] = False
+    raw = without(torch.rand(1, 3, 4, 6), ignored)
+    assert present(raw)[0].any(0).tolist() == [False, False, True, False, False, False]
+
+
+def test_a_margin_of_a_sixteenth_is_missing_too() -> None:
+    raw = torch.rand(1, 3, 32, 48)
+    raw[0, :, 10, 20] = torch.nan
+    rows, columns = (~present(widened(raw))[0]).nonzero().T
+    assert sorted(set(rows.tolist())) == [8, 9, 10, 11, 12] and sorted(set(columns.tolist())) == [18, 19, 20, 21, 22]
+    tiles = widened(raw.unflatten(0, (1, 1)))
+    assert torch.equal(tiles[0].nan_to_num(), widened(raw).nan_to_num())
+    raw[:, :, ::2, ::2] = torch.nan
+    assert torch.equal(present(widened(raw)), present(raw))  # the margin would leave nothing
 
 
 @pytest.mark.parametrize("statistics", ["shared", "cell"])

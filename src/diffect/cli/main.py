@@ -10,6 +10,7 @@ import diffect
 COMMANDS = {
     "train": "train and test a detector, or a whole sweep of them",
     "tune": "choose settings on synthetic defects, never on the test set, and run the choice",
+    "add": "add normal images to a finished run, which makes a new one",
     "score": "score images with a finished run",
     "report": "tables and figures from logged runs",
     "data": "check, describe, audit or download a data set",

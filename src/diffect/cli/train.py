@@ -41,22 +41,37 @@ def run(cfg: DictConfig) -> dict[str, Any]:
         check(cfg)
         if hydra.mode == RunMode.RUN:  # a sweep was looked at as a whole, before its first run
             inert.refuse([inert.Job.of(hydra.overrides.task, cfg, hydra.runtime.choices["denoiser"])])
-        name = fingerprint.of(cfg)
-
-        def make() -> Record:
-            # torch and Lightning cost seconds to import: a finished run must not pay for them.
-            from diffect.training.run import Run
-
-            return Run(cfg, folder, name, choices(hydra)).execute()
-
         alone = hydra.mode == RunMode.RUN
-        record, found = once(folder, partial(record_file.finished, folder, name), make, wait=alone)
+        record, found = made(cfg, folder, choices(hydra), wait=alone)
     finally:
         with contextlib.suppress(OSError):
             folder.rmdir()  # only if the run failed before it wrote anything
     if alone:
-        _show(record, folder, found)
+        show(record, folder, found)
     return {"line": line(record), "found": found, "folder": str(folder.absolute())}
+
+
+def made(
+    cfg: DictConfig, folder: Path, chosen: dict[str, str], wait: bool = True, parent: str | None = None
+) -> tuple[Record, bool]:
+    """The record of a run, and whether it was finished already.
+
+    Args:
+        cfg: its config.
+        folder: of the run.
+        chosen: what was chosen, for the record.
+        wait: for another process that makes the same run.
+        parent: signature of the run that normal images are added to, if this is such a run.
+    """
+    name = fingerprint.of(cfg)
+
+    def make() -> Record:
+        # torch and Lightning cost seconds to import: a finished run must not pay for them.
+        from diffect.training.run import Run
+
+        return Run(cfg, folder, name, chosen, parent=parent).execute()
+
+    return once(folder, partial(record_file.finished, folder, name), make, wait=wait)
 
 
 def check(cfg: DictConfig) -> None:
@@ -110,8 +125,11 @@ def line(record: Record) -> str:
     return "  ".join(parts)
 
 
-def _show(record: Record, folder: Path, found: bool) -> None:
+def show(record: Record, folder: Path, found: bool) -> None:
+    """Print the figures of a finished run."""
     print(f"run {record.signature} {'was finished already' if found else 'finished'}: {folder}")
+    if record.parent is not None:
+        print(f"normal images were added to those of run {record.parent}")
     for category, result in record.results.items():
         print(f"\n{category}")
         if category in record.splits.categories:
@@ -147,6 +165,8 @@ def _images(split: CategorySplit) -> str:
     for numbers, what in ((split.contaminated, "defective among the normal ones"), (split.dropped, "left out")):
         if found := [f"{name} {number}" for name, number in numbers.items() if number]:
             said.append(f"{what}: {', '.join(found)}")
+    if split.added:
+        said.append(f"{split.added} of them added to those of the source")
     if not split.selection:
         said.append("none held out for selection")
     return f"images: {'; '.join(said)}"

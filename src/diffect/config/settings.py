@@ -106,6 +106,11 @@ class Score(Section):
     data: Moved
 
 
+class Add(Section):
+    run: Place[str]
+    images: Place[str]
+
+
 class Report(Section):
     experiment: Text[Any]
     source: Text[Any]
@@ -118,5 +123,12 @@ class Report(Section):
     outputs: Annotated[Place[str], Phrase("a folder")]
 
 
-SECTIONS: dict[str, type[Section]] = {"train": Train, "tune": Tune, "score": Score, "report": Report, "data": Data}
+SECTIONS: dict[str, type[Section]] = {
+    "train": Train,
+    "tune": Tune,
+    "add": Add,
+    "score": Score,
+    "report": Report,
+    "data": Data,
+}
 """The keys of each command."""

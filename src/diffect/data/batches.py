@@ -34,7 +34,7 @@ class Part:
 
     `label` is the category's position. `raw` is what batches hold of the samples: features (N, C, *grid), one row per
     sample, or a function that computes them. `mislabelled`: the samples are defective, but batches call them normal.
-    `origins`: where the samples are copies, the row that each is a copy of.
+    `added`: they are not the source's. `origins`: where the samples are copies, the row that each is a copy of.
     """
 
     label: int
@@ -42,6 +42,7 @@ class Part:
     samples: list[Sample]
     raw: NDArray[np.float32] | Extract = unattached
     mislabelled: bool = False
+    added: bool = False
     origins: tuple[Row, ...] = ()
 
 

@@ -15,6 +15,7 @@ from torch.utils.data import Sampler
 from diffect.config.check import checked
 from diffect.config.types import Display, Names, NonNegativeInt, Place, PositiveInt, Text, as_list
 from diffect.data import audit
+from diffect.data.added import AddedFolder
 from diffect.data.augmentation import Augmentation
 from diffect.data.batches import Batches, Items, Loader, Part, Row, zeros
 from diffect.data.canvas import Aspect, common_size
@@ -47,6 +48,8 @@ class DataModule(pl.LightningDataModule):
         tiles: that images are cut into, None for none.
         groups: which samples must stay in one split, see `Grouping`.
         shots, selection, calibration, calibration_min: of the splits, see `Cut`.
+        added: a folder of normal images, or of one folder for each category, that join those of the source. They are
+            cut by the same rule, and leave the splits of the others as they are.
         contamination, contamination_from: the share of normal training samples that are replaced by defective ones,
             and where those come from, see `Contamination`.
         augment, augment_copies: kinds and number of the copies of each fit image, which join the fit set, see
@@ -75,6 +78,7 @@ class DataModule(pl.LightningDataModule):
         selection: SplitShare = 0.1,
         calibration: SplitShare = 0.1,
         calibration_min: NonNegativeInt = 20,
+        added: Text[str | None] = None,
         contamination: Annotated[float, Interval(ge=0, le=0.5)] = 0.0,
         contamination_from: Text[str | None] = None,
         augment: Names = (),
@@ -96,6 +100,7 @@ class DataModule(pl.LightningDataModule):
         self.cut = Cut(seed, shots, selection, calibration, calibration_min)
         self.tiles = Tiles() if tiles is None else tiles
         self.regions = Regions(look_at, ignore).check()
+        self.added = AddedFolder.of(added)
         self.contamination = Contamination(contamination, contamination_from, seed, self.regions)
         self.augmentation = Augmentation(as_list(augment), augment_copies, seed)
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
@@ -116,24 +121,36 @@ class DataModule(pl.LightningDataModule):
         if self.parts:
             return
         self._check()
-        samples = [list(map(self.regions.apply, self.source.samples(category))) for category in self.categories]
+        samples = [self.source.samples(category) for category in self.categories]
         training = [sample for category in samples for sample in category if sample.split == "train"]
         size = common_size(training, self.kind, self.size, self.aspect, self.max_aspect, self.multiple)
         self.augmentation.check(size)
         self.tiles.shape(size)
-        stores = [open_samples(category, self.kind, size, self.aspect, self.cache) for category in samples]
-        samples = [self.grouping.apply(*pair, self.kind, self.cache) for pair in zip(samples, stores, strict=True)]
-        parts = [Part(label, *pair) for label, pair in enumerate(zip(stores, samples, strict=True))]
-        rows = self.cut.rows(samples)
+        parts = [self._part(label, of_category, size) for label, of_category in enumerate(samples)]
+        rows = self.cut.rows([part.samples for part in parts])
         parts, rows = self.contamination.apply(parts, rows, self.aspect, self.cache, self.source.depth)
+        if self.added is not None:
+            depths = [self.source.depth(category) for category in self.categories]
+            for part in self.added.parts(parts[: len(samples)], depths, partial(self._part, size=size)):
+                for split, positions in self.cut.added(part.samples).items():
+                    rows[split] += [(len(parts), position) for position in positions]
+                parts.append(part)
         if self.augmentation.copies:
             made, copies = self.augmentation.apply(rows["fit"], parts, len(parts), self.cache)
             parts, rows["fit"] = parts + made, rows["fit"] + copies
         self.parts, self.splits = parts, rows
 
+    def _part(self, label: int, samples: Sequence[Sample], size: tuple[int, ...]) -> Part:
+        """The part of samples of one category, with their groups."""
+        samples = list(map(self.regions.apply, samples))
+        store = open_samples(samples, self.kind, size, self.aspect, self.cache)
+        return Part(label, store, self.grouping.apply(samples, store, self.kind, self.cache))
+
     def _check(self) -> None:
         if self.regions:
             self._check_pictures("data.look_at or data.ignore")
+        if self.added is not None:
+            self._check_pictures("data.added")
         if self.augmentation.copies:
             self._check_pictures("data.augment_copies")
         if self.contamination.share and self.contamination.folder != TEST:

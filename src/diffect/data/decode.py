@@ -178,6 +178,12 @@ def is_transparent(image: Path | Image.Image) -> bool:
     return image.has_transparency_data and image.convert("RGBA").getchannel("A").getextrema()[0] != 255
 
 
+def is_grey(path: Path) -> bool:
+    """Whether a readable file has a single channel, transparency aside."""
+    with Image.open(path, formats=FORMATS) as picture:
+        return picture.mode.startswith(("1", "L", "I", "F"))
+
+
 def hides_in_alpha(path: Path) -> bool:
     """Whether a mask file is of one colour while its transparency varies: the mask may be in the alpha channel."""
     picture, _ = _load(path)

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 import numpy as np
@@ -75,6 +75,13 @@ class Cut:
         selected = _take(rest, selection, leave=1)
         fit = [position for group in rest for position in group]
         return {"fit": sorted(fit), "selection": sorted(selected), "calibration": sorted(calibrated)}
+
+    def added(self, samples: Sequence[Sample]) -> dict[str, list[int]]:
+        """Positions of added normal samples of a category in the splits; fewer than `LEAST` all go to fit."""
+        if len(samples) < LEAST:
+            return {"fit": list(range(len(samples)))}
+        groups = [sample.group for sample in samples]
+        return replace(self, shots=None).positions(groups, f"{samples[0].category}, added")
 
     def rows(self, samples: Sequence[Sequence[Sample]]) -> dict[str, list[tuple[int, int]]]:
         """(category, row) of each split, for the samples of each category; the test samples are a split too."""

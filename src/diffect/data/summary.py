@@ -35,12 +35,14 @@ def describe_category(
     ignored, depth = source.ignored(samples[0].category), source.depth(samples[0].category)
     gone = {name: _count(label, parts, rows) for name, rows in dropped.items()}
     copies = sum(parts[part].label == label and bool(parts[part].origins) for part, _ in splits["fit"])
+    added = sum(len(part.samples) for part in parts if part.label == label and part.added)
     tested = [row for part, row in splits["test"] if part == label]
     groups = {name: _groups(label, parts, rows) for name, rows in splits.items()}
     counts = {name: _count(label, parts, rows) for name, rows in splits.items()}
     return {
         "train": sum(sample.split == "train" for sample in samples),
         **counts,
+        **({"added": added} if added else {}),
         **({"copies": copies} if copies else {}),
         **({"dropped": gone} if gone else {}),
         **(_contaminated(label, parts, splits, dropped) if contaminated else {}),

@@ -136,6 +136,7 @@ class CategorySplit(Part):
     selection: int = 0
     calibration: int = 0
     test: int = 0
+    added: int = 0
     copies: int = 0
     dropped: dict[str, int] = {}
     contaminated: dict[str, int] = {}
@@ -314,6 +315,7 @@ class Record(Part):
     description: dict[str, str] = {}
     outlier_removal: OutlierRemoval | None = None
     finetuned_from: FineTuning | None = None
+    parent: str | None = None
     tuning: Tuning | None = None
     test_reads: int | None = None
     seconds: dict[str, Number] = {}

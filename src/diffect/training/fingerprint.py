@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,8 @@ from diffect.config.inert import DISPLAYED
 from diffect.config.types import DISPLAY, FILE, PLACE
 from diffect.config.validate import Setting, settings
 from diffect.data import regions
-from diffect.data.sample import data_fingerprint
+from diffect.data.added import AddedFolder
+from diffect.data.sample import Samples, data_fingerprint
 from diffect.data.sources.defect_folder import DefectFolder
 from diffect.runs import record_file
 from diffect.storage.digests import file_digests
@@ -41,9 +42,12 @@ def of(cfg: DictConfig) -> str:
     defects = DefectFolder.of(cfg.data.get("contamination", 0), cfg.data.get("contamination_from"))
     if defects is not None:
         values["data.contamination_from"] = "a folder"  # whose content counts, with the data
+    added = AddedFolder.of(cfg.data.get("added"))
+    if added is not None:
+        values["data.added"] = "a folder"
     values |= {key: regions.content(values[key]) for key in ("data.look_at", "data.ignore") if key in values}
     targets = sorted({str(setting.value) for setting in given if setting.key.endswith("._target_")})
-    return digest([values, _data(cfg, defects), _weights(given, targets), _code(targets), diffect.__version__])
+    return digest([values, _data(cfg, [defects, added]), _weights(given, targets), _code(targets), diffect.__version__])
 
 
 def section_of(cfg: DictConfig) -> type[sections.Train]:
@@ -71,13 +75,13 @@ def _name_of_run(folder: Path) -> str:
         return str(folder)
 
 
-def _data(cfg: DictConfig, defects: DefectFolder | None) -> list[str]:
+def _data(cfg: DictConfig, others: Sequence[Samples | None]) -> list[str]:
     """What names the data that a run trains and tests on; "unreadable" where it cannot be read."""
     try:
         source = instantiate(cfg.data.source)
         chosen = cfg.data.get("category", "all")
         names = source.categories() if chosen == "all" else [chosen] if isinstance(chosen, str) else list(chosen)
-        return [data_fingerprint(one, names) for one in (source, defects) if one is not None]
+        return [data_fingerprint(one, names) for one in (source, *others) if one is not None]
     except (ValueError, OSError, InstantiationException) as error:
         cause = error.__cause__ if isinstance(error, InstantiationException) else error
         if not isinstance(cause, ValueError | OSError):

@@ -39,6 +39,7 @@ class Run:
         choices: what was chosen, for the record.
         settings: how the settings were chosen, where not by the config alone.
         tuning: the evidence for that choice.
+        parent: signature of the run that normal images are added to.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Run:
         choices: dict[str, str],
         settings: str | None = None,
         tuning: Tuning | None = None,
+        parent: str | None = None,
     ) -> None:
         self.cfg, self.folder, self.settings = cfg, folder, settings
         config = OmegaConf.to_container(cfg, resolve=True)
@@ -60,6 +62,7 @@ class Run:
             seed=cfg.seed,
             choices=choices,
             tuning=tuning,
+            parent=parent,
             provenance=recording.provenance(),
             config={str(key): value for key, value in config.items()},
         )
