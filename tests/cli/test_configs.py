@@ -258,6 +258,7 @@ COMMANDS = {
     "data": [],
     "report": ["experiment=demo"],
     "score": ["run=outputs/single/0123456789ab"],
+    "add": ["run=outputs/single/0123456789ab", "images=more"],
 }
 
 
