@@ -53,8 +53,9 @@ class RunningCovariance(nn.Module):
         """Add the deviations (P, B, C) of B images."""
         absent = deviation[..., 0].isnan()
         self.seen += deviation.shape[1]
-        self.missing += absent.sum(1)
-        deviation = deviation.masked_fill(absent[..., None], 0)
+        if absent.any():
+            self.missing += absent.sum(1)
+            deviation = deviation.masked_fill(absent[..., None], 0)
         self.first += deviation.sum(1)
         flat = deviation.reshape(len(self.second), -1, deviation.shape[2])
         self.second.baddbmm_(flat.mT, flat)
