@@ -112,6 +112,16 @@ def test_no_missing_patch_is_stored(keep: str) -> None:
     assert len(empirical.patches) == 40 * math.prod(SHAPE[1:]) - 40 - 20 and empirical.patches.isfinite().all()
 
 
+def test_a_window_around_a_cell_that_no_image_has_may_be_empty() -> None:
+    x0, label = images(), torch.zeros(40, dtype=torch.int64)
+    empirical = Empirical(SHAPE, window=0)
+    empirical.fit([(x0, label)])
+    x0_hat = empirical(filled(x0), torch.zeros(40), label)
+    assert x0_hat.movedim(1, -1)[present(x0)].isfinite().all()
+    with pytest.raises(ValueError, match="window of denoiser=empirical is 0, and 1[0-9] of the 20 cells"):
+        Empirical(SHAPE, window=0, memory=5).fit([(x0, label)])
+
+
 def test_no_missing_cell_is_drawn() -> None:
     cells = CellBatches.of([(images(), None)], 1, 2000, 1, 0, lambda: 0)
     drawn = next(iter(cells))["x0"]

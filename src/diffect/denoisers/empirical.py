@@ -128,19 +128,21 @@ class Empirical(ClosedForm):
         if not all(by_category):
             raise ValueError(no_images("denoiser=empirical", [len(parts) for parts in by_category]))
         cells = torch.arange(math.prod(self.grid), device=self.patches.device, dtype=torch.int32)
-        kept = []
+        kept, learned = [], []
         for parts in by_category:
             patches = torch.cat(parts)
             parts.clear()  # half the memory
             origin = cells.repeat(len(patches) // len(cells))
             known = ~patches[:, 0].isnan()
-            patches, origin = patches[known], origin[known]
+            if not known.all():
+                patches, origin = patches[known], origin[known]
+            learned.append(origin.unique().tolist())
             chosen = self._chosen(patches, origin)
             kept.append((patches[chosen], origin[chosen]))
         self.patches, self.cells = (torch.cat(parts) for parts in zip(*kept, strict=True))
         self.sizes.copy_(torch.tensor([len(cells) for _, cells in kept]))
         self._searches.clear()
-        self._check_window()
+        self._check_window(learned)
 
     def _chosen(self, patches: Tensor, origin: Tensor) -> Tensor:
         """Rows of the patches to keep; in random order if these are all."""
@@ -204,9 +206,11 @@ class Empirical(ClosedForm):
             return [int(self.sizes[group])] * math.prod(self.grid)
         return [len(rows) for rows in self._near(group, self.window)]
 
-    def _check_window(self) -> None:
-        for group in range(self.groups):
-            empty = self._counts(group).count(0)
+    def _check_window(self, learned: Sequence[Sequence[int]]) -> None:
+        """ValueError where a cell of a category that some image has is near no stored patch."""
+        for group, cells in enumerate(learned):
+            counts = self._counts(group)
+            empty = sum(not counts[cell] for cell in cells)
             if empty:
                 raise ValueError(
                     f"window of denoiser=empirical is {self.window}, and {empty} of the {math.prod(self.grid)} cells "
