@@ -118,7 +118,7 @@ def test_a_window_around_a_cell_that_no_image_has_may_be_empty() -> None:
     empirical.fit([(x0, label)])
     x0_hat = empirical(filled(x0), torch.zeros(40), label)
     assert x0_hat.movedim(1, -1)[present(x0)].isfinite().all()
-    with pytest.raises(ValueError, match="window of denoiser=empirical is 0, and 1[0-9] of the 20 cells"):
+    with pytest.raises(ValueError, match=r"window of denoiser=empirical is 0, and 1[0-9] of the 20 cells"):
         Empirical(SHAPE, window=0, memory=5).fit([(x0, label)])
 
 
