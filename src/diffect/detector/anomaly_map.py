@@ -277,8 +277,8 @@ class BorderCorrection(nn.Module):
         for axis, side in enumerate(grid):
             others = [slice(None) if axis == other else chosen for other, chosen in enumerate(inner)]
             along = mean[(slice(None), *others)].movedim(1 + axis, 1).reshape(len(mean), side, -1).nanmean(2)
+            along = along.where(~along.isnan(), usual)  # where all cells are missing
             ratio, difference = (along / usual.clamp(min=1e-12)).clamp(min=1), (along - usual).clamp(min=0)
-            ratio, difference = ratio.nan_to_num(1.0), difference.nan_to_num()  # where all cells are missing
             ratio[:, inner[axis]], difference[:, inner[axis]] = 1.0, 0.0
             profiles.append(torch.where(signed, difference, ratio))
         return torch.cat(profiles, dim=1).float()
