@@ -52,6 +52,7 @@ def make(
         "seed": seed,
         "choices": choices,
         "config": {"seed": seed, "evidence": True, "study_note": None, "trainer": {"max_steps": 200}},
+        "without_effect": ["data.cache", "data.root", "evidence", "panel", "study", "study_note", "tracking"],
         "categories": [category],
         "metrics": {category: values},
         "intervals": {category: {key: [value - 0.06, value + 0.06] for key, value in values.items()}},

@@ -8,6 +8,8 @@ import pkgutil
 import subprocess
 import sys
 
+import pytest
+
 import diffect
 
 HEAVY = ("torch", "pytorch_lightning", "torchmetrics", "diffusers", "wandb")
@@ -16,7 +18,10 @@ LIGHT = (
     "diffect.config",
     "diffect.data.audit",
     "diffect.data.sources",
+    "diffect.data.splits",
+    "diffect.data.store",
     "diffect.errors",
+    "diffect.metrics.evaluation",
     "diffect.reports",
     "diffect.runs",
     "diffect.training.fingerprint",
@@ -47,6 +52,7 @@ def light_modules(name: str) -> list[str]:
     return [module for module in sorted(everything) if module == name or module.startswith(f"{name}.")]
 
 
+@pytest.mark.slow
 def test_what_starts_finds_and_reports_runs_does_not_import_torch() -> None:
     modules = {name: light_modules(name) for name in LIGHT}
     assert all(modules.values()), f"no such module: {[name for name, those in modules.items() if not those]}"

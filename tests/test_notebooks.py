@@ -50,7 +50,7 @@ def test_notebooks_are_committed_without_outputs(path: Path) -> None:
 
 def test_schedules_and_a_run_are_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The printed figures are those of the literature's schedules, at t = 0.25, in dB."""
-    small = ["data.size=64", "data.category=brick", "denoiser=gaussian", "backbone.blocks=[4]"]
+    small = ["data.size=64", "data.category=brick", "denoiser=gaussian", "backbone.blocks=[4]", "evaluation.folds=2"]
     assert main(["train", *small, "evaluation.replicates=20", "evaluation.latency_repeats=1", "panel=2"]) == 0
     (record,) = tmp_path.glob(f"outputs/single/*/{RECORD}")
     monkeypatch.setenv("DIFFECT_RUN", str(record.parent))

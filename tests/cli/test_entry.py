@@ -66,16 +66,7 @@ def test_unknown_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert "did you mean train?" in capsys.readouterr().err
 
 
-def test_config_errors_do_not_pay_for_torch() -> None:
-    code = (
-        "import sys; from diffect.cli.main import main; status = main(['train', 'schedule=nope']); "
-        "sys.exit(status != 1 or 'torch' in sys.modules)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "nope" in done.stderr
-
-
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [["--help"], ["report", "--help"], ["--version"], ["trian"]])
 @pytest.mark.parametrize("buffering", ["", "1"])
 def test_a_reader_that_went_away_ends_a_command_quietly(arguments: list[str], buffering: str) -> None:

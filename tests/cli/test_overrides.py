@@ -39,6 +39,7 @@ def test_a_folder_is_found_however_it_is_called(name: str, tmp_path: Path, monke
             assert read(as_typed(f"{key}={tmp_path / name}", command)) == str(tmp_path / name)
 
 
+@pytest.mark.slow
 def test_every_name_reaches_the_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in NAMES:

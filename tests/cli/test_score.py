@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from diffect.cli.main import main
+from diffect.explain import picture
 
 pytestmark = pytest.mark.slow
 
@@ -267,6 +268,7 @@ def test_thresholds_of_ones_own(
 def test_data_that_moved_are_found(
     trained: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(picture, "draw", lambda explained: b"")  # which takes most of the time
     monkeypatch.chdir(folder)
     assert main(["score", f"run={trained}", f"out={tmp_path}/before", "maps=false"]) == 0
     monkeypatch.chdir(tmp_path)

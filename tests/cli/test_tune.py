@@ -25,6 +25,8 @@ pytestmark = pytest.mark.slow
 
 SMALL = (
     "data.size=64",
+    "data.source.good=6",
+    "data.source.defective=2",
     "data.batch_size=8",
     "denoiser=conv",
     "denoiser.network.width=32",
@@ -35,6 +37,7 @@ SMALL = (
     "evaluation.replicates=20",
     "evaluation.latency_repeats=1",
     "panel=0",
+    "gallery=0",
     "tune.copies=2",
     "tune.replicates=40",
     "tune.candidates=[{scorer.levels:[[1.0],[3.0]],scorer.metric:[plain,mahalanobis]},{anomaly_map.share:[0.001,0.1]}]",
@@ -50,6 +53,12 @@ def told_in(place: Path) -> dict[str, Any]:
     (path,) = place.glob("outputs/*/*/tune.json")
     found: dict[str, Any] = json.loads(path.read_text())
     return found
+
+
+def brick(place: Path) -> Path:
+    """The record of the chosen run on brick."""
+    name = told_in(place)["runs"]["brick"]["signature"]
+    return place / "outputs" / "single" / name / record_file.RECORD
 
 
 @pytest.fixture(scope="module")
@@ -85,9 +94,10 @@ def test_the_choice_is_what_the_rule_makes_of_the_evidence(tuned: Path) -> None:
 
 
 def test_the_evidence_is_kept_by_kind_of_defect(tuned: Path) -> None:
+    held_out = record_file.read(brick(tuned)).splits.categories["brick"].selection
     for held in told_in(tuned)["evidence"].values():
         for one in held:
-            assert sum(kind["images"] for kind in one["kinds"].values()) == 12  # two copies of six selection images
+            assert sum(kind["images"] for kind in one["kinds"].values()) == 2 * held_out  # two copies of each
             assert all(0 <= kind[name] <= 1 for kind in one["kinds"].values() for name in FIGURES)
 
 
@@ -189,6 +199,7 @@ def test_every_sort_of_detector_is_tuned_on_the_scores_of_its_run(
     closed = ("training.", "data.batch_size") if "denoiser=gaussian" in overrides else ()
     shared = [override for override in SMALL if not override.startswith(("denoiser.", "tune.candidates", *closed))]
     given = [*shared, *overrides, "data.category=brick", f"tune.candidates={candidates}", "tune.hindsight=true"]
+    given += ["evaluation.folds=2"] if closed else []
     given.append(f"hydra.searchpath=[file://{tmp_path}/conf]")
     assert main(["tune", *given]) == 0
     told = told_in(tmp_path)

@@ -170,15 +170,16 @@ def test_every_key_that_a_class_takes_can_be_set(tmp_path: Path, monkeypatch: py
     assert "workers: 2" in shown and "benchmark: true" in shown
 
 
+@pytest.mark.slow
 def test_wrong_values_are_refused_without_torch(tmp_path: Path) -> None:
-    wrong = ["training.steps=abc", "training.stepz=3", "+scorer.drows=2", "head.steps=3"]
+    wrong = ["training.steps=abc", "training.stepz=3", "+scorer.drows=2", "head.steps=3", "schedule=nope"]
     code = (
         "import sys; from diffect.cli.main import main;"
         "print([main(['train', override]) for override in sys.argv[1:]], 'torch' in sys.modules)"
     )
     command = [sys.executable, "-c", code, *wrong]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert done.stdout == "[1, 1, 1, 1] False\n"
+    assert done.stdout == "[1, 1, 1, 1, 1] False\n"
     said = [line for line in done.stderr.splitlines() if line.startswith("diffect train: ")]
     assert all(override.lstrip("+").partition("=")[0] in line for override, line in zip(wrong, said, strict=True))
     assert not list(tmp_path.iterdir())

@@ -23,6 +23,8 @@ from diffect.data.sample import Sample
 from diffect.data.sources.mvtec import Folder
 from diffect.training import fingerprint
 
+pytestmark = pytest.mark.slow
+
 Make = Callable[..., Path]
 CONF = Path(__file__).parents[2] / "conf"
 SPLITS = ("fit", "selection", "calibration")
@@ -143,7 +145,6 @@ def test_all_shares_have_one_store_and_its_features_in_common(
     assert torch.equal(batch["raw"], means(batch["image"]))
 
 
-@pytest.mark.slow
 def test_which_images_and_which_copies_is_the_same_in_another_process(
     module: Callable[..., DataModule], tmp_path: Path
 ) -> None:

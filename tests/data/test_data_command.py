@@ -69,6 +69,7 @@ def test_the_textures_pass(diffect: Run) -> None:
     assert status == 0 and "ring 6" in out and "warning" not in out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [

@@ -1,8 +1,6 @@
 """The DataModule: splits by seed, batches by (seed, epoch, step), features cached, items without company effects."""
 
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
@@ -370,15 +368,6 @@ def test_textures_are_the_default_and_their_seed_stays(tmp_path: Path) -> None:
     data.setup()
     assert data.categories == ["gravel"] and len(data.splits["test"]) == 46 and data.seed == 7
     assert (tmp_path / "textures").is_dir() and (tmp_path / "samples").is_dir()
-
-
-def test_all_but_the_module_is_free_of_torch() -> None:
-    names = ", ".join(
-        f"diffect.data.{name}"
-        for name in ("sources.mvtec", "sources.textures", "audit", "sources.download", "store", "splits")
-    )
-    code = f"import sys, {names}; print([n for n in ('torch', 'pytorch_lightning', 'wandb') if n in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
 
 
 def test_data_describe_themselves(module: Callable[..., DataModule], make: Make) -> None:

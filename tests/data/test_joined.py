@@ -1,7 +1,5 @@
 """Categories of several sources in one run: each as its source gives it, under a name of its own."""
 
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -90,11 +88,6 @@ def test_the_command_describes_them_together(
     assert main(["data", "data=joined", f"data.root={root}"]) == 1
     said = capsys.readouterr().err
     assert "textures and folder" in said and "brick" in said and len(said.strip().splitlines()) == 1
-
-
-def test_it_is_free_of_torch() -> None:
-    code = "import sys, diffect.data.sources.joined; print('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
 
 
 def test_sources_of_two_kinds_are_refused(make: Make) -> None:

@@ -33,7 +33,7 @@ def test_what_was_not_tested_is_said(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     chosen = ["representation=pixels", "denoiser=gaussian", "data.size=32", "evaluation.conformal_rate=0.2"]
-    chosen += ["evaluation.latency_repeats=1", "evaluation.replicates=20", "hydra.run.dir=run"]
+    chosen += ["evaluation.latency_repeats=1", "evaluation.replicates=20", "evaluation.folds=2", "hydra.run.dir=run"]
     root = make(train=24, good=good, defective=defective)
     assert main(["train", "data=mvtec", f"data.root={root}", *chosen]) == 0
     said = capsys.readouterr().out

@@ -419,7 +419,6 @@ def test_no_denoiser_says_so_when_it_is_asked() -> None:
 @pytest.mark.parametrize(
     "choice",
     [
-        ("denoiser=gaussian",),
         ("denoiser=gaussian", "scorer=density", "data.category=[brick,grass]"),
         ("denoiser=empirical", "denoiser.memory=0.05", "denoiser.window=4", "scorer=density"),
         ("denoiser=empirical_per_scale", "denoiser.denoiser.memory=200", "data.category=[brick,grass]"),
@@ -428,6 +427,7 @@ def test_no_denoiser_says_so_when_it_is_asked() -> None:
 )
 def test_a_run_is_recorded_and_scores_again_as_it_did(choice: tuple[str, ...], tmp_path: Path) -> None:
     given = ["data.size=64", "data.category=brick", "backbone.blocks=[4,7]", "evaluation.replicates=5"]
+    given += ["evaluation.folds=2", "data.source.train=48", "data.source.good=6", "data.source.defective=2"]
     given += ["panel=2", "gallery=0"]
     run = tmp_path / "run"
     assert main(["train", *given, "evaluation.latency_repeats=1", f"hydra.run.dir={run}", *choice]) == 0

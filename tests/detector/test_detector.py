@@ -333,6 +333,7 @@ def spoil(path: Path, how: str, mark: Path) -> None:
         path.write_bytes({"empty": b"", "cut": whole[: len(whole) // 2], "text": b"not a checkpoint"}[how])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", ["last.ckpt", "best.ckpt"])
 @pytest.mark.parametrize(
     "how", ["a pickle inside", "a bare pickle", "no state", "no dictionary", "empty", "cut", "text"]

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from diffect.cli.main import main
+from diffect.explain import picture
 from diffect.runs import record_file
 from diffect.runs.record import OutlierRemoval
 from diffect.storage import checkpoints
@@ -26,13 +27,16 @@ SMALL = (
     *("evaluation.replicates=5", "evaluation.latency_repeats=1", "panel=0", "gallery=0"),
 )
 KINDS = {
-    "features": (),
+    "features": ("evaluation.folds=2",),
     "learned": (
         *("representation=pixels", "denoiser=conv", "denoiser.network.width=8", "denoiser.network.depth=1"),
         *("scorer=reconstruction", "scorer.steps=2", "data.size=32", "data.batch_size=4"),
         *("training.steps=2", "training.validate_every=1", "training.warmup=1"),
     ),
-    "copies": ("detector=padim", "data.category=dark", "data.shots=6", "data.augment=[shift]", "data.augment_copies=3"),
+    "copies": (
+        *("detector=padim", "data.category=dark", "data.shots=6", "data.augment=[shift]", "data.augment_copies=3"),
+        *("backbone.blocks=[4]", "evaluation.folds=2"),
+    ),
 }
 
 
@@ -87,9 +91,11 @@ def deciding(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run
 
 
-def explain(run: Path, folder: Path, out: Path, *settings: str) -> dict[str, Any]:
-    """What is told of each image, by name."""
+def explain(run: Path, folder: Path, out: Path, *settings: str, drawn: bool = False) -> dict[str, Any]:
+    """What is told of each image, by name. Pictures take most of the time: without `drawn` they are empty files."""
     with pytest.MonkeyPatch.context() as patch:
+        if not drawn:
+            patch.setattr(picture, "draw", lambda explained: b"")
         patch.chdir(folder)
         assert main(["score", f"run={run}", f"out={out}", "explain=true", "maps=false", *settings]) == 0
     found = {path: json.loads(path.read_text()) for path in sorted((out / "explained").rglob("*.json"))}
@@ -111,7 +117,7 @@ def test_every_image_is_explained_and_its_shares_add_up(
 ) -> None:
     trained = request.getfixturevalue("trained" if kind == "features" else kind)
     spots = folder / "data" / "light" / "test" / "spot"
-    told = explain(trained, folder, tmp_path, f"images={spots}", "category=light", "mm_per_pixel=0.5")
+    told = explain(trained, folder, tmp_path, f"images={spots}", "category=light", "mm_per_pixel=0.5", drawn=True)
     assert list(told) == ["0.png", "1.png"]
     for one in told.values():
         for parts in (one["contributions"]["by_scale"], one["contributions"]["by_noise_level"]):
@@ -139,8 +145,9 @@ def test_every_image_is_explained_and_its_shares_add_up(
 def test_an_explanation_depends_on_its_image_alone(trained: Path, folder: Path, tmp_path: Path) -> None:
     spots = folder / "data" / "light" / "test" / "spot"
     whole = explain(trained, folder, tmp_path / "all", f"images={spots}", "category=light")
-    alone = explain(trained, folder, tmp_path / "one", f"images={spots / '1.png'}", "category=light")["1.png"]
-    explain(trained, folder, tmp_path / "again", f"images={spots / '1.png'}", "category=light")
+    one = f"images={spots / '1.png'}", "category=light"
+    alone = explain(trained, folder, tmp_path / "one", *one, drawn=True)["1.png"]
+    explain(trained, folder, tmp_path / "again", *one, drawn=True)
     for path in (tmp_path / "one" / "explained").iterdir():
         assert path.read_bytes() == (tmp_path / "again" / "explained" / path.name).read_bytes()
     assert alone["region"]["box_px"] == whole["1.png"]["region"]["box_px"]

@@ -14,6 +14,8 @@ from diffect.reports.charts import study_charts
 from diffect.reports.page import document, pictures
 from diffect.runs.table import LeftOut
 
+pytestmark = pytest.mark.slow
+
 HOSTILE = '<script>hacked = 1</script><img src=x onerror="hacked = 1">&amp;\u2028'
 
 
@@ -159,7 +161,6 @@ def test_odd_records_still_make_a_page(tmp_path: Path) -> None:
     assert "image_auroc" not in data_of(text)["runs"][0]["values"][0]
 
 
-@pytest.mark.slow
 def test_a_thousand_runs_are_a_small_page(tmp_path: Path) -> None:
     names = tuple(f"schedule {number:02d}" for number in range(42))
     categories = tuple("abcdefgh")

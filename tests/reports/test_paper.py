@@ -338,6 +338,7 @@ def test_nothing_is_called_the_same_where_a_run_has_no_config() -> None:
     assert "other settings" not in methods_tex(built(records))
 
 
+@pytest.mark.slow
 def test_captions_promise_no_more_than_is_drawn() -> None:
     def text_of(records: list[dict[str, Any]]) -> str:
         return document.paper_tex(found := built(records), study_charts(found)[0], False, [])

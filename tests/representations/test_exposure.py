@@ -69,10 +69,9 @@ def test_an_images_exposure_does_not_depend_on_its_batch() -> None:
     assert torch.equal(level_exposure(images), torch.cat([level_exposure(image[None]) for image in images]))
 
 
-@pytest.fixture(scope="module")
-def texture(request: pytest.FixtureRequest) -> tuple[Tensor, Tensor]:
-    """A quarter of the training images and the normal test images of one texture, (N, 3, 128, 128)."""
-    samples = Textures().samples(request.param)
+def brick() -> tuple[Tensor, Tensor]:
+    """A quarter of the training images and the normal test images of brick, (N, 3, 128, 128)."""
+    samples = Textures().samples("brick")
 
     def opened(split: str) -> Tensor:
         paths = [sample.path for sample in samples if sample.split == split and not sample.anomalous]
@@ -99,10 +98,9 @@ def detector(train: Tensor, exposure: str) -> Callable[[Tensor], Tensor]:
     return scores
 
 
-@pytest.mark.parametrize("texture", ["brick", "grass"], indirect=True)
 @torch.no_grad()
-def test_a_global_gain_hardly_moves_a_score(texture: tuple[Tensor, Tensor]) -> None:
-    train, test = texture
+def test_a_global_gain_hardly_moves_a_score() -> None:
+    train, test = brick()
     assert max((exposed(test, gain) == 255).double().mean().item() for gain in GAINS) < 0.003  # clipped at white
     moved = {}
     for exposure in ("level", "none"):
@@ -110,6 +108,6 @@ def test_a_global_gain_hardly_moves_a_score(texture: tuple[Tensor, Tensor]) -> N
         own = scores(test)
         shifts = [(scores(exposed(test, gain)) - own).abs() / own.std() for gain in GAINS]
         moved[exposure] = torch.stack(shifts)  # (gains, images), in standard deviations of normal scores
-    # What is left is the rounding, which deep features of a smooth photograph (brick) feel the most.
+    # What is left is the rounding, which deep features of a smooth photograph, as of brick, feel the most.
     assert moved["level"].mean() < 0.1 and moved["level"].max() < 0.3
     assert moved["level"].mean() < 0.4 * moved["none"].mean()

@@ -13,6 +13,8 @@ from wandb_server import DROP, KEY, Logged, Server, serve
 from diffect.runs import record_file, sources, wandb
 from diffect.runs.selection import select
 
+pytestmark = pytest.mark.slow
+
 
 def logged(record: dict) -> Logged:
     config = {"study": record["study"], "seed": record["seed"]}
@@ -38,7 +40,6 @@ def _service() -> Iterator[None]:
     teardown()
 
 
-@pytest.mark.slow
 def test_a_study_is_read_whole_in_pages(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wandb, "PAGE", 10)
     found = sources.read("wandb:team/lab", "demo")

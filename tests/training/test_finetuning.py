@@ -18,7 +18,8 @@ from diffect.training import build
 
 pytestmark = pytest.mark.slow
 
-SMALL = ["training.steps=2", "training.validate_every=1", "training.warmup=0", "backbone.blocks=[4]", "denoiser=conv"]
+SMALL = ["data.size=64", "++data.source.train=40", "++data.source.good=6", "++data.source.defective=2"]
+SMALL += ["training.steps=2", "training.validate_every=1", "training.warmup=0", "backbone.blocks=[4]", "denoiser=conv"]
 SMALL += ["denoiser.network.width=16", "denoiser.network.depth=1", "panel=0", "gallery=0", "evaluation.replicates=0"]
 
 
@@ -62,7 +63,7 @@ def test_the_learner_and_its_average_have_the_weights(source: Path) -> None:
     record = record_file.read(source / record_file.RECORD)
     cfg = OmegaConf.create(record.config)
     representation = build.represent(cfg, ["brick"], IMAGE)
-    detector = build.build(cfg, ["brick"], zeros(IMAGE, (128, 128)), representation, record.signature)
+    detector = build.build(cfg, ["brick"], zeros(IMAGE, (64, 64)), representation, record.signature)
     with torch.no_grad():
         for parameter in detector.parameters():
             parameter.zero_()
@@ -121,7 +122,7 @@ def test_what_may_differ_is_no_reason_to_refuse(source: Path) -> None:
         "denoiser.label_dropout=0.2",
         "conditional=false",
         "schedule=linear",
-        "data.size=64",
+        "data.size=96",
     ]
     free += ["scorer=reconstruction", "anomaly_map=max", "training.learning_rate=1e-2", "weight=eps", "head=synthetic"]
     check(composed("train", *SMALL, *free, f"finetune_from={source}"))

@@ -15,6 +15,8 @@ from diffect.config.overrides import reachable
 from diffect.training import fingerprint
 from diffect.training.fingerprint import of
 
+pytestmark = pytest.mark.slow
+
 
 def name(*overrides: str) -> str:
     return of(composed("train", *map(reachable, overrides)))
@@ -56,6 +58,12 @@ def test_names_places_and_displays_change_no_name(same: list[str]) -> None:
 )
 def test_what_can_change_a_number_changes_the_name(other: list[str]) -> None:
     assert name(*other) != name()
+
+
+def test_keys_without_effect_are_named_by_the_highest_below_which_nothing_counts() -> None:
+    idle = fingerprint.without_effect(composed("train", "backbone=exported", "backbone.path=net.pt2"))
+    assert {"study", "tracking", "panel", "gallery", "data.cache", "trainer.log_every_n_steps"} <= {*idle}
+    assert not {"data", "trainer", "trainer.max_steps", "finetune_from", "backbone.path", "scorer.levels"} & {*idle}
 
 
 def test_another_version_is_another_run(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 
 SMALL = (
     *("data.size=64", "data.category=brick", "denoiser=gaussian", "scorer=density"),
-    *("evaluation.replicates=5", "evaluation.latency_repeats=1", "panel=0", "gallery=2"),
+    *("evaluation.replicates=5", "evaluation.latency_repeats=1", "evaluation.folds=2", "panel=0", "gallery=2"),
 )
 
 

@@ -1,6 +1,7 @@
 """Tracking never costs a run: it can be switched off, and a W&B that does not start, or dies, is a warning."""
 
 import logging
+import socket
 import sys
 from pathlib import Path
 
@@ -52,6 +53,21 @@ def test_the_environment_says_where_auto_logs_and_a_key_says_more(
     with pytest.raises(ValueError, match="WANDB_MODE is 'ofline' in the environment; it must be online, offline or di"):
         Tracking().available()
     assert Tracking(mode="offline").available() == "offline"
+
+
+def test_a_server_that_does_not_answer_is_an_error_online_and_a_warning_else(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))  # bound, and never listening
+        monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
+        monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        monkeypatch.setenv("WANDB_HTTP_TIMEOUT", "")
+        monkeypatch.delenv("WANDB_HTTP_TIMEOUT")  # set by the first call, and undone after the test
+        with pytest.raises(ValueError, match=r"tracking\.mode is online, but W&B does not answer"):
+            Tracking(mode="online", timeout=1).available()
+        assert Tracking(timeout=1).available() == "offline"
+    assert "W&B does not answer" in caplog.text and "logged offline" in caplog.text
 
 
 def test_a_service_that_dies_is_one_warning_and_the_next_run_has_another(

@@ -18,6 +18,8 @@ from diffect.data import batches
 from diffect.storage import checkpoints
 from diffect.training import build, fit
 
+pytestmark = pytest.mark.slow
+
 
 class Counting(pl.Callback):
     """A user's callback; counts the steps and the test images that it was shown."""
@@ -51,7 +53,6 @@ def test_callbacks_loggers_and_profiler_stand_beside_ours(tmp_path: Path) -> Non
     assert made.progress_bar_callback is not None and made.num_sanity_val_steps == float("inf")
 
 
-@pytest.mark.slow
 def test_a_run_shows_its_steps_to_a_users_callback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Counting.steps = Counting.tested = 0
@@ -115,7 +116,6 @@ def test_a_checkpoint_is_written_beside_its_place_and_then_renamed(tmp_path: Pat
     assert checkpoints.read(tmp_path / "last.ckpt", "") == {"step": 1}
 
 
-@pytest.mark.slow
 def test_a_worker_that_dies_ends_the_run_with_a_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

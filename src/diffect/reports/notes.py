@@ -11,7 +11,7 @@ from diffect.reports.wording import cell_name, first_few, grouped, missing_categ
 from diffect.runs import grid
 from diffect.runs.record import GAINS
 from diffect.runs.selection import flat
-from diffect.runs.table import NO_EFFECT, Run
+from diffect.runs.table import Run
 
 _FEW_KEYS = 3  # config keys that a note names
 _RATE = 0.05  # of false positives, in runs whose config does not say
@@ -225,8 +225,7 @@ def _settings(run: Run) -> dict[str, str]:
     return {
         key: repr(value)
         for key, value in flat(run.record.config).items()
-        if key.rsplit(".", 1)[-1] != "seed"
-        and not any(f"{key}.".startswith(f"{name}.") for name in ("data", *NO_EFFECT))
+        if run.record.counts(key) and key.rsplit(".", 1)[-1] != "seed" and not f"{key}.".startswith("data.")
     }
 
 

@@ -322,6 +322,7 @@ class Record(Part):
     provenance: Provenance = Provenance()
     wandb: Tracked | None = None
     config: dict[str, Any]
+    without_effect: list[str] = []  # keys of the config that change no number, with all below them
     gallery: dict[str, list[Picture]] = {}
     schedule: Curves | None = None
     results: dict[str, Result] = {}
@@ -341,6 +342,10 @@ class Record(Part):
                 spread = f" (95% interval {interval[0]:+.3f} to {interval[1]:+.3f})" if interval else ""
                 texts.append(f"{metric.title} {gain:+.3f}{spread}")
         return f"training may have added nothing: {', '.join(texts)}" if texts else ""
+
+    def counts(self, key: str) -> bool:
+        """Whether the value of a key can change a number."""
+        return not any(f"{key}.".startswith(f"{idle}.") for idle in self.without_effect)
 
     def broken_promise(self, category: str) -> str:
         """A sentence where the run's test contradicts the promised false-positive rate; else ""."""

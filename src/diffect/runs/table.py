@@ -14,29 +14,6 @@ if TYPE_CHECKING:  # it is imported where it is used: the runs of `train` need n
     import pandas as pd
 
 DEFAULT = "default"  # what stands for a choice in a run that did not make it
-NO_EFFECT = (
-    "study",
-    "study_note",
-    "evidence",
-    "experiment",
-    "tracking",
-    "panel",
-    "gallery",
-    "tune.hindsight",
-    "hydra",
-    "data.root",
-    "data.workers",
-    "data.cache",
-    "data.source.root",
-    "data.source.cache",
-    "data.source.sources.folder.root",
-    "data.source.sources.textures.cache",
-    "trainer.logger",
-    "trainer.enable_progress_bar",
-    "trainer.enable_model_summary",
-    "trainer.log_every_n_steps",
-)
-"""Config keys that change no number: names, places and displays. Tables leave them out."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +32,7 @@ class Run:
     def choices(self) -> dict[str, str]:
         """The choices that can change a number, and where the data came from."""
         choices = self.record.choices
-        return {key: choices[key] for key in choices if key not in NO_EFFECT or key.startswith("data.")}
+        return {key: choices[key] for key in choices if self.record.counts(key) or key.startswith("data.")}
 
     def choice(self, key: str) -> str:
         """The run's value on the axis `key`; for the category: whether it was trained alone or with others."""
@@ -97,8 +74,8 @@ def long(runs: Iterable[Run]) -> pd.DataFrame:
     import pandas as pd
 
     runs = list(runs)
-    places = {"seed", "data.category", *NO_EFFECT}  # the first two have a column of their own
-    keys = sorted({key for run in runs for key in run.choices} - places)
+    counted = {key for run in runs for key in run.choices if run.record.counts(key)}
+    keys = sorted(counted - {"seed", "data.category"})  # which have columns of their own
     order = {metric.name: place for place, metric in enumerate(METRICS)}
     rows = []
     for run in runs:

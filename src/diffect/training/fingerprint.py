@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +35,7 @@ def of(cfg: DictConfig) -> str:
     Values that are marked `Place` or `Display` do not count, nor do names of files, whose content does. Data that
     cannot be read have no fingerprint: the run still gets a name, and fails with the reason when it starts.
     """
-    shown = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
-    given = list(settings(OmegaConf.to_container(shown, resolve=True), section_of(cfg)))
+    given = _given(cfg)
     values = changing(given)
     if cfg.finetune_from is not None:
         values["finetune_from"] = _name_of_run(Path(str(cfg.finetune_from)).expanduser())
@@ -48,6 +48,27 @@ def of(cfg: DictConfig) -> str:
     values |= {key: regions.content(values[key]) for key in ("data.look_at", "data.ignore") if key in values}
     targets = sorted({str(setting.value) for setting in given if setting.key.endswith("._target_")})
     return digest([values, _data(cfg, [defects, added]), _weights(given, targets), _code(targets), diffect.__version__])
+
+
+def without_effect(cfg: DictConfig) -> list[str]:
+    """The keys at and below which no value can change a number: names, places and displays."""
+    given = _given(cfg)
+    counted = {"finetune_from", *changing(given), *(one.key for one in given if one.marked(FILE))}
+    above = {part for key in counted for part in _parts(key)}
+    return sorted(
+        {next(part for part in _parts(one.key) if part not in above) for one in given if one.key not in above}
+    )
+
+
+def _given(cfg: DictConfig) -> list[Setting]:
+    """All values of a config, without Hydra's own."""
+    shown = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
+    return list(settings(OmegaConf.to_container(shown, resolve=True), section_of(cfg)))
+
+
+def _parts(key: str) -> Iterator[str]:
+    """`a`, `a.b` and `a.b.c` of the key `a.b.c`."""
+    return accumulate(key.split("."), "{}.{}".format)
 
 
 def section_of(cfg: DictConfig) -> type[sections.Train]:

@@ -25,7 +25,7 @@ from diffect.representations.base import Representation
 from diffect.runs import record_file
 from diffect.runs.record import Audit, Curves, Record, Splits, Tuning
 from diffect.storage import checkpoints
-from diffect.training import build, finetuning, fit, pictures, recording, untrained
+from diffect.training import build, finetuning, fingerprint, fit, pictures, recording, untrained
 from diffect.training.tracking import Tracker
 
 
@@ -65,6 +65,7 @@ class Run:
             parent=parent,
             provenance=recording.provenance(),
             config={str(key): value for key, value in config.items()},
+            without_effect=fingerprint.without_effect(cfg),
         )
 
     def execute(self) -> Record:

@@ -154,10 +154,11 @@ def _stopped(error: Exception, consequence: str) -> None:
 @cache  # a sweep asks once, not once a run
 def _reachable(required: bool, timeout: int) -> bool:
     """Whether there is an API key and W&B accepts it; ValueError if there must be."""
+    os.environ.setdefault("WANDB_HTTP_TIMEOUT", str(timeout))  # all that `login` takes for the time it waits
     try:
         import wandb
 
-        if wandb.login(prompt=False, timeout=timeout):
+        if wandb.login(prompt=False):
             return True
     except Exception as error:
         if required:

@@ -9,7 +9,7 @@ from diffect.reports.study import Study
 from diffect.runs import grid
 from diffect.runs.grid import short
 from diffect.runs.record import METRICS, Metric
-from diffect.runs.table import NO_EFFECT, Run
+from diffect.runs.table import Run
 
 
 def page_data(study: Study, charts: list[Chart]) -> dict[str, Any]:
@@ -60,7 +60,7 @@ def _run(run: Run, group: int) -> dict[str, Any]:
         "seed": record.seed,
         "categories": list(record.categories),
         "values": values,
-        "choices": "  ".join(f"{key}={value}" for key, value in sorted(run.choices.items()) if key not in NO_EFFECT),
+        "choices": "  ".join(f"{key}={value}" for key, value in sorted(run.choices.items()) if record.counts(key)),
         "about": {name: str(value) for name, value in known.items() if value},
     }
 

@@ -1,7 +1,6 @@
 """A sentence about all runs of a study: said once where they agree, else for each value of what it depends on."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import pandas as pd
 
@@ -10,8 +9,8 @@ from diffect.reports.study import Study
 from diffect.reports.wording import grouped, listed
 from diffect.runs import grid
 from diffect.runs.grid import short
+from diffect.runs.record import Record
 from diffect.runs.selection import flat
-from diffect.runs.table import NO_EFFECT
 
 
 def by_choice(study: Study, lead: str, texts: Sequence[str]) -> str:
@@ -30,12 +29,11 @@ def other_differences(study: Study) -> list[str]:
 
     Seeds and what changes no number are left out. A study with a run that has no config gets no sentence.
     """
-    configs = [run.record.config for run in study.runs]
-    if not all(configs):
+    if not all(run.record.config for run in study.runs):
         return []
-    said = {"data.category", *NO_EFFECT, *study.axes}
+    said = {"data.category", *study.axes}
     said |= {key for keys in grid.followers(study.runs).values() for key in keys}
-    settings = [_leaves(config) for config in configs]
+    settings = [_leaves(run.record) for run in study.runs]
     values = {
         key: [known.get(key, "") for known in settings] for key in sorted({key for one in settings for key in one})
     }
@@ -77,12 +75,12 @@ def _by_text(values: dict[str, str]) -> dict[str, list[str]]:
     return grouped((values[value], rf"\emph{{{breakable(value)}}}") for value in ordered)
 
 
-def _leaves(config: dict[str, Any]) -> dict[str, str]:
+def _leaves(record: Record) -> dict[str, str]:
     """The config's values by dotted key, the class of a part by that of the part; without seeds."""
     return {
         key.removesuffix("._target_"): repr(value)
-        for key, value in flat(config).items()
-        if key.rsplit(".", 1)[-1] not in ("seed", "_partial_")
+        for key, value in flat(record.config).items()
+        if record.counts(key) and key.rsplit(".", 1)[-1] not in ("seed", "_partial_")
     }
 
 
