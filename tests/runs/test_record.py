@@ -192,5 +192,5 @@ def test_files_have_the_usual_permissions(tmp_path: Path) -> None:
 
 
 def test_metric_names_are_unique_and_the_record_is_plain_json(tmp_path: Path) -> None:
-    assert len({metric.name for metric in METRICS}) == len(METRICS) == 13
+    assert len({metric.name for metric in METRICS}) == len(METRICS) == 15
     assert json.loads(record_file.write(tmp_path, record_of(make())).read_text())["format"] == FORMAT
