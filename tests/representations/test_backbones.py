@@ -175,7 +175,9 @@ def test_a_file_that_is_no_program_is_refused(small: Path, tmp_path: Path) -> No
     for content in (b"", b"no program", whole[: len(whole) // 2], whole[100:], zipped.getvalue(), saved.getvalue()):
         path = tmp_path / "bad.pt2"
         path.write_bytes(content)
-        with pytest.raises(ValueError, match=r"backbone\.path is .*bad\.pt2: not a program that is safe to load \(.+\)"):
+        with pytest.raises(
+            ValueError, match=r"backbone\.path is .*bad\.pt2: not a program that is safe to load \(.+\)"
+        ):
             Exported(str(path))
 
 
