@@ -426,7 +426,7 @@ def test_bad_input(overrides: list[str], said: str, refused: Callable[..., str])
         ("scorer.levels", 2, "scorer.levels is 2"),
         ("scorer.levels", [99], "scorer.levels"),
         ("representation.floor", None, "representation.floor is null; it must be a number"),
-        ("representation.scaling", "none", "it must be scaled, standard or whitened"),
+        ("representation.scaling", "none", "it must be raw, scaled, standard or whitened"),
         ("denoiser.network.kernel", "abc", "denoiser.network.kernel is 'abc'; it must be a whole number"),
         ("denoiser.prediction", "u", "it must be eps, v or x0"),
         ("head.kinds", None, "head.kinds is null; it must be"),
