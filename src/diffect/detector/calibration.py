@@ -174,6 +174,11 @@ def calibrate(predictor: Predictor, data: DataModule, folds: Sequence[Fold] = ()
     return f"copies of the fit normals ({', '.join(KINDS)}), scored by the fit to the images themselves"
 
 
+def scaling_batches(predictor: Predictor, data: DataModule) -> Iterable[Batch]:
+    """The selection images that scale components, with copies of them where they are few, see `calibrate`."""
+    return _with_copies(data, "selection", _few(predictor, data))
+
+
 @torch.no_grad()
 def calibrations(
     predictor: Predictor, batches: Iterable[Batch], count: int, rate: float, folds: Sequence[Fold] = ()

@@ -1,7 +1,7 @@
 """What a candidate achieves on selection normals and their synthetic defects, or, in hindsight, on the test set."""
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,10 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from diffect.data.batches import Loader, Passes
+from diffect.data.batches import Batch, Loader, Passes
 from diffect.data.datamodule import DataModule
 from diffect.denoisers.base import Learner
+from diffect.detector.calibration import scaling_batches
 from diffect.detector.module import DetectorModule
 from diffect.metrics.curves import Floats
 from diffect.metrics.evaluation import ScoredImages
@@ -29,8 +30,9 @@ BATCH = 16  # maps that are made at once
 
 Index = int  # of a candidate
 Indexed = Sequence[tuple[Index, DictConfig]]
-# The rows of all images that are scored, normal images to fit scorer, head and map on, and loaders of those rows.
-Fold = tuple[list[int], Loader, list[Loader]]
+# The rows of all images that are scored, normal images to fit scorer and head on, those to scale components on, and
+# loaders of those rows.
+Fold = tuple[list[int], Loader, Iterable[Batch], list[Loader]]
 Pooled = dict[Index, Floats]  # the scores (N,) of each candidate
 
 
@@ -57,9 +59,9 @@ class Rescorer:
             copies = self.data.synthetic("fit", self.head.copies, self.head.kinds, self.config.seed)
             train_head(predictor, self.data.fit_dataloader(), copies, held_out, self.config.seed)
 
-    def components(self, loader: Loader) -> Tensor:
+    def components(self, batches: Iterable[Batch]) -> Tensor:
         """(N, K, h, w), on the CPU."""
-        return torch.cat([self.predictor.components(batch).cpu() for batch in loader])
+        return torch.cat([self.predictor.components(batch).cpu() for batch in batches])
 
     def anomaly_map(self, cfg: DictConfig) -> Any:
         """An anomaly map of the detector's components with other settings."""
@@ -102,7 +104,8 @@ def on_selection(trained: DetectorModule, candidates: Indexed, data: DataModule,
         rest = [row for row in range(count) if row not in scored]
         copied = [row * tune.copies + copy for row in scored for copy in range(tune.copies)]
         rows = [*scored, *(count + row for row in copied)]
-        folds.append((rows, normals.subset(rest), [normals.subset(scored), copies.subset(copied)]))
+        others = normals.subset(rest)
+        folds.append((rows, others, others, [normals.subset(scored), copies.subset(copied)]))
     sheet = Sheet.of(normals, copies, tune.copies)
     figures = partial(pseudo_figures, sheet, category=data.categories[0], replicates=tune.replicates)
     return _figures(trained, candidates, data, folds, sheet.valid, figures)
@@ -122,7 +125,8 @@ def on_test(trained: DetectorModule, candidates: Indexed, data: DataModule) -> d
             by_candidate[index] = {name: metrics[name] for name in FIGURES}
         return by_candidate
 
-    folds = [(list(range(len(valid))), data.val_dataloader(), [loader])]
+    scaled_on = list(scaling_batches(trained.predictor, data))
+    folds = [(list(range(len(valid))), data.val_dataloader(), scaled_on, [loader])]
     return _figures(trained, candidates, data, folds, valid, figures)
 
 
@@ -139,10 +143,10 @@ def _figures(
     results: dict[Index, Any] = {}
     for group in _grouped(candidates, ("scorer", "head")):
         rescorer, parts = Rescorer(trained, group[0][1], data), []
-        for rows, held_out, scored in folds:
+        for rows, held_out, scaled_on, scored in folds:
             rescorer.fit(held_out)
             components = torch.cat([rescorer.components(loader) for loader in scored])
-            parts.append((rows, rescorer.components(held_out), components))
+            parts.append((rows, rescorer.components(scaled_on), components))
         for same in _grouped(group, ("anomaly_map",), without=("pool", "share")):
             results |= figures(*_maps_and_scores(rescorer, parts, valid, same))
     return results
