@@ -20,7 +20,7 @@ from omegaconf import OmegaConf
 from records import make, record_of
 
 from diffect.cli.main import main
-from diffect.cli.train import _show, check
+from diffect.cli.train import check, show
 from diffect.metrics.evaluation import METRICS
 from diffect.runs import record_file, sources
 from diffect.runs.record import GAINS
@@ -345,7 +345,7 @@ def test_a_promise_that_was_not_kept_is_said(low: float, warned: bool, capsys: p
     record = make(config={"evaluation": {"conformal_rate": 0.05}})
     record["intervals"]["brick"]["conformal_fpr"] = [low, 0.6]
     record["seconds"] = {"total": 1.0}
-    _show(record_of(record), Path("run"), found=False)
+    show(record_of(record), Path("run"), found=False)
     assert ("false-positive rate of 0.05 was not kept" in capsys.readouterr().out) == warned
 
 
@@ -354,7 +354,7 @@ def test_what_the_images_were_used_for_is_said(capsys: pytest.CaptureFixture[str
     many = {"fit": 60, "selection": 9, "calibration": 20, "test": 46, "contaminated": {"fit": 1, "selection": 0}}
     for counts in (few, many | {"dropped": {"fit": 5}}):
         config = {"evaluation": {"conformal_rate": 0.05}}
-        _show(record_of(make(config=config, splits={"categories": {"brick": counts}})), Path("run"), found=False)
+        show(record_of(make(config=config, splits={"categories": {"brick": counts}})), Path("run"), found=False)
     first, second = (line for line in capsys.readouterr().out.splitlines() if "images:" in line)
     assert first == ("  images: fit 4 and 28 copies, test 46; none held out for selection")
     assert second == (
