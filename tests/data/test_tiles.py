@@ -98,7 +98,7 @@ def test_tiles_find_what_a_small_image_does_not_show(tmp_path: Path) -> None:
     root = small_defects(tmp_path / "data", 160, 4)
     whole = auroc(root, tmp_path / "whole", "data.size=64")
     tiled = auroc(root, tmp_path / "tiled", "data.size=160", "data.tiles.size=64", "data.tiles.overlap=16")
-    assert tiled > 0.95 and whole < 0.75  # of 6 and 6 images
+    assert tiled > 0.95 and whole < 0.8  # of 6 and 6 images
     out = tmp_path / "out"
     asked = "score", f"run={tmp_path}/tiled", f"images={root}/metal/test/pit/3.png", f"out={out}", "explain=true"
     assert main([*asked]) == 0

@@ -226,7 +226,7 @@ def test_a_metric_that_only_some_runs_have_is_named_and_the_rest_is_made() -> No
         record["metrics"][record["categories"][0]].pop("pixel_peak_hit", None)
     found = built(records)
     said = text(found)
-    assert "image AUROC: no finite figure in 1 of 36 cells (cosine brick seed 0); what is said of it is made" in said
+    assert "image AUROC: no finite figure in 1 of 36 cells (cosine brick seed 0); the sentences about it use" in said
     assert "pixel AUROC: no finite figure in 1 of 36 cells (cosine brick seed 1)" in said
     assert "conformal TPR: no run has a finite figure." in said
     assert "pixel_peak_hit" not in found.estimates  # never recorded: no column, no note
