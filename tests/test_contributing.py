@@ -89,6 +89,7 @@ def test_a_run_of_its_parts_is_found_again_scored_and_described(lab: Path, capsy
     assert "mean absolute error of" in methods and "mean colour of square blocks of pixels" in methods
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("override", "said"),
     [

@@ -78,6 +78,7 @@ def test_the_groups_are_the_folders_and_the_defaults_choose_from_each() -> None:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "denoiser" / "network").glob("*.yaml")))
 def test_a_network_is_chosen_by_its_group_or_by_a_denoiser_of_its_name(name: str) -> None:
     short = train(f"denoiser={name}")
@@ -87,6 +88,7 @@ def test_a_network_is_chosen_by_its_group_or_by_a_denoiser_of_its_name(name: str
     assert resolved(inner.network) == resolved(short.denoiser.network)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "detector").glob("*.yaml")))
 def test_a_named_detector_is_a_choice_of_parts(name: str) -> None:
     config = train(f"detector={name}", return_hydra_config=True)
@@ -127,6 +129,7 @@ def test_every_choice_says_in_its_first_line_what_it_is(group: str, choice: str)
     assert first.startswith("# ") and len(first) > 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("schedule", [choice for group, choice in CHOICES if group == "schedule"])
 def test_every_schedule_samples_noise_with_every_weight(schedule: str) -> None:
     cfg = train(f"schedule={schedule}")
@@ -313,6 +316,7 @@ def test_every_experiment_composes_at_each_value_of_its_sweep(name: str) -> None
             assert OmegaConf.select(cfg, key, default=override) != override, key
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_experiments_header_states_what_a_reader_must_know(name: str) -> None:
     lines = (CONF / "experiment" / f"{name}.yaml").read_text(encoding="utf-8").splitlines()

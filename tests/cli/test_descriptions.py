@@ -33,6 +33,7 @@ def described(choice: str, *overrides: str) -> str:
     return text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("choice", CHOICES)
 def test_every_choice_describes_itself_with_known_citations(choice: str) -> None:
     text = described(choice)
@@ -42,6 +43,7 @@ def test_every_choice_describes_itself_with_known_citations(choice: str) -> None
     assert re.sub(r"\[@\w+(; @\w+)*\]", "", text).count("@") == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("choice", "overrides", "text"),
     [

@@ -43,6 +43,7 @@ def predictor(*overrides: str) -> tuple[Predictor, dict[str, Tensor]]:
     return detector.predictor.eval(), data.test_dataloader().batch([0, 9, 20, 30])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", DETECTORS)
 @torch.no_grad()
 def test_images_and_cached_features_give_the_same_alone_or_in_a_batch(kind: str) -> None:

@@ -105,6 +105,7 @@ def figures(maps: Array) -> tuple[float, float]:
     return roc_auc_score(MASKS.any((1, 2)), maps.max((1, 2))), float(np.ravel(aupro)[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", [padim, patchcore])
 def test_maps_and_scores_are_the_published_ones(method: Callable[[Tensor], Array]) -> None:
     found = predictor(method.__name__)(TESTED, torch.zeros(len(TESTED), dtype=torch.int64))

@@ -106,6 +106,7 @@ def test_a_trace_is_printed_and_writes_nothing(tmp_path: Path, capsys: pytest.Ca
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "value",
     ["image_auroc,cosine", 'a="b"', "it's, 'so'", "schedule=cosine,seed=1", '{"state": "finished"}', "a b/c,d", "x,\\"],

@@ -70,6 +70,7 @@ def test_a_network_of_single_cells_is_trained_on_them(tmp_path: Path, monkeypatc
     assert len({many.training.losses[-1][1], few.training.losses[-1][1], many.training.loss_initial}) == 3
 
 
+@pytest.mark.slow
 def test_a_network_that_sees_neighbours_is_refused(refused: Callable[..., str]) -> None:
     sentence = refused("train", *SMALL, "denoiser=conv", "training.cells=32")
     assert sentence.startswith(
