@@ -156,7 +156,7 @@ def test_items_have_the_agreed_names_types_and_shapes(module: Callable[..., Data
     for loader, name in (
         (data.fit_dataloader(), "fit"),
         (data.val_dataloader(), "selection"),
-        (data.calibration_dataloader(), "calibration"),
+        (data.normal_dataloader("calibration"), "calibration"),
         (data.test_dataloader(), "test"),
     ):
         seen = [pair for b in loader for pair in zip(b["label"].tolist(), b["index"].tolist(), strict=True)]

@@ -62,7 +62,7 @@ def crossed(cfg: DictConfig, number: int | None = None) -> tuple[DataModule, Pre
 def thresholds(
     data: DataModule, predictor: Predictor, folds: Sequence[calibration.Fold] = ()
 ) -> list[calibration.Calibration]:
-    return calibration.calibrations(predictor, data.calibration_dataloader(), len(data.categories), 0.05, folds)
+    return calibration.calibrations(predictor, data.normal_dataloader("calibration"), len(data.categories), 0.05, folds)
 
 
 # Folds
@@ -74,11 +74,11 @@ def test_every_image_is_left_out_once_and_never_fitted_to_then() -> None:
     before = {split: list(rows) for split, rows in data.splits.items()}
     views = without_folds(data, ["fit", "selection"], 4)
     everything = keys(data.fit_dataloader()) + keys(data.val_dataloader())
-    assert sorted(key for view in views for key in keys(view.calibration_dataloader())) == sorted(everything)
+    assert sorted(key for view in views for key in keys(view.normal_dataloader("calibration"))) == sorted(everything)
     for view in views:
-        left_out, rest = keys(view.calibration_dataloader()), keys(view.fit_dataloader())
+        left_out, rest = keys(view.normal_dataloader("calibration")), keys(view.fit_dataloader())
         assert sorted(left_out + rest) == sorted(everything) and set(left_out).isdisjoint(rest)
-        assert {label for batch in view.calibration_dataloader() for label in batch["label"].tolist()} == {0, 1}
+        assert {label for batch in view.normal_dataloader("calibration") for label in batch["label"].tolist()} == {0, 1}
         assert view.splits["selection"] == [] and view.splits["test"] == before["test"]
     assert data.splits == before
 
@@ -173,7 +173,7 @@ def test_images_that_were_fitted_to_are_scored_by_what_was_fitted_without_them()
     for number, view in enumerate(without_folds(data, ["fit"], 3)):
         fitted = refit(cfg)(view, number)
         calibration.calibrate(fitted, view)
-        for batch in view.calibration_dataloader():
+        for batch in view.normal_dataloader("calibration"):
             expected += fitted.predict_batch(batch).score.tolist()
     assert others == pytest.approx(sorted(expected), rel=1e-6)
     seen = [score for batch in data.fit_dataloader() for score in predictor.predict_batch(batch).score.tolist()]
@@ -200,7 +200,7 @@ def test_without_selection_images_the_map_of_a_fold_is_scaled_on_the_other_folds
     scores = []
     for fold in folds:
         predictor.anomaly_map.calibrate(part for other in folds if other is not fold for part in other.reference)
-        ((components, label),), (batch,) = fold.left_out, fold.data.calibration_dataloader()
+        ((components, label),), (batch,) = fold.left_out, fold.data.normal_dataloader("calibration")
         scores += predictor.combine(components, batch["valid"], label).score.tolist()
     assert found.scores == pytest.approx(sorted(scores), rel=1e-6)
 
@@ -325,7 +325,7 @@ def test_calibration_images_go_where_that_is_asked_for() -> None:
     defective = {one.name for one in (data.sample(*row) for row in data.splits["calibration"]) if one.anomalous}
     removal = instantiate(cfg.outlier_removal).clean(cfg, data, representation)
     gone = {one.name for one in removal.dropped["brick"] if one.split == "calibration"}
-    assert len(keys(data.calibration_dataloader())) == before["calibration"] - len(gone)
+    assert len(keys(data.normal_dataloader("calibration"))) == before["calibration"] - len(gone)
     assert len(gone & defective) >= 2 and len(gone - defective) <= 1
     assert removal.splits == ["fit", "selection", "calibration"]
     assert removal.scored == before["fit"] + before["selection"] + before["calibration"]

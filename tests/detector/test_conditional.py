@@ -57,7 +57,7 @@ def trained(categories: tuple[str, ...], *overrides: str) -> tuple[DataModule, D
     detector = build.build(cfg, data.categories, data.blank(), representation, "conditional").eval()
     detector.solve(data.fit_dataloader(), data.val_dataloader())
     calibration.calibrate(detector.predictor, data)
-    held = data.calibration_dataloader()
+    held = data.normal_dataloader("calibration")
     detector.calibrations = calibration.calibrations(detector.predictor, held, len(categories), 0.5)
     return data, detector
 

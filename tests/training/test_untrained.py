@@ -21,6 +21,7 @@ from diffect.detector import calibration
 from diffect.detector.evaluation import Tally
 from diffect.detector.head import SyntheticHead
 from diffect.runs import record_file
+from diffect.runs.doubts import unclear_gain
 from diffect.runs.record import GAINS, Record, Untrained
 from diffect.training import build, untrained
 
@@ -140,7 +141,7 @@ def test_the_warning_counts_intervals_and_without_one_the_gain_itself() -> None:
         flat["metrics"]["brick"]["image_auroc_gain"] = gain
         if interval:
             flat["intervals"]["brick"]["image_auroc_gain"] = interval
-        return record_of(flat).unclear_gain("brick")
+        return unclear_gain(record_of(flat), "brick")
 
     assert said(0.05, (0.01, 0.09)) == said(0.05, None) == ""
     assert said(0.05, (-0.01, 0.11)) == (

@@ -12,7 +12,7 @@ from diffect.config import settings, validate
 from diffect.config.description import counted
 from diffect.data.regions import Regions
 from diffect.data.sources.folders import remarks
-from diffect.runs import record_file
+from diffect.runs import doubts, record_file
 from diffect.runs.record import Record
 from diffect.storage import written
 from diffect.storage.atomic import write_csv
@@ -75,7 +75,7 @@ def run(cfg: DictConfig) -> None:
     names, batches = _images(cfg, detector, trained, unreadable)
     stems = written.stems(names)
     out = _out(cfg, folder, kinds, stems)
-    broken = ["" if cfg.threshold is not None else record.broken_promise(one) for one in detector.categories]
+    broken = ["" if cfg.threshold is not None else doubts.broken_promise(record, one) for one in detector.categories]
     writers: list[MapWriter | Explainer] = [MapWriter(detector, kinds, stems, out)] if kinds else []
     missing = ""
     if cfg.explain:

@@ -12,7 +12,7 @@ from omegaconf import DictConfig, ListConfig
 
 from diffect.config import inert, validate
 from diffect.errors import listed
-from diffect.runs import record_file
+from diffect.runs import doubts, record_file
 from diffect.runs.record import METRICS, CategorySplit, Record
 from diffect.storage.lock import once
 from diffect.training import finetuning, fingerprint
@@ -120,7 +120,7 @@ def line(record: Record) -> str:
         if known := [value for value in values if value is not None]:
             parts.append(f"{name} {sum(known) / len(known):.3f}")
     parts.append(f"{record.seconds['total']:.0f} s")
-    if unclear := [category for category in record.categories if record.unclear_gain(category)]:
+    if unclear := [category for category in record.categories if doubts.unclear_gain(record, category)]:
         parts.append(f"no clear gain over untrained on {listed(unclear)}")
     return "  ".join(parts)
 
@@ -150,7 +150,7 @@ def show(record: Record, folder: Path, found: bool) -> None:
         audit = record.audit.get(category)
         if audit and audit.warning:
             print(f"  warning: {audit.warning}")
-        for warning in filter(None, (record.unclear_gain(category), record.broken_promise(category))):
+        for warning in filter(None, (doubts.unclear_gain(record, category), doubts.broken_promise(record, category))):
             print(f"  warning: {warning}")
     sys.stdout.flush()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +14,8 @@ from diffect.data.sources import folders
 from diffect.data.sources.files import ImageFiles
 
 if TYPE_CHECKING:
-    from diffect.data.batches import Part
+    from diffect.data.batches import Part, Row
+    from diffect.data.splits import Cut
 
 
 @dataclass(frozen=True)
@@ -37,29 +38,41 @@ class AddedFolder(Samples):
             if self._subfolder(path) in (None, category)
         ]
 
-    def parts(
-        self, own: Sequence[Part], depths: Sequence[Depth], make: Callable[[int, Sequence[Sample]], Part]
-    ) -> list[Part]:
-        """The parts of the categories that have added images.
+    def join(
+        self,
+        parts: Sequence[Part],
+        rows: Mapping[str, list[Row]],
+        depth: Callable[[str], Depth],
+        make: Callable[[int, Sequence[Sample]], Part],
+        cut: Cut,
+    ) -> tuple[list[Part], dict[str, list[Row]]]:
+        """The parts, with those of the added images after them, and the splits over both.
 
         Args:
-            own: the source's part of each category.
-            depths: how images of more than 8 bits are read, of each category.
+            parts: that of each category's own samples, then others.
+            rows: of each split.
+            depth: says of a category how its images of more than 8 bits are read.
             make: gives the part of (label, samples).
+            cut: the rule of the splits.
 
         Raises:
             ValueError: there are no images; one lies in no category's folder, is unlike the others of its category, or
                 is among them already.
         """
-        self._check_folders([part.samples[0].category for part in own])
-        made = []
-        for part, depth in zip(own, depths, strict=True):
-            samples = self.samples(part.samples[0].category, depth)
+        own = {part.label: part for part in reversed(parts)}  # the first part of each category
+        self._check_folders([own[label].samples[0].category for label in sorted(own)])
+        joined, splits = list(parts), {split: list(chosen) for split, chosen in rows.items()}
+        for label, part in sorted(own.items()):
+            category = part.samples[0].category
+            samples = self.samples(category, depth(category))
             _check_alike([one for one in part.samples if one.split == "train"], samples)
             if samples:
-                made.append(replace(make(part.label, samples), added=True))
-                _check_new(part, made[-1])
-        return made
+                made = replace(make(label, samples), added=True)
+                _check_new(part, made)
+                for split, positions in cut.added(made.samples).items():
+                    splits[split] += [(len(joined), position) for position in positions]
+                joined.append(made)
+        return joined, splits
 
     def _check_folders(self, categories: Sequence[str]) -> None:
         images = folders.scan(self.root).images if self.root.is_dir() else []

@@ -130,11 +130,7 @@ class DataModule(pl.LightningDataModule):
         rows = self.cut.rows([part.samples for part in parts])
         parts, rows = self.contamination.apply(parts, rows, self.aspect, self.cache, self.source.depth)
         if self.added is not None:
-            depths = [self.source.depth(category) for category in self.categories]
-            for part in self.added.parts(parts[: len(samples)], depths, partial(self._part, size=size)):
-                for split, positions in self.cut.added(part.samples).items():
-                    rows[split] += [(len(parts), position) for position in positions]
-                parts.append(part)
+            parts, rows = self.added.join(parts, rows, self.source.depth, partial(self._part, size=size), self.cut)
         if self.augmentation.copies:
             made, copies = self.augmentation.apply(rows["fit"], parts, len(parts), self.cache)
             parts, rows["fit"] = parts + made, rows["fit"] + copies
@@ -193,13 +189,9 @@ class DataModule(pl.LightningDataModule):
         extract = partial(self.tiles.extract, whole)
         if not identity:
             return replace(part, raw=extract)
-        category, name = self.categories[part.label], f"{identity}{self.tiles.name}"
-        return replace(
-            part,
-            raw=open_features(
-                part.store, category, name, extract, self._eval_batch_size, self.cache, tiled=bool(self.tiles)
-            ),
-        )
+        category, name, size = self.categories[part.label], f"{identity}{self.tiles.name}", self._eval_batch_size
+        raw = open_features(part.store, category, name, extract, size, self.cache, tiled=bool(self.tiles))
+        return replace(part, raw=raw)
 
     @property
     def _eval_batch_size(self) -> int:
@@ -211,10 +203,8 @@ class DataModule(pl.LightningDataModule):
         tiles = self.tiles.count(self.canvas)
         labels = [self.parts[part].label for part, _ in self.splits["fit"] for _ in range(tiles)]
         groups = [[i for i, label in enumerate(labels) if label == index] for index in range(len(self.categories))]
-
-        def epoch() -> int:
-            return 0 if self.trainer is None else self.trainer.current_epoch
-
+        trainer = self.trainer
+        epoch = (lambda: 0) if trainer is None else lambda: trainer.current_epoch
         batches = Batches(groups, self.batch_size, self.batches_per_epoch, self.seed, epoch)
         return self._rows_loader(self.splits["fit"], lean=True, batch_sampler=batches)
 
@@ -253,10 +243,6 @@ class DataModule(pl.LightningDataModule):
         """The selection set, in order."""
         return self._rows_loader(self.splits["selection"])
 
-    def calibration_dataloader(self) -> Loader:
-        """The calibration set, in order."""
-        return self._rows_loader(self.splits["calibration"])
-
     def test_dataloader(self) -> Loader:
         """The test set, in order."""
         return self._rows_loader(self.splits["test"])
@@ -268,8 +254,6 @@ class DataModule(pl.LightningDataModule):
 
         A defect is a function of (seed, image, copy); see `copies.Recipe`. `index` counts row by row, copy by copy.
         """
-        if split not in ("fit", "selection"):
-            raise ValueError(f"synthetic defects can be drawn on the splits fit and selection, not on {split!r}")
         self._check_pictures("a synthetic defect")
         self.setup()
         recipe = Recipe(copies, tuple(kinds), seed)
@@ -350,6 +334,7 @@ class DataModule(pl.LightningDataModule):
     def summary(self) -> dict[str, Any]:
         """What the data is, for the record: the rule of the splits in words, and counts per category."""
         self.setup()
+        mixed = bool(self.contamination.share)
         return {
             "rule": f"{self.cut.describe()}; {self.grouping.describe()}",
             **{name: getattr(self, name) for name in ("root", "seed", "size", "aspect")},
@@ -359,9 +344,7 @@ class DataModule(pl.LightningDataModule):
             **self.contamination.summary(),
             **({"augment": list(self.augmentation.kinds)} if self.augmentation.copies else {}),
             "categories": {
-                category: describe_category(
-                    label, self.parts, self.splits, self.dropped, self.source, bool(self.contamination.share)
-                )
+                category: describe_category(label, self.parts, self.splits, self.dropped, self.source, mixed)
                 for label, category in enumerate(self.categories)
             },
         }

@@ -135,7 +135,7 @@ def cross_fit(predictor: Predictor, data: DataModule, refit: Refit, number: int)
     split, few = _scaled_on(predictor, data), _few(predictor, data)
 
     def left_out(view: DataModule, fitted: Predictor) -> Fold:
-        scored = labelled_components(fitted, view.calibration_dataloader())
+        scored = labelled_components(fitted, view.normal_dataloader("calibration"))
         reference = labelled_components(fitted, _with_copies(view, split or "calibration", few))
         return Fold(view, scored, reference, split is not None)
 
@@ -200,7 +200,7 @@ def calibrations(
         references = [fold] if fold.separate else [other for other in folds if other is not fold]
         anomaly_map = copy.deepcopy(predictor.anomaly_map)
         anomaly_map.calibrate(part for one in references for part in one.reference)
-        rows += _scored(anomaly_map, fold.left_out, fold.data.calibration_dataloader())
+        rows += _scored(anomaly_map, fold.left_out, fold.data.normal_dataloader("calibration"))
     by_label = [[row for row in rows if row[0] == label] for label in range(count)]
     return [
         Calibration(sorted(score for _, score, _ in own), sorted(peak for _, _, peak in own), rate) for own in by_label

@@ -333,28 +333,6 @@ class Record(Part):
             raise ValueError(f"results: category {missing[0]} is missing")
         return self
 
-    def unclear_gain(self, category: str) -> str:
-        """A sentence where a gain over the untrained twin is not clear of zero; else ""."""
-        result, texts = self.results[category], []
-        for metric in METRICS:
-            gain, interval = result.metrics.get(metric.name), result.intervals.get(metric.name)
-            if metric.name in GAINS.values() and gain is not None and (interval or (gain,))[0] <= 0:
-                spread = f" (95% interval {interval[0]:+.3f} to {interval[1]:+.3f})" if interval else ""
-                texts.append(f"{metric.title} {gain:+.3f}{spread}")
-        return f"training may have added nothing: {', '.join(texts)}" if texts else ""
-
     def counts(self, key: str) -> bool:
         """Whether the value of a key can change a number."""
         return not any(f"{key}.".startswith(f"{idle}.") for idle in self.without_effect)
-
-    def broken_promise(self, category: str) -> str:
-        """A sentence where the run's test contradicts the promised false-positive rate; else ""."""
-        rate = self.config["evaluation"]["conformal_rate"]
-        interval = self.results[category].intervals.get("conformal_fpr")
-        if interval is None or interval[0] <= rate:
-            return ""
-        return (
-            f"the promised false-positive rate of {rate:g} was not kept in the run's test, where it was between "
-            f"{interval[0]:.2g} and {interval[1]:.2g}: good test images are unlike the held-out ones that set the "
-            "threshold"
-        )

@@ -85,7 +85,7 @@ class OutlierRemoval:
         predictor, scores = detector.predictor, dict[Row, float]()
         predictor.anomaly_map.calibrate(part for _, parts in folds for part in parts)
         for view, parts in folds:
-            pairs = zip(parts, view.calibration_dataloader(), strict=True)
+            pairs = zip(parts, view.normal_dataloader("calibration"), strict=True)
             batches = [predictor.combine(part, batch["valid"], label).score for (part, label), batch in pairs]
             scores |= zip(view.splits["calibration"], torch.cat(batches).tolist(), strict=True)
         removed = self._remove(data, scores)
@@ -131,7 +131,7 @@ class OutlierRemoval:
 def _left_out(detector: DetectorModule, data: DataModule) -> list[calibration.Labelled]:
     """Components and labels of the images that a fold leaves out, by the closed form fitted to the others."""
     detector.solve(data.fit_dataloader(), None)
-    return calibration.labelled_components(detector.predictor, data.calibration_dataloader())
+    return calibration.labelled_components(detector.predictor, data.normal_dataloader("calibration"))
 
 
 def _category(data: DataModule, image: Row) -> str:

@@ -165,7 +165,7 @@ class Run:
                 calibration.calibrate(detector.untrained.predictor, data)
             detector.calibrations = calibration.calibrations(
                 detector.predictor,
-                data.calibration_dataloader(),
+                data.normal_dataloader("calibration"),
                 len(data.categories),
                 evaluation.conformal_rate,
                 folds,
