@@ -74,8 +74,9 @@ def test_the_twin_scores_as_a_detector_of_the_same_seed_that_is_not_trained(
     assert result.untrained == of_the_initialisation(record)
     assert result.untrained is not None
     for name, gain in GAINS.items():
-        assert result.metrics[gain] == result.metrics[name] - result.untrained.metrics[name] != 0
+        assert result.metrics[gain] == result.metrics[name] - result.untrained.metrics[name]
         assert len(result.replicates[gain]) == 20 and gain in result.intervals
+    assert any(result.metrics[gain] != 0 for gain in GAINS.values())
 
 
 @pytest.mark.slow
