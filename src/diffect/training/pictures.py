@@ -37,8 +37,9 @@ _GAP = 4  # pixels between the cells of the panel
 def panel(predictor: Predictor, data: DataModule, count: int) -> NDArray[np.uint8] | None:
     """A picture (., ., 3) uint8 of test images, each with its mask, its map and, if there is one, its reconstruction.
 
-    One column for each image, or one row if images are wider than high. Maps share one colour scale: black at the
-    lowest value shown, the middle colour halfway to the highest. None if count is 0, or if the samples are no pictures.
+    One column for each image, or one row if images are wider than high. Maps share one colour scale: below their
+    median the image is seen, and the middle colour is a quarter of the way from there to the highest value. None if
+    count is 0, or if the samples are no pictures.
     """
     from skimage.util import montage
 
@@ -52,8 +53,8 @@ def panel(predictor: Predictor, data: DataModule, count: int) -> NDArray[np.uint
     maps = predictor.predict_batch(batch).map.cpu().numpy()
     rebuilt = predictor.reconstruct(batch)
     images = batch["image"].permute(0, 2, 3, 1).numpy()  # (B, H, W, 3)
-    low, high = float(maps.min()), float(maps.max())
-    heat = ColourScale(low, (low + high) / 2).over(maps, images)
+    low, high = float(np.median(maps)), float(maps.max())
+    heat = ColourScale(low, low + (high - low) / 4).over(maps, images)
     rows = [images, np.where(batch["mask"].numpy()[..., None], [255, 255, 255], images // 3), heat]
     if rebuilt is not None:
         rows.append((rebuilt * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy())
