@@ -254,6 +254,8 @@ class DataModule(pl.LightningDataModule):
 
         A defect is a function of (seed, image, copy); see `copies.Recipe`. `index` counts row by row, copy by copy.
         """
+        if split not in ("fit", "selection"):
+            raise ValueError(f"synthetic defects can be drawn on the splits fit and selection, not on {split!r}")
         self._check_pictures("a synthetic defect")
         self.setup()
         recipe = Recipe(copies, tuple(kinds), seed)
@@ -261,12 +263,7 @@ class DataModule(pl.LightningDataModule):
         return self._rows_loader(rows, [self._with_raw(one) for one in made])
 
     def augmented(
-        self,
-        split: Split,
-        kinds: Iterable[str],
-        copies: int,
-        seed: int = 0,
-        positions: Sequence[int] | None = None,
+        self, split: Split, kinds: Iterable[str], copies: int, seed: int = 0, positions: Sequence[int] | None = None
     ) -> Loader:
         """`copies` of the original images of a split, or of those at these positions, image by image.
 
