@@ -68,8 +68,9 @@ class LearnedDenoiser(Denoiser, Learner):
                 f"denoiser.guidance is {guidance}, but guidance needs several categories in one run, "
                 "conditional=true and denoiser.label_dropout above 0"
             )
-        outputs = self.shape[0] + (len(self.channels) if variance_weight else 0)
-        self.network = network(shape=shape, classes=self.groups + 1 if self.groups > 1 else 0, outputs=outputs)
+        self.outputs = [self.shape[0], len(self.channels) if variance_weight else 0]  # channels of mean and variance
+        seen = self.groups + 1 if self.groups > 1 else 0
+        self.network = network(shape=shape, classes=seen, outputs=sum(self.outputs))
         if not isinstance(self.network, Network):
             raise ValueError(
                 f"denoiser.network is a {type(self.network).__name__}, which must derive from "
@@ -116,9 +117,7 @@ class LearnedDenoiser(Denoiser, Learner):
 
     def _outputs(self, x: Tensor, log_snr: Tensor, label: Tensor | None) -> tuple[Tensor, Tensor]:
         """The network's prediction (B, C, *grid), and the log-variance (B, S, *grid) of its error."""
-        output, log_variance = self.network(x, log_snr, label).split_with_sizes(
-            [self.shape[0], len(self.channels) if self.variance_weight else 0], dim=1
-        )
+        output, log_variance = self.network(x, log_snr, label).split_with_sizes(self.outputs, dim=1)
         return output, log_variance
 
     def _condition(self, label: Tensor | None, x: Tensor) -> Tensor | None:

@@ -5,15 +5,16 @@ into a map at image resolution and the map into a score.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
-from diffect.config.description import Described
+from diffect.config.description import Described, counted
 from diffect.denoisers.base import Denoiser, Learner
 from diffect.diffusion.noise import ImageNoise
-from diffect.diffusion.process import Denoise
+from diffect.diffusion.process import Denoise, add_noise
 
 
 @dataclass(frozen=True)
@@ -97,3 +98,16 @@ class Scorer(nn.Module, Described, ABC):
     def reconstruct(self, denoiser: Denoise, x0: Tensor, label: Tensor | None, noise: ImageNoise) -> Tensor | None:
         """x0 (B, C, *grid) as the model reconstructs it, or None if the scorer does not; arguments as in `forward`."""
         return None
+
+
+def noised(x0: Tensor, level: float, draws: int, noise: ImageNoise) -> Iterator[tuple[Tensor, Tensor]]:
+    """x_t (B, C, *grid) and log_snr (B,) of each noise draw at a level; for no draws once, the un-noised alpha x0."""
+    log_snr = torch.full((len(x0),), level, device=x0.device)
+    for draw in range(max(draws, 1)):
+        eps = noise(x0, level, draw) if draws else torch.zeros_like(x0)
+        yield add_noise(x0, eps, log_snr), log_snr
+
+
+def noised_in_words(draws: int) -> str:
+    """How often `noised` adds noise, for a description."""
+    return f"averaged over {counted(draws, 'draw')} of noise" if draws else "without added noise"

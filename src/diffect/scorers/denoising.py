@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 
 from diffect.config.check import checked
-from diffect.config.description import counted, enumerated
+from diffect.config.description import enumerated
 from diffect.config.types import Levels, NonNegativeInt, PositiveFloat, Supplied
 from diffect.diffusion.noise import ImageNoise
-from diffect.diffusion.process import Denoise, add_noise
+from diffect.diffusion.process import Denoise
 from diffect.representations.covariance import RunningCovariance
-from diffect.scorers.base import Origin, Scorer
+from diffect.scorers.base import Origin, Scorer, noised, noised_in_words
 
 
 @checked
@@ -56,10 +56,11 @@ class DenoisingError(Scorer):
             self.register_buffer("whitening", torch.eye(sum(channels)).repeat(len(self.levels), 1, 1))
 
     def describe(self) -> str:
-        noised = f"averaged over {counted(self.draws, 'draw')} of noise" if self.draws else "without added noise"
         metric = "squared" if self.metric == "plain" else "in the metric of the residuals' covariance on normal images"
         scales = ", each scale by itself" if len(self.groups) > 1 else ""
-        return f"the denoising error at log-SNR {enumerated(self.levels)}, {noised}, {metric}{scales}"
+        return (
+            f"the denoising error at log-SNR {enumerated(self.levels)}, {noised_in_words(self.draws)}, {metric}{scales}"
+        )
 
     def forward(self, denoiser: Denoise, x0: Tensor, label: Tensor | None, noise: ImageNoise) -> Tensor:
         """Components (B, K, *grid), the scales of one level side by side."""
@@ -88,10 +89,8 @@ class DenoisingError(Scorer):
         self, level: float, denoiser: Denoise, x0: Tensor, label: Tensor | None, noise: ImageNoise
     ) -> Iterator[Tensor]:
         """x0 - x0_hat (B, C, *grid) of each draw; a single one, without noise, for no draws."""
-        log_snr = torch.full((len(x0),), level, device=x0.device)
-        for draw in range(max(self.draws, 1)):
-            eps = noise(x0, level, draw) if self.draws else torch.zeros_like(x0)
-            yield x0 - denoiser(add_noise(x0, eps, log_snr), log_snr, label)
+        for x_t, log_snr in noised(x0, level, self.draws, noise):
+            yield x0 - denoiser(x_t, log_snr, label)
 
     def _error(self, number: int, residual: Tensor) -> Tensor:
         """(B, G, *grid) from residuals (B, C, *grid) at a level, G groups of channels."""

@@ -1,4 +1,4 @@
-"""The likelihood of what one step of the denoiser leaves over, under the variance that the network has learned."""
+"""The likelihood of the denoising error under the variance that the network has learned."""
 
 from collections.abc import Sequence
 
@@ -6,13 +6,13 @@ import torch
 from torch import Tensor
 
 from diffect.config.check import checked
-from diffect.config.description import counted, enumerated
+from diffect.config.description import enumerated
 from diffect.config.types import Levels, NonNegativeInt, Supplied
 from diffect.denoisers.base import Denoiser
 from diffect.denoisers.learned import LearnedDenoiser, gaussian_error
 from diffect.diffusion.noise import ImageNoise
-from diffect.diffusion.process import Denoise, add_noise
-from diffect.scorers.base import Origin, Scorer
+from diffect.diffusion.process import Denoise
+from diffect.scorers.base import Origin, Scorer, noised, noised_in_words
 
 
 @checked
@@ -34,10 +34,9 @@ class ResidualLikelihood(Scorer):
         self.draws = draws
 
     def describe(self) -> str:
-        noised = f"averaged over {counted(self.draws, 'draw')} of noise" if self.draws else "without added noise"
         return (
             "the Gaussian negative log-likelihood of the denoising error under the learned variance "
-            f"[@nix1994variance] at log-SNR {enumerated(self.levels)}, {noised}"
+            f"[@nix1994variance] at log-SNR {enumerated(self.levels)}, {noised_in_words(self.draws)}"
         )
 
     def check(self, denoiser: Denoiser, low: float, high: float) -> None:
@@ -48,11 +47,9 @@ class ResidualLikelihood(Scorer):
         """Components (B, K, *grid), one for each level."""
         learned, components = _with_variance(denoiser), []
         for level in self.levels:
-            log_snr = torch.full((len(x0),), level, device=x0.device)
             draws = []
-            for draw in range(max(self.draws, 1)):
-                eps = noise(x0, level, draw) if self.draws else torch.zeros_like(x0)
-                x0_hat, log_variance = learned.posterior(add_noise(x0, eps, log_snr), log_snr, label)
+            for x_t, log_snr in noised(x0, level, self.draws, noise):
+                x0_hat, log_variance = learned.posterior(x_t, log_snr, label)
                 draws.append(gaussian_error((x0 - x0_hat).square(), log_variance, self.channels))
             components.append(torch.stack(draws).mean(0))
         return torch.stack(components, dim=1)

@@ -70,8 +70,7 @@ def check_scoring(denoiser: Denoiser, scorer: Scorer, shape: tuple[int, ...]) ->
     if isinstance(denoiser, LearnedDenoiser):
         network, condition = denoiser.network, label if denoiser.groups > 1 else None
         output = _called(network, "forward", network, x0, torch.zeros(2), condition)
-        outputs = shape[0] + (len(denoiser.channels) if denoiser.variance_weight else 0)
-        wanted = (2, outputs, *shape[1:])
+        wanted = (2, sum(denoiser.outputs), *shape[1:])
         _require(tuple(output.shape) == wanted, network, "forward", wanted, tuple(output.shape))
     elif not denoiser.absent:
         x0_hat = _called(denoiser, "forward", stand_in, x0, torch.zeros(2), label)
